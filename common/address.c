@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* address.c - the places where a daemon's socket may be. */
+#include "address.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+const char *address_from_environment(void)
+{
+#if defined(__GLIBC__)
+	const char *address = secure_getenv("PATHBUS_ADDRESS");
+#else
+	const char *address = issetugid() ? NULL : getenv("PATHBUS_ADDRESS");
+#endif
+
+	return address && address[0] ? address : NULL;
+}
+
+int address_runtime_folder(uid_t uid, char *ret, size_t size)
+{
+	int n = snprintf(ret, size, "%s/pathbus-%u", os_runtime_root(), (unsigned)uid);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+int address_of_user(uid_t uid, char *ret)
+{
+	char root[ADDRESS_SIZE];
+	struct stat st;
+	int r, n;
+
+	r = os_user_runtime_root(uid, root, sizeof(root));
+	if (r == 0 && stat(root, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid) {
+		n = snprintf(ret, ADDRESS_SIZE, "%.80s/pathbus/socket", root);
+	} else {
+		r = address_runtime_folder(uid, root, sizeof(root));
+		if (r < 0)
+			return r;
+		n = snprintf(ret, ADDRESS_SIZE, "%.80s/socket", root);
+	}
+	return n < 0 || (size_t)n >= ADDRESS_SIZE ? -ENAMETOOLONG : 0;
+}
+
+int address_fill(const char *path, struct sockaddr_un *ret)
+{
+	size_t size = strlen(path);
+
+	if (size == 0)
+		return -EINVAL;
+	if (size >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(ret->sun_path, path, size);
+	return 0;
+}

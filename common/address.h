@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * address.h - where a daemon's socket is: PATHBUS_ADDRESS, the system's, the user's own.
+ *
+ * Constant places, so that all processes of a user agree; XDG_RUNTIME_DIR is not asked (it differs between a
+ * login, cron and sudo, and then they would never meet).
+ */
+#ifndef PATHBUS_COMMON_ADDRESS_H
+#define PATHBUS_COMMON_ADDRESS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#define ADDRESS_SYSTEM "/run/pathbus/socket"
+#define ADDRESS_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
+
+/* $PATHBUS_ADDRESS, or NULL if it is unset, empty, or the program runs set-uid. */
+const char *address_from_environment(void);
+
+/* "/run/user/UID/pathbus/socket", or, where there is no /run/user/UID, a place in the runtime folder
+ * ("/dev/shm/pathbus-UID/socket"). `ret` has ADDRESS_SIZE bytes. */
+int address_of_user(uid_t uid, char *ret);
+
+/* The runtime folder of a user, "/dev/shm/pathbus-UID". */
+int address_runtime_folder(uid_t uid, char *ret, size_t size);
+
+/* Fills a socket address in. -ENAMETOOLONG, -EINVAL (empty). */
+int address_fill(const char *path, struct sockaddr_un *ret);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane.c - the wake-up protocol: generation, want, rung.
+ *
+ * A post rings only if want >= rung: some member that went to sleep after the last ring has to be woken. rung
+ * moves after the bell, so a poster that dies in between leaves a bell too many, never one too few. A burst
+ * therefore costs one bell for each time a member arms, and a post that nobody waits for costs one atomic add
+ * and two loads.
+ */
+#include "lane.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/os.h"
+
+void page_init(struct page *page, const struct topic_key *key, uint64_t inode, const uint8_t *id)
+{
+	uint32_t start;
+	uint64_t first;
+
+	page->magic = PAGE_MAGIC;
+	page->abi = PAGE_ABI;
+	page->size = PAGE_SIZE_BYTES;
+	memcpy(page->id, id, PAGE_ID_SIZE);
+	page->inode = inode;
+	page->key = *key;
+	memcpy(&start, id, sizeof(start));
+	first = ((uint64_t)(start & 0x7fffffffu) << 32) + 1;
+	atomic_init(&page->generation, first);
+	atomic_init(&page->want, first - 1); /* below rung: a post that nobody has armed for rings nobody */
+	atomic_init(&page->rung, first);
+}
+
+int page_check(const struct page *page, const struct topic_key *key, uint64_t inode)
+{
+	uint64_t magic = page->magic;
+	uint32_t abi = page->abi, size = page->size;
+
+	if (magic != PAGE_MAGIC)
+		return -EBADMSG;
+	if (abi != PAGE_ABI)
+		return -EPROTONOSUPPORT;
+	if (size != PAGE_SIZE_BYTES)
+		return -EBADMSG;
+	if (page->inode != inode || !key_equal(&page->key, key))
+		return -ESTALE;
+	return 0;
+}
+
+static void raise_to(_Atomic uint64_t *word, uint64_t value)
+{
+	uint64_t now = atomic_load(word);
+
+	while (now < value && !atomic_compare_exchange_weak(word, &now, value))
+		;
+}
+
+static void ring(const struct lane *lane)
+{
+	/* Offloaded: the daemon rings for us. If it is dead the poster finds out next, by the death word. The
+	 * flag is loaded after the generation was raised: who joined a bell that this poster does not have did so
+	 * after the flag was set, and took its baseline after that. */
+	if (lane->carrier >= 0 && atomic_load(&lane->page->offload))
+		os_bell_ring(lane->carrier);
+	else
+		os_bell_ring(lane->bell);
+}
+
+uint64_t lane_post(const struct lane *lane)
+{
+	struct page *page = lane->page;
+	uint64_t generation = atomic_fetch_add(&page->generation, 1) + 1;
+	uint64_t want, rung;
+
+	want = atomic_load(&page->want);
+	rung = atomic_load(&page->rung);
+	if (__builtin_expect(want >= rung, 0)) {
+		ring(lane);
+		/* Once, and only from the value that was compared: if it has moved, another poster has rung. Leaving
+		 * it low costs a bell; a loop that raises it to the maximum would do too, were it not for a thread
+		 * whose lane is exchanged under it right here (libclient/topic.c): the numbers of two lanes never
+		 * meet, so its exchange fails, where raising would silence the new lane. */
+		if (rung < generation)
+			atomic_compare_exchange_strong(&page->rung, &rung, generation);
+	}
+	return generation;
+}
+
+void lane_ring(const struct lane *lane)
+{
+	ring(lane);
+}
+
+bool lane_arm(const struct lane *lane, uint64_t generation)
+{
+	raise_to(&lane->page->want, generation);
+	return atomic_load(&lane->page->generation) == generation;
+}
+
+void lane_resync(const struct lane *lane)
+{
+	/* resync before generation: who sees the new generation sees the new resync. */
+	atomic_fetch_add(&lane->page->resync, 1);
+	lane_post(lane);
+}
+
+void lane_close(const struct lane *lane)
+{
+	atomic_store(&lane->page->closed, 1);
+	lane_resync(lane);
+}

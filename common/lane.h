@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lane.h - one page, one bell: the wake-up protocol.
+ *
+ * The same code works a daemon's memfd and eventfd and a sidecar's file and FIFO; nothing above knows which.
+ * Nobody reads the bell to consume it: each member has it in a set of its own, edge-triggered, so one write
+ * wakes all. The protocol is model-checked in tests/model/wake.pml; the names are the same there.
+ */
+#ifndef PATHBUS_COMMON_LANE_H
+#define PATHBUS_COMMON_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "page.h"
+
+/* A member's view of a lane. Owns neither the mapping nor the descriptors. */
+struct lane {
+	struct page *page;
+	int bell;    /* eventfd or FIFO, readable and writable, O_NONBLOCK */
+	int carrier; /* the daemon's own bell for offloaded lanes; -1 in a sidecar */
+};
+
+/*
+ * Raises the generation and rings if a member sleeps that has not seen it. Any thread; never blocks; no
+ * system call when nobody sleeps. The caller then looks whether the lane is dead or closed (design 7.2).
+ * Returns the new generation.
+ */
+uint64_t lane_post(const struct lane *lane);
+
+/* Writes the bell whether or not somebody waits: for leavers, kickers and tests. */
+void lane_ring(const struct lane *lane);
+
+static inline uint64_t lane_generation(const struct lane *lane)
+{
+	return atomic_load(&lane->page->generation);
+}
+
+/*
+ * Goes to sleep, as far as posters are concerned: after it returns true, every later post rings.
+ * `generation` is what the member has dealt with. Returns false when the generation has moved meanwhile: the
+ * member must look again. Edges collected before a successful arm are dealt with; any edge collected after it
+ * must be followed by another look.
+ */
+bool lane_arm(const struct lane *lane, uint64_t generation);
+
+/* Has the bell been rung for a post after `armed`, the generation of this member's last successful arm? If
+ * so, its set is readable until it collects. */
+static inline bool lane_rung_since(const struct lane *lane, uint64_t armed)
+{
+	return atomic_load(&lane->page->rung) > armed;
+}
+
+static inline bool lane_closed(const struct lane *lane)
+{
+	return atomic_load(&lane->page->closed) != 0;
+}
+
+/* Sets `closed`, raises `resync` and the generation, and wakes everybody. For whoever retires a page that
+ * others may still use. */
+void lane_close(const struct lane *lane);
+
+/* Tells all members "look again": somebody may have died between a change and its post. */
+void lane_resync(const struct lane *lane);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * linux_files.c - what is known and done about files: by O_PATH, stat and the links in /proc/self/fd. Folders are
+ * watched by inotify.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static int fd_or_errno(int fd)
+{
+	return fd >= 0 ? fd : -errno;
+}
+
+#define FD_LINK_SIZE (sizeof("/proc/self/fd/") + 12)
+
+/* The kernel's link to what a descriptor refers to. `ret` has FD_LINK_SIZE bytes. */
+static const char *fd_link(int fd, char *ret)
+{
+	snprintf(ret, FD_LINK_SIZE, "/proc/self/fd/%d", fd);
+	return ret;
+}
+
+/* --- files ----------------------------------------------------------------------------------------- */
+
+int os_open_path(int dir, const char *name, bool follow)
+{
+	return fd_or_errno(openat(dir, name, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
+}
+
+int os_open_folder(int dir, const char *path, bool follow)
+{
+	return fd_or_errno(openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
+}
+
+int os_open_in_root(int root, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_DIRECTORY, .resolve = RESOLVE_IN_ROOT };
+
+	for (int i = 0; i < 64; i++) {
+		long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+		if (fd >= 0)
+			return (int)fd;
+		if (errno != EAGAIN && errno != EINTR) /* EAGAIN: something was renamed meanwhile */
+			return -errno;
+	}
+	return -EAGAIN;
+}
+
+/*
+ * Opens `name` in `dir` read-write if it is of this type, of this user, has one link and mode 0600. It is held
+ * by O_PATH and checked before it is opened: opening and closing what is not ours may drop its owner's locks,
+ * or do things to a device.
+ */
+static int open_own(int dir, const char *name, mode_t type)
+{
+	int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	char link[FD_LINK_SIZE];
+	struct stat st;
+	int path, fd;
+
+	path = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (path < 0)
+		return -errno;
+	if (fstat(path, &st) < 0)
+		fd = -errno;
+	else if ((st.st_mode & S_IFMT) != type)
+		fd = -EEXIST;
+	else if (st.st_uid != geteuid())
+		fd = -EPERM;
+	else if (st.st_nlink != 1 || (st.st_mode & 07777) != 0600)
+		fd = -EEXIST;
+	else {
+		fd = open(fd_link(path, link), flags);
+		if (fd < 0 && errno == ENOENT) /* no /proc: our own folder, nobody else can exchange the name */
+			fd = openat(dir, name, flags | O_NOFOLLOW);
+		if (fd < 0)
+			fd = -errno;
+	}
+	close(path);
+	return fd;
+}
+
+int os_bell_open(int dir, const char *name)
+{
+	return open_own(dir, name, S_IFIFO);
+}
+
+int os_open_own_file(int dir, const char *name)
+{
+	return open_own(dir, name, S_IFREG);
+}
+
+static bool in_group(gid_t gid)
+{
+	gid_t groups[256];
+	int n = getgroups(256, groups); /* of more than that: -1, which is no */
+
+	if (gid == getegid())
+		return true;
+	for (int i = 0; i < n; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+/* What the mode bits say. Of a file with an access control list they are not the whole truth: then only its
+ * owner is believed. */
+static bool mode_allows(int dir, const char *name, int mode)
+{
+	char path[FD_LINK_SIZE + NAME_MAX + 1];
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	if (geteuid() == 0)
+		return true;
+	if (st.st_uid == geteuid())
+		return ((unsigned)mode << 6 & ~st.st_mode) == 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir, name);
+	if (lgetxattr(path, "system.posix_acl_access", NULL, 0) >= 0)
+		return false;
+	return ((unsigned)mode << (in_group(st.st_gid) ? 3 : 0) & ~st.st_mode) == 0;
+}
+
+bool os_may_access(int dir, const char *name, int mode)
+{
+	if (name[0] == '\0')
+		name = ".";
+	if (faccessat(dir, name, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0)
+		return true;
+	/* A read-only file system refuses before it looks at whose the file is. */
+	return errno == EROFS && mode_allows(dir, name, mode);
+}
+
+int os_path_of(int fd, char *ret, size_t size)
+{
+	char link[FD_LINK_SIZE];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	n = readlink(fd_link(fd, link), ret, size - 1);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= size - 1)
+		return -ENAMETOOLONG;
+	ret[n] = '\0';
+	if (ret[0] != '/' || strncmp(ret, "/memfd:", 7) == 0)
+		return -EINVAL;
+	if (st.st_nlink == 0)
+		return -ENOENT;
+	return 0;
+}
+
+int os_rename_new(int dir, const char *from, const char *to)
+{
+	if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* A file system without the flag: a folder is never renamed over a folder that holds something. */
+	if (errno == EINVAL && renameat(dir, from, dir, to) == 0)
+		return 0;
+	return errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
+}
+
+bool os_is_remote(int dir)
+{
+	static const uint32_t types[] = {
+		0x6969,     /* NFS */
+		0x517B,     /* SMB */
+		0xFE534D42, /* SMB2 */
+		0xFF534D42, /* CIFS */
+		0x01021997, /* 9p */
+		0x65735546, /* FUSE: may well be remote */
+		0x5346414F, /* AFS */
+		0x6B414653, /* AFS of the kernel */
+		0x73757245, /* Coda */
+		0x47504653, /* GPFS */
+		0x19830326, /* BeeGFS */
+		0xBACBACBC, /* a host's folder in VMware */
+		0x786F4256, /* and in VirtualBox */
+		0x00C36400, /* Ceph */
+		0x01161970, /* GFS2 */
+		0x7461636F, /* OCFS2 */
+		0x0BD00BD0, /* Lustre */
+	};
+	struct statfs st;
+
+	if (fstatfs(dir, &st) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if ((uint32_t)st.f_type == types[i])
+			return true;
+	return false;
+}
+
+const char *os_runtime_root(void)
+{
+	return "/dev/shm";
+}
+
+int os_user_runtime_root(uid_t uid, char *ret, size_t size)
+{
+	int n = snprintf(ret, size, "/run/user/%u", (unsigned)uid);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* --- watching folders ------------------------------------------------------------------------------ */
+
+int os_watch_new(void)
+{
+	if (os_seams.no_inotify)
+		return -EMFILE;
+	return fd_or_errno(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+}
+
+int os_watch_add(int watch, int dir)
+{
+	char link[FD_LINK_SIZE];
+	const char *path = fd_link(dir, link);
+
+	return fd_or_errno(inotify_add_watch(watch, path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR));
+}
+
+void os_watch_remove(int watch, int id)
+{
+	inotify_rm_watch(watch, id);
+}
+
+int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret)
+{
+	struct inotify_event *event;
+
+	if (buffer->at >= buffer->used) {
+		ssize_t n;
+
+		do
+			n = read(watch, buffer->bytes, sizeof(buffer->bytes));
+		while (n < 0 && errno == EINTR);
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		buffer->used = (size_t)n;
+		buffer->at = 0;
+	}
+	event = (struct inotify_event *)(void *)(buffer->bytes + buffer->at);
+	buffer->at += sizeof(*event) + event->len;
+	*ret = (struct os_watch_event){
+		.id = event->mask & IN_Q_OVERFLOW ? 0 : event->wd,
+		.name = event->len > 0 ? event->name : NULL,
+		.gone = (event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_UNMOUNT)) != 0,
+	};
+	return 1;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.h - what differs between systems. linux*.c and darwin.c implement it; nobody else includes their headers.
+ *
+ * Functions return 0 or a descriptor on success and -errno on failure unless they say otherwise. Every
+ * descriptor is close-on-exec, non-blocking where that means something, and owned by the caller.
+ */
+#ifndef PATHBUS_COMMON_OS_H
+#define PATHBUS_COMMON_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OS_NEVER UINT64_MAX
+
+/* --- time ------------------------------------------------------------------------------------------ */
+
+uint64_t os_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* --- bells (design 4) ------------------------------------------------------------------------------ */
+
+/* A bell without a name: an eventfd, or an unlinked FIFO. */
+int os_bell_new(void);
+/* Opens the FIFO `name` in folder `dir` for both directions without blocking, after checking, before the
+ * opening, that it is a FIFO of this user with one link and mode 0600. -EEXIST: it is something else; -EPERM:
+ * somebody else's. */
+int os_bell_open(int dir, const char *name);
+/* Writes it: all sets that watch it, edge-triggered, wake. A full bell is never emptied: one page is read
+ * back and the write repeated. Cannot fail in a way the caller could act on. */
+void os_bell_ring(int bell);
+/* Consumes it; only for a bell with a single listener (the carrier's). */
+void os_bell_drain(int bell);
+/* Do pipes of this kernel wake edge-triggered listeners on each write? Asked once per process with a pipe of
+ * its own; false on Linux 5.5 to 5.10.55 and 5.11 to 5.13.7. */
+bool os_bell_fifo_reliable(void);
+
+/* --- sets: one descriptor to poll for many --------------------------------------------------------- */
+
+enum { OS_READ = 1, OS_EDGE = 2, OS_WRITE = 4 };
+
+int os_set_new(void);
+/* Adds `fd` with a tag that os_set_wait gives back. An edge-triggered descriptor that is readable now counts
+ * as an edge. */
+int os_set_add(int set, int fd, unsigned flags, uint64_t tag);
+/* Changes flags or tag; an edge-triggered descriptor that is readable becomes an edge again. */
+int os_set_change(int set, int fd, unsigned flags, uint64_t tag);
+void os_set_remove(int set, int fd);
+/* Collects up to `max` (at most 64) ready tags. deadline_ns: absolute; 0: only look; OS_NEVER.
+ * Returns their number, 0 at the deadline, -EINTR. */
+int os_set_wait(int set, uint64_t *tags, unsigned max, uint64_t deadline_ns);
+
+/* A timer to put in a set, readable after it has run out. ns: from now, 0 disarms; interval_ns 0: once. */
+int os_timer_new(void);
+void os_timer_set(int timer, uint64_t ns, uint64_t interval_ns);
+void os_timer_clear(int timer); /* consumes the expiry */
+
+/* --- memory ---------------------------------------------------------------------------------------- */
+
+/* Shared memory without a name, zeroed, of fixed size: a sealed memfd where there is such a thing. */
+int os_memory_new(const char *label, size_t size);
+/* As os_memory_new, mapped writable at *ret_map; with `seal_writers` the descriptor is for reading only, and
+ * nobody else can map it writable from then on (Linux before 5.1, macOS: nobody but this user). */
+int os_memory_new_mapped(const char *label, size_t size, bool seal_writers, void **ret_map);
+/* Maps `size` bytes shared. `at`: NULL, or the address of an existing mapping to replace in one step.
+ * Returns NULL and sets errno on failure (the existing mapping is then untouched). */
+void *os_map(int fd, size_t size, bool writable, void *at);
+/* A private page (4096 bytes) that is zero in a forked child; NULL and errno on failure. Free with munmap. */
+void *os_map_zero_on_fork(void);
+/* Allocates, not just sizes: a full disk is -ENOSPC now and not SIGBUS later. */
+int os_allocate(int fd, size_t size);
+void os_random(void *to, size_t size);
+
+/* --- locks: open file description locks, non-blocking ----------------------------------------------- */
+
+enum os_lock { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
+
+/* -EAGAIN: somebody else holds it. Changing a lock one holds is atomic. */
+int os_lock(int fd, enum os_lock kind, off_t start, off_t size);
+
+/* --- files ----------------------------------------------------------------------------------------- */
+
+/* openat with O_PATH | O_CLOEXEC (macOS: O_SYMLINK | O_EVTONLY). */
+int os_open_path(int dir, const char *name, bool follow);
+/* The same for a folder, which needs no right but that to pass through; to be used as the `dir` of others. */
+int os_open_folder(int dir, const char *path, bool follow);
+/* openat2 of a folder with RESOLVE_IN_ROOT; -ENOSYS where there is no such call. */
+int os_open_in_root(int root, const char *path);
+/* Opens the regular file `name` in `dir` read-write after checking, before the opening, that it is a regular
+ * file of this user with one link and mode 0600. -EEXIST: it is something else; -EPERM: somebody else's. */
+int os_open_own_file(int dir, const char *name);
+/* May the effective user read / write `name` ("": the folder itself) in `dir` (follow no link)? A read-only
+ * file system denies nothing here, since a post does not write the file: its mode bits decide. */
+bool os_may_access(int dir, const char *name, int mode);
+/* The path of a descriptor, as seen from the process's root. -ENOENT: removed; -EINVAL: has none. */
+int os_path_of(int fd, char *ret, size_t size);
+/* Renames a folder without replacing anything but an empty one. -EEXIST: something is in the way. */
+int os_rename_new(int dir, const char *from, const char *to);
+/* Is the file system shared between hosts (NFS, SMB, 9p, FUSE)? */
+bool os_is_remote(int dir);
+/* Where lanes live whose folder takes no sidecar: /dev/shm on Linux. Constant, never from the environment. */
+const char *os_runtime_root(void);
+/* The folder below which pathbusd's own socket folder of this user lies: /run/user/UID. */
+int os_user_runtime_root(uid_t uid, char *ret, size_t size);
+
+/* --- watching a folder for names that appear ------------------------------------------------------- */
+
+/* A descriptor to put in a set. */
+int os_watch_new(void);
+/* Watches the folder behind `dir` for entries created or moved in; returns an id > 0, the same for the same
+ * folder. */
+int os_watch_add(int watch, int dir);
+void os_watch_remove(int watch, int id);
+/* Takes one event; returns 1, 0 (none), -errno. name NULL: anything may have appeared (overflow, or the
+ * system does not name it); id 0: in any folder; `gone`: the watch has ended. `name` is valid until the
+ * next call with this buffer. */
+struct os_watch_event { int id; const char *name; bool gone; };
+struct os_watch_buffer { size_t used, at; _Alignas(8) char bytes[4096]; };
+int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret);
+
+/* --- sockets --------------------------------------------------------------------------------------- */
+
+/* AF_UNIX stream, non-blocking, close-on-exec. */
+int os_socket_new(void);
+/* Who is at the other end. pid 0 where not known. */
+int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid);
+/* Refuse descriptors at the socket where the kernel can (SO_PASSRIGHTS, Linux 6.16). */
+void os_refuse_descriptors(int socket);
+
+/* --- the death word (design 7.1) ------------------------------------------------------------------- */
+
+#define OS_DEAD 0x40000000u /* FUTEX_OWNER_DIED */
+/* Has the kernel mark *word with OS_DEAD when the calling thread dies, before its descriptors are closed.
+ * -EOPNOTSUPP: the caller must mark it and clients watch their socket. */
+int os_death_arm(_Atomic uint32_t *word);
+
+/* --- test seams ------------------------------------------------------------------------------------ */
+
+/* Test programs, which link the static library, set these; nothing else does. */
+extern struct os_seams {
+	bool fifo_unreliable; /* behave like the kernels of os_bell_fifo_reliable: a FIFO wakes only when empty */
+	bool no_epoll_pwait2; /* take the millisecond path */
+	bool no_inotify;      /* os_watch_new fails with -EMFILE */
+} os_seams;
+
+/* Counts that tests read (own process only; relaxed). */
+extern struct os_counts {
+	_Atomic uint64_t rings;
+	_Atomic uint64_t waits;
+} os_counts;
+
+#endif

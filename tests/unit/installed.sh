@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# installed.sh BUILD-FOLDER COMPILER [FLAG...]: a program builds with what is installed, by pkg-config alone,
+# and runs; the programs are where they belong.
+set -eu
+
+build=$1
+shift
+prefix=$(mktemp -d "${TMPDIR:-/tmp}/pathbus-test.XXXXXX")
+trap 'rm -rf "$prefix"' EXIT
+cmake --install "$build" --prefix "$prefix/usr" >"$prefix/log" || { cat "$prefix/log" && exit 1; }
+
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name pathbus.pc)")
+export PKG_CONFIG_PATH
+cat >"$prefix/program.c" <<'END'
+#include <pathbus.h>
+
+int main(void)
+{
+	return pathbus_free(NULL) != NULL;
+}
+END
+# shellcheck disable=SC2046 # words on purpose
+"$@" -o "$prefix/program" "$prefix/program.c" $(pkg-config --cflags --libs pathbus)
+export LD_LIBRARY_PATH="$PKG_CONFIG_PATH/.."
+"$prefix/program"
+
+for program in bin/pathbusd bin/pathbusctl libexec/pathbus/pathbus-link; do
+	test -x "$prefix/usr/$program" || { echo "not installed: $program" && exit 1; }
+done

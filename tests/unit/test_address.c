@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* test_address.c - where a daemon's socket may be. */
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "harness/process.h"
+#include "os/os.h"
+
+START_TEST(fills_addresses)
+{
+	struct sockaddr_un address = { .sun_family = 99 };
+	char path[ADDRESS_SIZE + 1];
+
+	ck_assert_int_eq(address_fill("", &address), -EINVAL);
+	memset(path, 'x', sizeof(path));
+	path[ADDRESS_SIZE] = '\0';
+	ck_assert_int_eq(address_fill(path, &address), -ENAMETOOLONG);
+	ck_assert_int_eq(address.sun_family, 99); /* untouched */
+	path[ADDRESS_SIZE - 1] = '\0';
+	ck_assert_int_eq(address_fill(path, &address), 0);
+	ck_assert_int_eq(address.sun_family, AF_UNIX);
+	ck_assert_str_eq(address.sun_path, path);
+	ck_assert_int_eq(address_fill("/s", &address), 0);
+	ck_assert_str_eq(address.sun_path, "/s");
+}
+END_TEST
+
+START_TEST(environment)
+{
+	unsetenv("PATHBUS_ADDRESS");
+	ck_assert_ptr_null(address_from_environment());
+	setenv("PATHBUS_ADDRESS", "", 1);
+	ck_assert_ptr_null(address_from_environment());
+	setenv("PATHBUS_ADDRESS", "/some/socket", 1);
+	ck_assert_str_eq(address_from_environment(), "/some/socket");
+}
+END_TEST
+
+START_TEST(runtime_folder)
+{
+	char path[64], expected[64];
+
+	snprintf(expected, sizeof(expected), "%s/pathbus-4294967294", os_runtime_root());
+	ck_assert_int_eq(address_runtime_folder((uid_t)-2, path, sizeof(path)), 0);
+	ck_assert_str_eq(path, expected);
+	ck_assert_int_eq(address_runtime_folder((uid_t)-2, path, strlen(expected)), -ENAMETOOLONG);
+	ck_assert_int_eq(address_runtime_folder((uid_t)-2, path, strlen(expected) + 1), 0);
+}
+END_TEST
+
+/* A user without a session: the place in the runtime folder. No such user is logged in here. */
+START_TEST(user_without_session)
+{
+	char address[ADDRESS_SIZE], expected[ADDRESS_SIZE];
+	const uid_t uid = 4000000123u;
+
+	snprintf(expected, sizeof(expected), "%s/pathbus-%u/socket", os_runtime_root(), (unsigned)uid);
+	ck_assert_int_eq(address_of_user(uid, address), 0);
+	ck_assert_str_eq(address, expected);
+}
+END_TEST
+
+/* In a mount namespace of its own, where /run/user can be made up. Exits with 77 where there can be none. */
+static int in_session(struct harness_process *peer, void *arg)
+{
+	char address[ADDRESS_SIZE];
+
+	(void)peer, (void)arg;
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/run", "tmpfs", 0, NULL) < 0)
+		return 77;
+	ck_assert_int_eq(mkdir("/run/user", 0755), 0);
+	ck_assert_int_eq(mkdir("/run/user/4000000124", 0700), 0);
+	ck_assert_int_eq(chown("/run/user/4000000124", 4000000124u, 0), 0);
+	ck_assert_int_eq(mkdir("/run/user/4000000125", 0700), 0); /* but it is root's */
+
+	ck_assert_int_eq(address_of_user(4000000124u, address), 0);
+	ck_assert_str_eq(address, "/run/user/4000000124/pathbus/socket");
+	ck_assert_int_eq(address_of_user(4000000125u, address), 0);
+	ck_assert_str_eq(address, "/dev/shm/pathbus-4000000125/socket");
+	return 0;
+}
+
+START_TEST(user_with_session)
+{
+	struct harness_process process;
+	int status;
+
+	harness_spawn(&process, in_session, NULL);
+	status = harness_wait(&process);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		harness_skip("no mount namespace to be had: needs root");
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+static const struct harness_case cases[] = {
+	HARNESS_CASE(fills_addresses),
+	HARNESS_CASE(environment),
+	HARNESS_CASE(runtime_folder),
+	HARNESS_CASE(user_without_session),
+	HARNESS_CASE(user_with_session),
+	{ 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return harness_main(argc, argv, &(struct harness_suite){ .name = "address", .cases = cases });
+}
