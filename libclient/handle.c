@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handle.c - one pollable descriptor for all topics, and their turns.
+ *
+ * The descriptor is a set with each topic's bell (edge-triggered), `control`, and `mark`, which is always
+ * readable: changing it in the set makes the set readable, until it is collected.
+ *
+ * pathbus_next looks before it collects. An edge that has not been collected keeps the set readable for
+ * nothing, so in the common case (one topic, woken by its bell) an event costs no system call and the end of
+ * the events one. Only what is known not to be readable any more is marked.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { N_COLLECT = 64, LOOKS = 4 };
+
+/* --- the queue: topics to look at -------------------------------------------------------------------------- */
+
+void handle_mark(struct pathbus *bus)
+{
+	if (bus->marked)
+		return;
+	bus->marked = os_set_change(bus->set, bus->mark, OS_READ | OS_EDGE, TAG_MARK) == 0;
+}
+
+static void enqueue(pathbus_topic *topic)
+{
+	struct pathbus *bus = topic->bus;
+
+	if (topic->queued)
+		return;
+	topic->queued = true;
+	topic->queue_next = NULL;
+	*bus->queue_tail = topic;
+	bus->queue_tail = &topic->queue_next;
+}
+
+static void dequeue(struct pathbus *bus)
+{
+	pathbus_topic *topic = bus->queue_head;
+
+	bus->queue_head = topic->queue_next;
+	if (!bus->queue_head)
+		bus->queue_tail = &bus->queue_head;
+	topic->queued = false;
+}
+
+void handle_queue(pathbus_topic *topic)
+{
+	enqueue(topic);
+	handle_mark(topic->bus);
+}
+
+void handle_unqueue(pathbus_topic *topic)
+{
+	struct pathbus *bus = topic->bus;
+	pathbus_topic **at = &bus->queue_head;
+
+	if (!topic->queued)
+		return;
+	while (*at != topic)
+		at = &(*at)->queue_next;
+	*at = topic->queue_next;
+	if (bus->queue_tail == &topic->queue_next)
+		bus->queue_tail = at;
+	topic->queued = false;
+}
+
+/* --- new and free ------------------------------------------------------------------------------------------ */
+
+static int make_sets(struct pathbus *bus)
+{
+	int r;
+
+	bus->set = os_set_new();
+	bus->control = os_set_new();
+	bus->mark = os_bell_new();
+	if (bus->set < 0 || bus->control < 0 || bus->mark < 0)
+		return bus->set < 0 ? bus->set : bus->control < 0 ? bus->control : bus->mark;
+	r = os_set_add(bus->set, bus->control, OS_READ, TAG_CONTROL);
+	if (r == 0)
+		r = os_set_add(bus->set, bus->mark, OS_READ | OS_EDGE, TAG_MARK);
+	if (r == 0)
+		os_bell_ring(bus->mark);
+	return r;
+}
+
+static void handle_destroy(struct pathbus *bus)
+{
+	bool forked = is_forked(bus->alive);
+	int *const fds[] = { &bus->set, &bus->control, &bus->mark, &bus->timer, &bus->watch };
+
+	while (bus->topics)
+		pathbus_close(bus->topics);
+	bus_deinit(bus, !forked);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	munmap(bus->alive, 4096);
+	if (!forked) /* in the child it may be held by a thread that is not there */
+		pthread_mutex_destroy(&bus->lock);
+	free(bus);
+}
+
+static struct pathbus *handle_alloc(void)
+{
+	struct pathbus *bus = calloc(1, sizeof(*bus));
+
+	if (!bus)
+		return NULL;
+	bus->alive = os_map_zero_on_fork();
+	if (!bus->alive) {
+		free(bus);
+		return NULL;
+	}
+	atomic_store(bus->alive, 1);
+	pthread_mutex_init(&bus->lock, NULL);
+	bus->set = bus->control = bus->mark = bus->timer = bus->watch = -1;
+	bus->queue_tail = &bus->queue_head;
+	bus_init(bus);
+	return bus;
+}
+
+static int start(struct pathbus *bus, const struct pathbus_options *options)
+{
+	int r = make_sets(bus);
+
+	if (r < 0)
+		return r;
+	r = bus_set_addresses(bus, options->address);
+	if (r < 0 || bus->kind == PATHBUS_PEER)
+		return r;
+	r = bus_up(bus, os_now_ns() + bus->timeout_ns);
+	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+		return r;
+	if (bus->kind == PATHBUS_BUS)
+		return r == -ETIME ? -ENOTCONN : r;
+	return 0;
+}
+
+int pathbus_new(pathbus **ret, const struct pathbus_options *options)
+{
+	static const struct pathbus_options defaults = { .size = sizeof(defaults) };
+	struct pathbus *bus;
+	int r;
+
+	if (!options)
+		options = &defaults;
+	if (!ret || options->size != sizeof(*options) || options->transport > PATHBUS_PEER)
+		return -EINVAL;
+	bus = handle_alloc();
+	if (!bus)
+		return -ENOMEM;
+	bus->kind = options->transport;
+	bus->timeout_ns = (options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS) * UINT64_C(1000000);
+	r = start(bus, options);
+	if (r < 0) {
+		handle_destroy(bus);
+		return r;
+	}
+	*ret = bus;
+	return 0;
+}
+
+pathbus *pathbus_free(pathbus *bus)
+{
+	if (bus)
+		handle_destroy(bus);
+	return NULL;
+}
+
+int pathbus_fd(const pathbus *bus)
+{
+	if (!bus)
+		return -EINVAL;
+	return is_forked(bus->alive) ? -ECHILD : bus->set;
+}
+
+const char *pathbus_version(void)
+{
+	return PATHBUS_VERSION;
+}
+
+int pathbus_ping(pathbus *bus, uint64_t *ret_ns)
+{
+	uint64_t start_ns = os_now_ns();
+	int r;
+
+	if (!bus)
+		return -EINVAL;
+	if (is_forked(bus->alive))
+		return -ECHILD;
+	if (bus->kind == PATHBUS_PEER)
+		return -ENOTCONN;
+	pthread_mutex_lock(&bus->lock);
+	r = bus_ping(bus, start_ns + bus->timeout_ns);
+	control_settle(bus);
+	pthread_mutex_unlock(&bus->lock);
+	if (r == 0 && ret_ns)
+		*ret_ns = os_now_ns() - start_ns;
+	return r;
+}
+
+const char *pathbus_address(pathbus *bus)
+{
+	const char *address = NULL;
+
+	if (!bus || is_forked(bus->alive))
+		return NULL;
+	pthread_mutex_lock(&bus->lock);
+	if (bus->connection.state == BUS_UP && !death_has_come(bus->connection.death))
+		address = bus->connection.address;
+	pthread_mutex_unlock(&bus->lock);
+	return address;
+}
+
+/* --- next ---------------------------------------------------------------------------------------------------- */
+
+static void fill_event(pathbus_topic *topic, enum pathbus_event_kind kind, uint64_t count, int error,
+                       struct pathbus_event *event)
+{
+	*event = (struct pathbus_event){
+		.size = sizeof(*event),
+		.kind = kind,
+		.error = error,
+		.topic = topic,
+		.userdata = topic->userdata,
+		.generation = topic->reported,
+		.count = count,
+		.uid = (uid_t)-1,
+	};
+}
+
+/* Takes what is new in a topic's lane. */
+static bool take_event(pathbus_topic *topic, uint64_t *ret_generation, struct pathbus_event *event)
+{
+	struct page *page = topic->page;
+	uint64_t generation, count, before = topic->reported, resync;
+
+	if (topic->error_due) {
+		fill_event(topic, PATHBUS_EVENT_ERROR, 0, topic->error_due, event);
+		topic->error_due = 0;
+		return true;
+	}
+	generation = atomic_load(&page->generation);
+	for (int i = 1; i < LOOKS && generation == topic->armed; i++) /* a burst: look again before the long way */
+		generation = atomic_load(&page->generation);
+	*ret_generation = generation;
+	count = topic_count(topic, generation);
+	resync = atomic_load(&page->resync); /* after the generation: raised before it is */
+	if (topic_is_later(count, before))
+		topic->reported = count;
+	if (topic->resync_due || resync != topic->resync_seen) {
+		topic->resync_due = false;
+		topic->resync_seen = resync;
+		if (topic->subscribed) {
+			fill_event(topic, PATHBUS_EVENT_RESYNC, 0, 0, event);
+			return true;
+		}
+	}
+	if (topic->reported == before || !topic->subscribed)
+		return false;
+	fill_event(topic, PATHBUS_EVENT_POST, topic->reported - before, 0, event);
+	return true;
+}
+
+/* Makes sure that the descriptor is readable while a topic has an event out or is not armed yet. */
+static void stay_readable(pathbus_topic *topic)
+{
+	struct lane lane = topic_lane(topic);
+
+	if (!topic->bus->marked && (topic->collected || !lane_rung_since(&lane, topic->armed)))
+		handle_mark(topic->bus);
+}
+
+/* True: the topic sleeps, as far as posters are concerned. */
+static bool rest(pathbus_topic *topic, uint64_t generation)
+{
+	struct lane lane = topic_lane(topic);
+	uint32_t slot = atomic_load_explicit(&topic->slot, memory_order_relaxed);
+
+	if (!topic->subscribed || (atomic_load(&topic->epoch) & EPOCH_LOST))
+		return true;
+	if (slot < PAGE_SLOTS)
+		atomic_store_explicit(&topic->page->slots[slot].seen, generation, memory_order_relaxed);
+	if (generation != topic->armed) {
+		if (!lane_arm(&lane, generation))
+			return false;
+		topic->armed = generation;
+	} else if (lane_generation(&lane) != generation) {
+		return false;
+	}
+	topic->collected = false;
+	return true;
+}
+
+/* One turn through those to be looked at; 1: *event is filled. */
+static int serve_queue(struct pathbus *bus, struct pathbus_event *event)
+{
+	while (bus->queue_head) {
+		pathbus_topic *topic = bus->queue_head;
+		uint64_t generation = 0;
+
+		if (take_event(topic, &generation, event)) {
+			dequeue(bus);
+			enqueue(topic); /* not armed yet; others first */
+			bus->hot = topic;
+			stay_readable(topic);
+			return 1;
+		}
+		if (rest(topic, generation))
+			dequeue(bus);
+	}
+	return 0;
+}
+
+static int serve_hot(struct pathbus *bus, struct pathbus_event *event)
+{
+	pathbus_topic *topic = bus->hot;
+	uint64_t generation;
+
+	if (!topic || topic->queued || !take_event(topic, &generation, event))
+		return 0;
+	enqueue(topic);
+	stay_readable(topic);
+	return 1;
+}
+
+static void on_edge(pathbus_topic *topic)
+{
+	topic->collected = true;
+	/* Removed under its members, or closed by one who moves? */
+	if (topic_is_well(topic) && topic->place == PLACE_PEER && sidecar_is_gone(&topic->sidecar))
+		topic_lose(topic);
+	enqueue(topic);
+}
+
+/* Collects edges. True: there may be more. */
+static bool collect(struct pathbus *bus)
+{
+	uint64_t tags[N_COLLECT];
+	int n = os_set_wait(bus->set, tags, N_COLLECT, 0);
+	bool control = false;
+
+	for (int i = 0; i < n; i++) {
+		if (tags[i] == TAG_MARK) {
+			bus->marked = false;
+			continue;
+		}
+		if (tags[i] == TAG_CONTROL)
+			control = true;
+		else
+			on_edge((pathbus_topic *)(uintptr_t)tags[i]);
+	}
+	if (control || bus->settle_due)
+		control_process(bus);
+	return n == N_COLLECT;
+}
+
+static int next_locked(struct pathbus *bus, struct pathbus_event *event)
+{
+	bool more = true;
+
+	if (serve_queue(bus, event) || serve_hot(bus, event))
+		return 1;
+	/* What comes after the last collecting keeps the set readable, or armed topics ring. */
+	while (more) {
+		more = collect(bus);
+		if (serve_queue(bus, event))
+			return 1;
+	}
+	return 0;
+}
+
+int pathbus_next(pathbus *bus, struct pathbus_event *event)
+{
+	int r;
+
+	if (!bus || !event || event->size != sizeof(*event))
+		return -EINVAL;
+	if (is_forked(bus->alive))
+		return -ECHILD;
+	/* Held for long only by a post that is joining anew on another thread. The descriptor stays readable. */
+	if (pthread_mutex_trylock(&bus->lock) != 0)
+		return 0;
+	r = next_locked(bus, event);
+	pthread_mutex_unlock(&bus->lock);
+	return r;
+}

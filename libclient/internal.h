@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal.h - the handle and its topics, as the files of this folder see them.
+ *
+ *   handle.c   pathbus_new/free/fd/next: the pollable set, turns between topics
+ *   topic.c    open/close: one member; which lane it is on, and moving it to another
+ *   post.c     post
+ *   wait.c     check/wait
+ *   bus.c      the connection to the daemon, as a state machine that never blocks by itself;
+ *              bus_frames.c: what the daemon says
+ *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
+ *   control.c  what happens besides posts: the socket, the timer, folders that are watched
+ *   sidecar.c  files and locks
+ *
+ * Locking: `lock` protects everything but what is marked (any thread). Posting and checking touch only that,
+ * unless the lane is lost.
+ */
+#ifndef PATHBUS_INTERNAL_H
+#define PATHBUS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "death.h"
+#include "lane.h"
+#include "os/os.h"
+#include "pathbus.h"
+#include "sidecar.h"
+#include "wire.h"
+
+enum {
+	DEFAULT_TIMEOUT_MS = 250,
+	N_ADDRESSES = 2,
+	RETRY_FIRST_MS = 250,   /* where the socket's folder cannot be watched: pauses grow from here */
+	RETRY_LAST_MS = 30000,  /* to here */
+	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
+	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
+};
+
+/* Tags in the sets; anything else is a topic's address. */
+enum { TAG_CONTROL = 1, TAG_MARK = 2, TAG_SOCKET = 3, TAG_TIMER = 4, TAG_WATCH = 5 };
+
+/* pathbus_topic.epoch: low bits say what is going on, the rest counts moves. */
+enum {
+	EPOCH_SWAP = 1,  /* page and bell are being exchanged: look again in a moment */
+	EPOCH_LOST = 2,  /* the lane is known to be dead; no other joined yet */
+	EPOCH_MOVE = 4,  /* one move */
+};
+
+enum topic_place { PLACE_NONE, PLACE_BUS, PLACE_PEER };
+
+/* What a transport found: handed to topic_install, which takes all descriptors over, on failure too. */
+struct joined {
+	enum topic_place place;
+	int page, bell;
+	uint32_t slot;            /* WIRE_NO_SLOT: none */
+	uint32_t bus_topic;       /* PLACE_BUS: the daemon's number */
+	struct sidecar sidecar;   /* PLACE_PEER: holds page and bell as well; `bell` above is a copy to use */
+	bool in_runtime_folder, local_only;
+	bool may_read, may_write;
+	char why[128];
+};
+
+struct pathbus_topic {
+	/* --- any thread ---------------------------------------------------------------------------- */
+	_Atomic uint64_t own;             /* own posts begun: raised before the generation is */
+	_Atomic uint64_t epoch;           /* see EPOCH_ */
+	struct page *page;                /* constant address once mapped; lanes are exchanged under it */
+	int bell;                         /* constant number; the lane's bell is exchanged under it */
+	_Atomic int carrier;              /* the daemon's own bell; -1 in a sidecar */
+	_Atomic(const struct death *) death; /* the daemon's, or one that never comes */
+	_Atomic uint64_t offset;          /* handle's count = generation - own + offset; see topic.c */
+	_Atomic uint32_t slot;            /* in the page's member table, or WIRE_NO_SLOT */
+	const _Atomic uint32_t *alive;    /* zero in a forked child */
+	bool may_post;                    /* constant after opening, as are the next two */
+	bool subscribed, echo;
+
+	/* --- under the handle's lock --------------------------------------------------------------- */
+	struct pathbus *bus;
+	pathbus_topic *next, *previous;   /* all topics of the handle */
+	pathbus_topic *queue_next;        /* those to look at */
+	bool queued;
+	bool collected;                   /* an edge was taken from the set since the last successful arm */
+	uint64_t armed;                   /* generation of that arm */
+	uint64_t reported;                /* handle's count that next has told of */
+	uint64_t resync_seen;             /* the page's resync word */
+	bool resync_due;
+	int error_due;
+	void *userdata;
+	char *path;                       /* absolute */
+	unsigned flags;
+	int wait_set;                     /* made by the first pathbus_wait; -1 */
+	enum topic_place place;
+	uint32_t bus_topic;
+	uint32_t request;                 /* the OPEN on its way; 0: none */
+	int request_error;                /* its answer, when it was an error */
+	uint32_t asked;                   /* serial of the connection that was asked last */
+	bool fail_told;                   /* the program knows that the channel is lost */
+	struct sidecar sidecar;
+	struct topic_key key;             /* PLACE_PEER, and after: where to meet if the folder goes away */
+	bool has_key;
+	int folder_watch;                 /* while in the runtime folder: id of the watch on the file's folder */
+	struct pathbus_transport transport;
+};
+
+enum bus_state {
+	BUS_DOWN,     /* no connection */
+	BUS_GREETING, /* connected, hello sent; may stay so for as long as a daemon is stopped */
+	BUS_UP,
+};
+
+struct bus_connection {
+	enum bus_state state;
+	int socket;
+	uint32_t serial;              /* of this connection */
+	bool silent;                  /* did not answer in time; not waited for again until it says something */
+	int refusal;                  /* why the last server that accepted would not have us; 0 */
+	uint64_t deadline_ns;         /* not silent, something is awaited: when to give up; 0: nothing is */
+	uint32_t next_request;
+	struct death *death;          /* constant address once mapped; pages are exchanged under it */
+	int carrier;                  /* constant number once there; -1 */
+	bool death_unarmed;           /* the kernel does not mark this daemon's word */
+	char address[ADDRESS_SIZE];
+	uint64_t pong_ns;             /* when the last one came */
+	size_t in_used;
+	unsigned char in[2 * WIRE_MAX_FRAME];
+	int fds[MAX_PENDING_FDS];
+	unsigned n_fds;
+	unsigned char *out;           /* what the socket did not take */
+	size_t out_used, out_size;
+	int n_addresses;
+	char addresses[N_ADDRESSES][ADDRESS_SIZE];
+};
+
+struct pathbus {
+	_Atomic uint32_t *alive;      /* a page that is zero in a forked child */
+	pthread_mutex_t lock;
+	enum pathbus_transport_kind kind;
+	uint64_t timeout_ns;
+	int set;                      /* what the program polls: bells, `mark`, `control` */
+	int mark;                     /* always readable, edge-triggered: changing it makes `set` readable */
+	bool marked;                  /* ... and not collected yet */
+	bool settle_due;              /* topics were lost, or may move: control_settle has work */
+	int control;                  /* a set within the set: socket, timer, watch */
+	int timer;                    /* -1 until needed */
+	uint64_t retry_ns, retry_pause_ns;
+	int watch;                    /* -1 until needed, or impossible */
+	bool watch_failed;
+	int socket_watch[N_ADDRESSES];
+	struct os_watch_buffer watch_buffer;
+	struct bus_connection connection;
+	pathbus_topic *topics;
+	pathbus_topic *queue_head, **queue_tail;
+	pathbus_topic *hot;           /* the last one that had an event: looked at before any system call */
+};
+
+/* --- handle.c --- */
+static inline bool is_forked(const _Atomic uint32_t *alive)
+{
+	return atomic_load_explicit(alive, memory_order_relaxed) == 0;
+}
+void handle_queue(pathbus_topic *topic);   /* to be looked at by the next pathbus_next; makes the set readable */
+void handle_unqueue(pathbus_topic *topic);
+void handle_mark(struct pathbus *bus);
+
+/* --- topic.c --- */
+/* The handle's count of changes at a generation that was just loaded; see topic.c. */
+uint64_t topic_count(const pathbus_topic *topic, uint64_t generation);
+bool topic_is_later(uint64_t count, uint64_t than);
+/* Does the topic live on a lane that works? Notices a daemon's death (then all its topics are lost). */
+bool topic_is_well(pathbus_topic *topic);
+/* Marks it as lost: posters on other threads come to the slow path. */
+void topic_lose(pathbus_topic *topic);
+/* Puts it on the lane: baseline, then RESYNC (unless it is the first), then leaves the old one. Takes
+ * *joined over. */
+int topic_install(pathbus_topic *topic, struct joined *joined);
+void joined_release(struct joined *joined, struct page *page);
+/* Gets it onto a lane that works, waiting for the daemon until the deadline (0: not at all; then 0 may also
+ * mean: on its way). */
+int topic_settle(pathbus_topic *topic, uint64_t deadline_ns);
+/* Tells the program that it could not be. */
+void topic_fail(pathbus_topic *topic, int error);
+static inline struct lane topic_lane(const pathbus_topic *topic)
+{
+	return (struct lane){ .page = topic->page, .bell = topic->bell, .carrier = atomic_load(&topic->carrier) };
+}
+extern const struct death death_never;
+
+/* --- bus.c --- */
+void bus_init(struct pathbus *bus);
+void bus_deinit(struct pathbus *bus, bool say_goodbye);
+int bus_set_addresses(struct pathbus *bus, const char *address);
+/* Connects if it is down and a server is there. Never waits. Returns 0 (greeting or up) or why not. */
+int bus_try(struct pathbus *bus);
+/* Takes what has come, notices the end. Never waits. */
+void bus_advance(struct pathbus *bus);
+/* Sleeps until something comes or the deadline. */
+void bus_await(struct pathbus *bus, uint64_t deadline_ns);
+/* Waits until up. 0, -ENOTCONN, -ETIMEDOUT. */
+int bus_up(struct pathbus *bus, uint64_t deadline_ns);
+/* The daemon is gone: its topics are lost, the connection is closed. */
+void bus_lost(struct pathbus *bus);
+bool bus_is_dead(struct pathbus *bus);
+int bus_request_open(pathbus_topic *topic);
+void bus_close_topic(struct pathbus *bus, uint32_t bus_topic);
+int bus_ping(struct pathbus *bus, uint64_t deadline_ns);
+
+/* --- bus_frames.c: for bus.c --- */
+/* Takes what is there: bytes received, 0 none, -ECONNRESET the end, -errno. */
+int bus_receive(struct bus_connection *connection);
+/* Handles the whole frames in the buffer; an error ends the connection. */
+int bus_handle_frames(struct pathbus *bus);
+void bus_close_fds(struct bus_connection *connection);
+
+/* --- peer.c --- */
+int peer_join(pathbus_topic *topic, struct joined *ret);
+/* Runtime folder only: is there a sidecar at the file's side now? */
+bool peer_wants_to_move(pathbus_topic *topic);
+
+/* --- control.c --- */
+void control_process(struct pathbus *bus);
+/* Brings every topic on its way as far as it gets without waiting; sets the timer. */
+void control_settle(struct pathbus *bus);
+void control_set_timer(struct pathbus *bus);
+/* Watches for the daemon's socket. Before trying to connect, so that nothing falls in between. */
+void control_watch_sockets(struct pathbus *bus);
+int control_watch_folder(struct pathbus *bus, int dir);
+void control_unwatch_folder(struct pathbus *bus, int id);
+
+/* One row per way in; topic_settle goes through them in order. */
+struct transport {
+	enum pathbus_transport_kind kind;
+	/* Gets the topic onto a lane of this kind. 0; -EINPROGRESS: waiting for an answer, with deadline 0;
+	 * -ENOTCONN, -ETIMEDOUT: not this way, try the next; other errors are final. */
+	int (*settle)(pathbus_topic *topic, uint64_t deadline_ns);
+};
+extern const struct transport transport_bus, transport_peer;
+
+#endif

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sidecar.c - a folder with `page`, `bell`, CACHEDIR.TAG and .gitignore.
+ *
+ * Made under a temporary name and renamed into place, so that what stands there is always whole. Each member
+ * holds a shared lock on byte LOCK_MEMBER of `page`; the maker takes it before the renaming. Who comes tries
+ * the exclusive lock first: whoever gets it has found what a crash left behind, and removes it. Otherwise the
+ * shared one, and then the path must still name this inode, else all over again. Who leaves drops its shared
+ * lock and tries the exclusive one: two who upgraded at once would both fail and nobody would clean up.
+ *
+ * Only a holder of LOCK_KICK renames the folder away, after checking that the path still names its page: the
+ * last one out holds both bytes, and so does who removes a leftover. (tests/model/leave.pml)
+ *
+ * A temporary name is the sidecar's name and a number, so that what a crash leaves of the making or the
+ * removing is found again without listing the user's folder.
+ */
+#include "sidecar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "os/os.h"
+
+enum {
+	N_TEMPORARY = 10,   /* names for folders in the making or being removed */
+	STALE_SECONDS = 10, /* a folder in the making that nobody locks is abandoned after this long */
+	JOIN_TRIES = 2000,  /* of a millisecond each, while another process is coming or going */
+};
+
+static const char *const entries[] = { "page", "bell", "CACHEDIR.TAG", ".gitignore" };
+
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+static void close_if_open(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void sidecar_drop(struct sidecar *sidecar)
+{
+	close_if_open(&sidecar->bell);
+	close_if_open(&sidecar->file);
+	close_if_open(&sidecar->parent);
+	*sidecar = SIDECAR_NONE;
+}
+
+/* --- removing --------------------------------------------------------------------------------------- */
+
+static void temporary_name(const char *name, int number, char *ret)
+{
+	snprintf(ret, KEY_NAME_MAX + 1, "%.252s~%d", name, number);
+}
+
+static void remove_folder(int parent, const char *name)
+{
+	int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir < 0)
+		return;
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		unlinkat(dir, entries[i], 0);
+	close(dir);
+	unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* Is this temporary folder one that nobody works on any more? Its maker holds the lock as soon as there is a
+ * page; before that its age decides. */
+static bool is_abandoned(int parent, const char *name)
+{
+	bool abandoned = false;
+	struct stat st;
+	int dir, file;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return false;
+	dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return false;
+	file = os_open_own_file(dir, "page");
+	if (file >= 0) {
+		abandoned = os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0;
+		close(file);
+	}
+	/* Old enough, and either no page or one that was never locked: between the two a maker needs microseconds.
+	 * It looks again after its renaming whether it is still there, so a stopped one does no harm. */
+	if (file == -ENOENT || abandoned)
+		abandoned = time(NULL) - st.st_ctime > STALE_SECONDS;
+	close(dir);
+	return abandoned;
+}
+
+/* Frees a temporary name; *ret receives it. */
+static int take_temporary_name(int parent, const char *name, bool make, char *ret)
+{
+	for (int i = 0; i < N_TEMPORARY; i++) {
+		struct stat st;
+
+		temporary_name(name, i, ret);
+		if (make) {
+			if (mkdirat(parent, ret, 0700) == 0)
+				return 0;
+			if (errno != EEXIST)
+				return -errno;
+		} else if (fstatat(parent, ret, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+			return 0;
+		}
+		if (is_abandoned(parent, ret)) {
+			remove_folder(parent, ret);
+			i--; /* try the name again; is_abandoned is false for one that cannot be removed twice */
+			if (fstatat(parent, ret, &st, AT_SYMLINK_NOFOLLOW) == 0)
+				i++;
+		}
+	}
+	return -EBUSY;
+}
+
+static bool path_is(int parent, const char *name, int file)
+{
+	char path[KEY_NAME_MAX + 8];
+	struct stat there, mine;
+
+	snprintf(path, sizeof(path), "%s/page", name);
+	return fstatat(parent, path, &there, AT_SYMLINK_NOFOLLOW) == 0 && fstat(file, &mine) == 0 &&
+	       there.st_dev == mine.st_dev && there.st_ino == mine.st_ino;
+}
+
+/* The caller holds LOCK_KICK on `file`, so nobody else renames; and either LOCK_MEMBER as well, so nobody
+ * lives here, or has set `closed`, so whoever does will leave. */
+static void take_apart(int parent, const char *name, int file)
+{
+	char temporary[KEY_NAME_MAX + 1];
+
+	if (!path_is(parent, name, file))
+		return;
+	if (take_temporary_name(parent, name, false, temporary) == 0 && os_rename_new(parent, name, temporary) == 0)
+		remove_folder(parent, temporary);
+}
+
+/* --- making ----------------------------------------------------------------------------------------- */
+
+static int write_file(int dir, const char *name, const char *text)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	ssize_t n;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n < 0)
+		r = -errno;
+	else if ((size_t)n < strlen(text))
+		r = -ENOSPC;
+	close(fd);
+	return r;
+}
+
+static int make_page(int dir, const struct topic_key *key, int *ret_file)
+{
+	uint8_t id[PAGE_ID_SIZE];
+	struct page *page;
+	struct stat st;
+	int file, r;
+
+	file = openat(dir, "page", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (file < 0)
+		return -errno;
+	r = os_lock(file, OS_LOCK_SHARED, LOCK_MEMBER, 1);
+	if (r == 0)
+		r = os_allocate(file, PAGE_SIZE_BYTES);
+	if (r == 0 && (fchmod(file, 0600) < 0 || fstat(file, &st) < 0))
+		r = -errno;
+	if (r == 0) {
+		page = os_map(file, PAGE_SIZE_BYTES, true, NULL);
+		if (page) {
+			os_random(id, sizeof(id));
+			page_init(page, key, st.st_ino, id);
+			munmap(page, PAGE_SIZE_BYTES);
+		} else {
+			r = -errno;
+		}
+	}
+	if (r < 0)
+		close(file);
+	else
+		*ret_file = file;
+	return r;
+}
+
+static int fill_folder(int dir, const struct topic_key *key, struct sidecar *made)
+{
+	int r;
+
+	if (fchmod(dir, 0700) < 0) /* whatever the umask */
+		return -errno;
+	r = make_page(dir, key, &made->file);
+	if (r < 0)
+		return r;
+	if (mkfifoat(dir, "bell", 0600) < 0 || fchmodat(dir, "bell", 0600, 0) < 0)
+		return -errno;
+	made->bell = os_bell_open(dir, "bell");
+	if (made->bell < 0)
+		return made->bell;
+	/* The first 43 bytes are the signature of the Cache Directory Tagging Specification. */
+	r = write_file(dir, "CACHEDIR.TAG",
+	               "Signature: 8a477f597d28d172789f06886806bc55\n"
+	               "# Made by pathbus for the file beside it; removed when the last program closes it.\n");
+	return r < 0 ? r : write_file(dir, ".gitignore", "*\n");
+}
+
+/* -EEXIST: somebody was faster. */
+static int make(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
+{
+	struct sidecar made = SIDECAR_NONE;
+	char temporary[KEY_NAME_MAX + 1];
+	int dir, r;
+
+	r = take_temporary_name(parent, name, true, temporary);
+	if (r < 0)
+		return r;
+	dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0) {
+		r = -errno;
+	} else {
+		r = fill_folder(dir, key, &made);
+		close(dir);
+	}
+	if (r == -ENOENT)
+		r = -EEXIST; /* stopped for so long that the folder was taken for abandoned and removed */
+	if (r == 0)
+		r = os_rename_new(parent, temporary, name);
+	if (r == 0 && !path_is(parent, name, made.file))
+		r = -EEXIST; /* the same */
+	if (r < 0) {
+		remove_folder(parent, temporary);
+		sidecar_drop(&made);
+		return r;
+	}
+	*ret = made;
+	return 0;
+}
+
+/* --- joining ---------------------------------------------------------------------------------------- */
+
+/* Opens what stands there, if it is a folder of ours. */
+static int open_folder(int parent, const char *name)
+{
+	struct stat st;
+	int dir;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (st.st_uid != geteuid())
+		return -EPERM;
+	if (!S_ISDIR(st.st_mode) || (st.st_mode & 0077) != 0)
+		return -EEXIST;
+	dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ELOOP || errno == ENOTDIR ? -EEXIST : -errno;
+	if (fstat(dir, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 0077) != 0) {
+		close(dir);
+		return -EPERM;
+	}
+	return dir;
+}
+
+/* Is the page of `file` this topic's? Maps it for a moment; the size was checked to be there. */
+static int check_page(int file, const struct topic_key *key)
+{
+	struct page *page;
+	struct stat st;
+	int r;
+
+	if (fstat(file, &st) < 0)
+		return -errno;
+	if (st.st_size < (off_t)PAGE_SIZE_BYTES)
+		return -EBADMSG;
+	page = os_map(file, PAGE_SIZE_BYTES, false, NULL);
+	if (!page)
+		return -errno;
+	r = page_check(page, key, st.st_ino);
+	if (r == 0 && atomic_load(&page->closed))
+		r = -ESTALE;
+	munmap(page, PAGE_SIZE_BYTES);
+	return r;
+}
+
+/* Takes away a sidecar that cannot be joined although somebody may still be in it: a copy, a damaged one, a
+ * closed one. Its members, if it has any, are told to join anew. */
+static void evict(int parent, const char *name, int dir, int file)
+{
+	struct page *page;
+	struct stat st;
+	int bell;
+
+	if (os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_KICK, 1) < 0)
+		return; /* somebody else is at it */
+	if (fstat(file, &st) == 0 && st.st_size >= (off_t)PAGE_SIZE_BYTES) {
+		page = os_map(file, PAGE_SIZE_BYTES, true, NULL);
+		bell = os_bell_open(dir, "bell");
+		if (page && bell >= 0) {
+			lane_close(&(struct lane){ .page = page, .bell = bell, .carrier = -1 });
+			os_bell_ring(bell);
+		}
+		close_if_open(&bell);
+		if (page)
+			munmap(page, PAGE_SIZE_BYTES);
+	}
+	take_apart(parent, name, file);
+	os_lock(file, OS_LOCK_NONE, LOCK_KICK, 1);
+}
+
+/* One try. -EAGAIN: somebody is coming or going, try again. */
+static int join_once(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
+{
+	struct sidecar joined = SIDECAR_NONE;
+	int dir, r;
+
+	dir = open_folder(parent, name);
+	if (dir < 0)
+		return dir;
+	joined.file = os_open_own_file(dir, "page");
+	if (joined.file < 0) {
+		/* The folder was being removed when we came in; or somebody took the page out of it. */
+		r = joined.file;
+		if (r == -ENOENT && faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+			remove_folder(parent, name); /* only succeeds when nothing is left in it */
+			r = faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : -EAGAIN;
+		} else if (r == -ENOENT) {
+			r = -EAGAIN;
+		}
+		goto out;
+	}
+	r = os_lock(joined.file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2);
+	if (r == 0) {
+		/* Nobody lives here. */
+		take_apart(parent, name, joined.file);
+		r = -EAGAIN;
+		goto out;
+	}
+	if (r == -EAGAIN)
+		r = os_lock(joined.file, OS_LOCK_SHARED, LOCK_MEMBER, 1);
+	if (r == 0 && !path_is(parent, name, joined.file))
+		r = -EAGAIN;
+	if (r == 0) {
+		r = check_page(joined.file, key);
+		if (r == -EBADMSG || r == -ESTALE) {
+			os_lock(joined.file, OS_LOCK_NONE, LOCK_MEMBER, 1);
+			evict(parent, name, dir, joined.file);
+			r = -EAGAIN;
+		}
+	}
+	if (r == 0) {
+		joined.bell = os_bell_open(dir, "bell");
+		if (joined.bell < 0)
+			r = joined.bell == -ENOENT ? -EAGAIN : joined.bell;
+	}
+out:
+	close(dir);
+	if (r < 0)
+		sidecar_drop(&joined);
+	else
+		*ret = joined;
+	return r;
+}
+
+static void take_slot(struct sidecar *sidecar)
+{
+	for (int i = 0; i < (int)PAGE_SLOTS; i++)
+		if (os_lock(sidecar->file, OS_LOCK_EXCLUSIVE, LOCK_SLOT + i, 1) == 0) {
+			sidecar->slot = i;
+			return;
+		}
+}
+
+static int enter(int parent, const char *name, const struct topic_key *key, bool may_make, struct sidecar *ret,
+                 bool *ret_unmakeable)
+{
+	struct sidecar entered = SIDECAR_NONE;
+	int r = -EAGAIN;
+
+	for (int i = 0; i < JOIN_TRIES && r == -EAGAIN; i++) {
+		r = join_once(parent, name, key, &entered);
+		if (r == -ENOENT && may_make) {
+			r = make(parent, name, key, &entered);
+			if (r < 0 && r != -EEXIST) {
+				*ret_unmakeable = r != -EMFILE && r != -ENFILE && r != -ENOMEM;
+				return r;
+			}
+			if (r == -EEXIST)
+				r = -EAGAIN;
+		}
+		if (r == -EAGAIN && i > 2)
+			pause_ms(1);
+	}
+	if (r == -EAGAIN)
+		return -EBUSY;
+	if (r < 0)
+		return r;
+	entered.parent = fcntl(parent, F_DUPFD_CLOEXEC, 0);
+	if (entered.parent < 0) {
+		r = -errno;
+		/* Nothing was promised to anybody yet; the next to come cleans up. */
+		sidecar_drop(&entered);
+		return r;
+	}
+	snprintf(entered.name, sizeof(entered.name), "%s", name);
+	take_slot(&entered);
+	*ret = entered;
+	return 0;
+}
+
+int sidecar_join(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
+{
+	bool unmakeable;
+
+	return enter(parent, name, key, false, ret, &unmakeable);
+}
+
+int sidecar_enter(int parent, const char *name, const struct topic_key *key, struct sidecar *ret, bool *ret_unmakeable)
+{
+	*ret_unmakeable = false;
+	return enter(parent, name, key, true, ret, ret_unmakeable);
+}
+
+/* --- leaving ---------------------------------------------------------------------------------------- */
+
+static void release_slot(struct sidecar *sidecar, struct page *page)
+{
+	if (sidecar->slot < 0)
+		return;
+	if (page)
+		atomic_store_explicit(&page->slots[sidecar->slot].pid, 0, memory_order_relaxed);
+	os_lock(sidecar->file, OS_LOCK_NONE, LOCK_SLOT + sidecar->slot, 1);
+	sidecar->slot = -1;
+}
+
+void sidecar_leave(struct sidecar *sidecar, struct page *page)
+{
+	if (sidecar->file < 0)
+		return;
+	release_slot(sidecar, page);
+	os_lock(sidecar->file, OS_LOCK_NONE, LOCK_MEMBER, 1);
+	if (os_lock(sidecar->file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0)
+		take_apart(sidecar->parent, sidecar->name, sidecar->file);
+	else if (sidecar->bell >= 0)
+		os_bell_ring(sidecar->bell);
+	sidecar_drop(sidecar);
+}
+
+bool sidecar_leave_if_alone(struct sidecar *sidecar, struct page *page)
+{
+	/* An upgrade, atomic: it fails and leaves the shared lock as it is if anybody else holds one. Only links
+	 * upgrade, and of two at once both fail and stay until the next bell. */
+	if (os_lock(sidecar->file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) < 0)
+		return false;
+	atomic_store(&page->closed, 1);
+	release_slot(sidecar, page);
+	take_apart(sidecar->parent, sidecar->name, sidecar->file);
+	sidecar_drop(sidecar);
+	return true;
+}
+
+bool sidecar_is_gone(const struct sidecar *sidecar)
+{
+	struct stat st;
+
+	return fstat(sidecar->file, &st) == 0 && st.st_nlink == 0;
+}
+
+void sidecar_kick(int parent, const char *name, const struct topic_key *key)
+{
+	struct sidecar found = SIDECAR_NONE;
+	struct page *page;
+	struct stat st;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || sidecar_join(parent, name, key, &found) < 0)
+		return;
+	page = os_map(found.file, PAGE_SIZE_BYTES, true, NULL);
+	if (page) {
+		lane_close(&(struct lane){ .page = page, .bell = found.bell, .carrier = -1 });
+		os_bell_ring(found.bell);
+		sidecar_leave(&found, page);
+		munmap(page, PAGE_SIZE_BYTES);
+	}
+	sidecar_drop(&found);
+}
+
+int sidecar_runtime_folder(void)
+{
+	char path[64];
+	struct stat st;
+	int dir, r;
+
+	r = address_runtime_folder(geteuid(), path, sizeof(path));
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	dir = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOTDIR || errno == ELOOP ? -EPERM : -errno;
+	if (fstat(dir, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 0077) != 0) {
+		close(dir);
+		return -EPERM;
+	}
+	return dir;
+}

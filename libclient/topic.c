@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * topic.c - one member of a channel: which lane it is on, and moving it to another.
+ *
+ * The handle's count. Lanes come and go, so what the program sees is counted by the handle:
+ *
+ *     count = generation - own + offset        (with PATHBUS_ECHO: generation + offset)
+ *
+ * where `own` is raised before the generation is, and read after it: so the count never runs ahead of what
+ * strangers have posted, and what it lags behind by comes with the post that is on its way. (The other way
+ * round a stranger's post could be swallowed.) At each move `offset` is set so that the count grows.
+ *
+ * Moving. Page and bell are exchanged in place: the address of the mapping and the number of the descriptor
+ * stay, so that a thread in the middle of a post needs no lock and no reference count. `epoch` tells it that
+ * this happened, and it posts again. Whatever it did meanwhile is a post or a ring too many in one of the
+ * two lanes, never one too few.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* Larger than the number of threads that can be in the middle of a post of one handle, by which the count may
+ * lag when it is taken for a move. */
+#define MOVE_STEP 64u
+
+const struct death death_never = { .magic = DEATH_MAGIC, .armed = 1 };
+
+/* --- the count --------------------------------------------------------------------------------------- */
+
+uint64_t topic_count(const pathbus_topic *topic, uint64_t generation)
+{
+	uint64_t own = topic->echo ? 0 : atomic_load(&topic->own); /* after the generation was loaded */
+
+	return generation - own + atomic_load(&topic->offset);
+}
+
+/* Later than: a count that lags below the cursor wraps to a huge difference. */
+bool topic_is_later(uint64_t count, uint64_t than)
+{
+	return count != than && count - than < UINT64_MAX / 2;
+}
+
+/* --- lanes ------------------------------------------------------------------------------------------- */
+
+void joined_release(struct joined *joined, struct page *page)
+{
+	if (joined->place == PLACE_PEER) {
+		sidecar_leave(&joined->sidecar, page);
+	} else {
+		if (joined->page >= 0)
+			close(joined->page);
+		if (joined->bell >= 0)
+			close(joined->bell);
+	}
+	joined->page = joined->bell = -1;
+}
+
+void topic_lose(pathbus_topic *topic)
+{
+	if (atomic_fetch_or(&topic->epoch, EPOCH_LOST) & EPOCH_LOST)
+		return;
+	topic->bus->settle_due = true;
+	handle_mark(topic->bus);
+	if (topic->wait_set >= 0)
+		(void)os_set_change(topic->wait_set, topic->bus->mark, OS_READ | OS_EDGE, TAG_MARK);
+}
+
+bool topic_is_well(pathbus_topic *topic)
+{
+	if (topic->place == PLACE_BUS && bus_is_dead(topic->bus))
+		bus_lost(topic->bus);
+	if (topic->place == PLACE_NONE || (atomic_load(&topic->epoch) & EPOCH_LOST))
+		return false;
+	if (!lane_closed(&(struct lane){ .page = topic->page }))
+		return true;
+	topic_lose(topic);
+	return false;
+}
+
+void topic_fail(pathbus_topic *topic, int error)
+{
+	if (topic->fail_told)
+		return;
+	topic->fail_told = true;
+	topic->error_due = error;
+	handle_queue(topic);
+}
+
+static int watch_bell(pathbus_topic *topic, int bell)
+{
+	uint64_t tag = (uint64_t)(uintptr_t)topic;
+	int r = 0;
+
+	if (topic->subscribed)
+		r = os_set_add(topic->bus->set, bell, OS_READ | OS_EDGE, tag);
+	if (r == 0 && topic->wait_set >= 0) {
+		r = os_set_add(topic->wait_set, bell, OS_READ | OS_EDGE, tag);
+		if (r < 0 && topic->subscribed)
+			os_set_remove(topic->bus->set, bell);
+	}
+	return r;
+}
+
+static void unwatch_bell(pathbus_topic *topic, int bell)
+{
+	if (topic->subscribed)
+		os_set_remove(topic->bus->set, bell);
+	if (topic->wait_set >= 0)
+		os_set_remove(topic->wait_set, bell);
+}
+
+/* Leaves what the topic is on, after the move. `old_bell` is a copy to ring with, or -1. */
+static void leave_old(pathbus_topic *topic, enum topic_place place, uint32_t bus_topic, struct sidecar *sidecar)
+{
+	if (place == PLACE_BUS)
+		bus_close_topic(topic->bus, bus_topic);
+	else if (place == PLACE_PEER)
+		sidecar_leave(sidecar, NULL);
+}
+
+static void clear_slot(pathbus_topic *topic)
+{
+	uint32_t slot = atomic_load(&topic->slot);
+
+	/* In the daemon's lanes the daemon does this. */
+	if (topic->place == PLACE_PEER && slot < PAGE_SLOTS)
+		atomic_store_explicit(&topic->page->slots[slot].pid, 0, memory_order_relaxed);
+}
+
+/* The exchange itself; what can fail has been tried. */
+static int swap_lane(pathbus_topic *topic, struct joined *joined)
+{
+	uint64_t epoch, base, generation;
+	struct page *page;
+
+	base = topic->page ? topic_count(topic, atomic_load(&topic->page->generation)) : 0;
+	if (topic_is_later(topic->reported, base))
+		base = topic->reported;
+	base += topic->page ? MOVE_STEP : 1;
+
+	epoch = atomic_fetch_or(&topic->epoch, EPOCH_SWAP);
+	page = os_map(joined->page, PAGE_SIZE_BYTES, true, topic->page);
+	if (!page) {
+		int error = -errno;
+
+		atomic_store(&topic->epoch, epoch);
+		return error;
+	}
+	if (topic->bell < 0) {
+		topic->bell = joined->bell;
+	} else {
+		unwatch_bell(topic, topic->bell);
+		(void)dup3(joined->bell, topic->bell, O_CLOEXEC); /* onto an open number: cannot fail for want of one */
+		close(joined->bell);
+	}
+	joined->bell = topic->bell;
+	topic->page = page;
+	atomic_store(&topic->carrier, joined->place == PLACE_BUS ? topic->bus->connection.carrier : -1);
+	atomic_store(&topic->death, joined->place == PLACE_BUS ? topic->bus->connection.death : &death_never);
+	atomic_store(&topic->slot, joined->slot < PAGE_SLOTS ? joined->slot : WIRE_NO_SLOT);
+
+	/* The baseline: everything up to here is taken as seen; RESYNC is told after that (design 7.3). */
+	topic->resync_seen = atomic_load(&page->resync);
+	generation = atomic_load(&page->generation);
+	atomic_store(&topic->offset, base - generation + (topic->echo ? 0 : atomic_load(&topic->own)));
+	topic->reported = base;
+	topic->armed = 0;
+	topic->collected = true;
+	atomic_store(&topic->epoch, (epoch & ~(uint64_t)(EPOCH_SWAP | EPOCH_LOST)) + EPOCH_MOVE);
+	return 0;
+}
+
+static void note_transport(pathbus_topic *topic, const struct joined *joined)
+{
+	topic->transport = (struct pathbus_transport){
+		.size = sizeof(topic->transport),
+		.kind = joined->place == PLACE_BUS ? PATHBUS_BUS : PATHBUS_PEER,
+		.local_only = joined->local_only,
+		.in_runtime_folder = joined->in_runtime_folder,
+		.since_ns = os_now_ns(),
+	};
+	snprintf(topic->transport.why, sizeof(topic->transport.why), "%s", joined->why);
+}
+
+int topic_install(pathbus_topic *topic, struct joined *joined)
+{
+	struct sidecar old_sidecar = topic->sidecar;
+	enum topic_place old_place = topic->place;
+	uint32_t old_bus_topic = topic->bus_topic;
+	bool is_first = !topic->page;
+	int old_bell = -1, r;
+
+	/* Tried with the number it came with, so that a failure leaves the old lane as it was. */
+	r = watch_bell(topic, joined->bell);
+	if (r < 0) {
+		joined_release(joined, NULL);
+		return r;
+	}
+	if (!is_first) {
+		unwatch_bell(topic, joined->bell);
+		if (old_place == PLACE_PEER)
+			old_bell = fcntl(topic->bell, F_DUPFD_CLOEXEC, 0);
+		/* Who moves from the runtime folder to the file's side takes everybody along. */
+		if (old_place == PLACE_PEER && topic->transport.in_runtime_folder && joined->place == PLACE_PEER &&
+		    !joined->in_runtime_folder)
+			lane_close(&(struct lane){ .page = topic->page, .bell = topic->bell, .carrier = -1 });
+		clear_slot(topic);
+	}
+	old_sidecar.bell = old_bell;
+	r = swap_lane(topic, joined);
+	if (r < 0) {
+		if (is_first)
+			unwatch_bell(topic, joined->bell);
+		if (old_bell >= 0)
+			close(old_bell);
+		joined_release(joined, NULL);
+		return r;
+	}
+	topic->place = joined->place;
+	topic->bus_topic = joined->bus_topic;
+	topic->sidecar = joined->place == PLACE_PEER ? joined->sidecar : SIDECAR_NONE;
+	if (joined->place == PLACE_PEER) {
+		uint32_t slot = atomic_load(&topic->slot);
+
+		topic->sidecar.bell = topic->bell;
+		if (slot != WIRE_NO_SLOT)
+			atomic_store_explicit(&topic->page->slots[slot].pid, (uint32_t)getpid(), memory_order_relaxed);
+	} else {
+		close(joined->page);
+	}
+	note_transport(topic, joined);
+	topic->error_due = 0;
+	topic->fail_told = false;
+	if (!is_first) {
+		int r2 = watch_bell(topic, topic->bell);
+
+		if (r2 < 0) /* just freed, yet refused: nothing would wake us here */
+			topic_lose(topic);
+		leave_old(topic, old_place, old_bus_topic, &old_sidecar);
+		topic->resync_due = true;
+		handle_queue(topic);
+		if (topic->wait_set >= 0)
+			(void)os_set_change(topic->wait_set, topic->bus->mark, OS_READ | OS_EDGE, TAG_MARK);
+		return r2;
+	}
+	return 0;
+}
+
+int topic_settle(pathbus_topic *topic, uint64_t deadline_ns)
+{
+	enum pathbus_transport_kind kind = topic->bus->kind;
+	bool is_first = !topic->page;
+	int r = -ENOTCONN;
+
+	if (topic_is_well(topic))
+		return 0;
+	if (kind != PATHBUS_PEER) {
+		r = transport_bus.settle(topic, deadline_ns);
+		if (r == 0 || r == -EINPROGRESS)
+			return r;
+	}
+	if (kind == PATHBUS_BUS)
+		return r == -ETIME ? -ENOTCONN : r;
+	/* The daemon's word on the path is final for who opens. For who was on the channel already the others may
+	 * be beside the file by now. */
+	if (r != -ENOTCONN && r != -ETIME && is_first)
+		return r;
+	return transport_peer.settle(topic, deadline_ns);
+}
+
+/* --- opening and closing ------------------------------------------------------------------------------ */
+
+static char *absolute_path(const char *path, int *ret_error)
+{
+	char folder[PATH_MAX];
+	char *text;
+
+	if (path[0] == '/') {
+		text = strdup(path);
+	} else {
+		if (!getcwd(folder, sizeof(folder))) {
+			*ret_error = -errno;
+			return NULL;
+		}
+		text = malloc(strlen(folder) + strlen(path) + 2);
+		if (text)
+			sprintf(text, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path);
+	}
+	if (!text)
+		*ret_error = -ENOMEM;
+	else if (strlen(text) >= PATH_MAX) {
+		free(text);
+		text = NULL;
+		*ret_error = -ENAMETOOLONG;
+	}
+	return text;
+}
+
+static void topic_free(pathbus_topic *topic)
+{
+	handle_unqueue(topic);
+	if (topic->folder_watch > 0)
+		control_unwatch_folder(topic->bus, topic->folder_watch);
+	if (topic->wait_set >= 0)
+		close(topic->wait_set);
+	if (topic->page)
+		munmap(topic->page, PAGE_SIZE_BYTES);
+	if (topic->bell >= 0)
+		close(topic->bell);
+	if (topic->previous)
+		topic->previous->next = topic->next;
+	else if (topic->bus->topics == topic)
+		topic->bus->topics = topic->next;
+	if (topic->next)
+		topic->next->previous = topic->previous;
+	if (topic->bus->hot == topic)
+		topic->bus->hot = NULL;
+	free(topic->path);
+	free(topic);
+}
+
+static pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags)
+{
+	pathbus_topic *topic = calloc(1, sizeof(*topic));
+
+	if (!topic)
+		return NULL;
+	topic->bus = bus;
+	topic->path = path;
+	topic->flags = flags;
+	topic->alive = bus->alive;
+	topic->bell = topic->wait_set = -1;
+	topic->sidecar = SIDECAR_NONE;
+	topic->echo = (flags & PATHBUS_ECHO) != 0;
+	topic->subscribed = (flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_POST;
+	atomic_init(&topic->carrier, -1);
+	atomic_init(&topic->slot, WIRE_NO_SLOT);
+	atomic_init(&topic->death, &death_never);
+	topic->next = bus->topics;
+	if (topic->next)
+		topic->next->previous = topic;
+	bus->topics = topic;
+	return topic;
+}
+
+/* Sleeps as far as posters are concerned, or is queued because something came. */
+static void topic_rest(pathbus_topic *topic)
+{
+	struct lane lane = topic_lane(topic);
+
+	while (topic->subscribed) {
+		uint64_t generation = lane_generation(&lane);
+
+		if (topic_is_later(topic_count(topic, generation), topic->reported)) {
+			handle_queue(topic);
+			return;
+		}
+		if (lane_arm(&lane, generation)) {
+			topic->armed = generation;
+			topic->collected = false;
+			return;
+		}
+	}
+}
+
+static int open_locked(struct pathbus *bus, char *path, unsigned flags, pathbus_topic **ret)
+{
+	pathbus_topic *topic = topic_new(bus, path, flags);
+	int r;
+
+	if (!topic) {
+		free(path);
+		return -ENOMEM;
+	}
+	r = topic_settle(topic, os_now_ns() + bus->timeout_ns);
+	if (r < 0) {
+		topic_free(topic);
+		control_settle(bus);
+		return r;
+	}
+	topic_rest(topic);
+	control_settle(bus);
+	*ret = topic;
+	return 0;
+}
+
+int pathbus_open(pathbus *bus, const char *path, unsigned flags, pathbus_topic **ret)
+{
+	char *text;
+	int r = 0;
+
+	if (!bus || !path || !ret || path[0] == '\0' || (flags & ~(PATHBUS_SUBSCRIBE | PATHBUS_POST | PATHBUS_ECHO)))
+		return -EINVAL;
+	if (is_forked(bus->alive))
+		return -ECHILD;
+	text = absolute_path(path, &r);
+	if (!text)
+		return r;
+	pthread_mutex_lock(&bus->lock);
+	r = open_locked(bus, text, flags, ret);
+	pthread_mutex_unlock(&bus->lock);
+	return r;
+}
+
+int pathbus_open_fd(pathbus *bus, int fd, unsigned flags, pathbus_topic **ret)
+{
+	char path[PATH_MAX];
+	int r;
+
+	if (!bus)
+		return -EINVAL;
+	if (is_forked(bus->alive))
+		return -ECHILD;
+	r = os_path_of(fd, path, sizeof(path));
+	return r < 0 ? r : pathbus_open(bus, path, flags, ret);
+}
+
+/* In a forked child locks, the page and the epoll set belong to the parent: descriptors are all there is. */
+static pathbus_topic *close_forked(pathbus_topic *topic)
+{
+	topic->sidecar.bell = -1; /* the same descriptor as topic->bell */
+	sidecar_drop(&topic->sidecar);
+	topic->folder_watch = 0;
+	topic_free(topic);
+	return NULL;
+}
+
+pathbus_topic *pathbus_close(pathbus_topic *topic)
+{
+	struct pathbus *bus;
+
+	if (!topic)
+		return NULL;
+	bus = topic->bus;
+	if (is_forked(topic->alive))
+		return close_forked(topic);
+	pthread_mutex_lock(&bus->lock);
+	if (topic->bell >= 0)
+		unwatch_bell(topic, topic->bell);
+	if (topic->place == PLACE_BUS) {
+		bus_close_topic(bus, topic->bus_topic);
+	} else if (topic->place == PLACE_PEER) {
+		sidecar_leave(&topic->sidecar, topic->page);
+		topic->bell = -1; /* the sidecar's */
+	}
+	topic_free(topic);
+	pthread_mutex_unlock(&bus->lock);
+	return NULL;
+}
+
+void pathbus_set_userdata(pathbus_topic *topic, void *userdata)
+{
+	if (topic)
+		topic->userdata = userdata;
+}
+
+int pathbus_transport(const pathbus_topic *topic, struct pathbus_transport *ret)
+{
+	struct pathbus *bus;
+
+	if (!topic || !ret || ret->size != sizeof(*ret))
+		return -EINVAL;
+	if (is_forked(topic->alive))
+		return -ECHILD;
+	bus = topic->bus;
+	pthread_mutex_lock(&bus->lock);
+	*ret = topic->transport;
+	if (atomic_load(&topic->epoch) & EPOCH_LOST)
+		ret->kind = PATHBUS_AUTO;
+	pthread_mutex_unlock(&bus->lock);
+	return 0;
+}

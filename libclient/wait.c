@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait.c - looking and waiting with a cursor of the caller's, apart from pathbus_next.
+ *
+ * pathbus_wait sleeps on a set of its own for the topic, so that it consumes nothing from the handle's: the
+ * edges it collects stay uncollected there.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* The count as any thread can take it: between two equal epochs nothing was exchanged. */
+static uint64_t count_now(const pathbus_topic *topic)
+{
+	for (;;) {
+		uint64_t epoch = atomic_load(&topic->epoch), count;
+
+		if (epoch & EPOCH_SWAP)
+			continue; /* some microseconds */
+		count = topic_count(topic, atomic_load(&topic->page->generation));
+		if ((atomic_load(&topic->epoch) & ~(uint64_t)EPOCH_LOST) == (epoch & ~(uint64_t)EPOCH_LOST))
+			return count;
+	}
+}
+
+static bool seems_lost(const pathbus_topic *topic)
+{
+	return (atomic_load(&topic->epoch) & EPOCH_LOST) || death_has_come(atomic_load(&topic->death)) ||
+	       atomic_load(&topic->page->closed);
+}
+
+static bool has_changed(pathbus_topic *topic, uint64_t *seen)
+{
+	uint64_t count = count_now(topic);
+
+	if (!topic_is_later(count, *seen))
+		return false;
+	*seen = count;
+	return true;
+}
+
+int pathbus_check(pathbus_topic *topic, uint64_t *seen)
+{
+	if (!topic || !seen)
+		return -EINVAL;
+	if (is_forked(topic->alive))
+		return -ECHILD;
+	if (seems_lost(topic)) {
+		struct pathbus *bus = topic->bus;
+
+		/* Only now are there system calls, and no waiting: it is under way, or the next call finds it done. */
+		pthread_mutex_lock(&bus->lock);
+		control_process(bus);
+		pthread_mutex_unlock(&bus->lock);
+	}
+	return has_changed(topic, seen);
+}
+
+static int make_wait_set(pathbus_topic *topic)
+{
+	int set = os_set_new(), r;
+
+	if (set < 0)
+		return set;
+	r = os_set_add(set, topic->bus->control, OS_READ, TAG_CONTROL);
+	if (r == 0)
+		r = os_set_add(set, topic->bus->mark, OS_READ | OS_EDGE, TAG_MARK);
+	if (r == 0)
+		r = os_set_add(set, topic->bell, OS_READ | OS_EDGE, (uint64_t)(uintptr_t)topic);
+	if (r < 0)
+		close(set);
+	else
+		topic->wait_set = set;
+	return r;
+}
+
+/* Holding the lock: gets a lost topic onto its way, and the first time makes the set to sleep on. */
+static int prepare_wait(pathbus_topic *topic, bool control)
+{
+	struct pathbus *bus = topic->bus;
+	int r = 0;
+
+	pthread_mutex_lock(&bus->lock);
+	if (control)
+		control_process(bus);
+	if (topic->place == PLACE_PEER && topic_is_well(topic) && sidecar_is_gone(&topic->sidecar))
+		topic_lose(topic);
+	/* What cannot be settled now is tried again when the control set says that something has changed. */
+	if (!topic_is_well(topic) && topic_settle(topic, 0) != -EINPROGRESS)
+		control_set_timer(bus);
+	if (topic->wait_set < 0)
+		r = make_wait_set(topic);
+	pthread_mutex_unlock(&bus->lock);
+	return r;
+}
+
+static bool spin(pathbus_topic *topic, uint64_t *seen, unsigned spin_us)
+{
+	uint64_t end = os_now_ns() + spin_us * UINT64_C(1000);
+
+	do {
+		for (int i = 0; i < 64; i++)
+			if (has_changed(topic, seen))
+				return true;
+	} while (os_now_ns() < end && !seems_lost(topic));
+	return false;
+}
+
+/* Looks a last time and arms. Under the lock, since `want` must not be raised in a lane that another thread
+ * has just exchanged. False: look again. */
+static bool arm_wait(pathbus_topic *topic, const uint64_t *seen)
+{
+	struct pathbus *bus = topic->bus;
+	struct lane lane;
+	uint64_t generation;
+	bool armed;
+
+	pthread_mutex_lock(&bus->lock);
+	lane = topic_lane(topic);
+	generation = lane_generation(&lane);
+	armed = !topic_is_later(topic_count(topic, generation), *seen) && lane_arm(&lane, generation);
+	pthread_mutex_unlock(&bus->lock);
+	return armed;
+}
+
+int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, unsigned spin_us)
+{
+	if (!topic || !seen)
+		return -EINVAL;
+	if (is_forked(topic->alive))
+		return -ECHILD;
+	for (;;) {
+		uint64_t tags[4];
+		bool control = false;
+		int n = 0;
+
+		if (has_changed(topic, seen))
+			return 1;
+		if (topic->wait_set < 0 || seems_lost(topic)) {
+			int r = prepare_wait(topic, seems_lost(topic));
+
+			if (r < 0)
+				return r;
+			if (has_changed(topic, seen))
+				return 1;
+		}
+		if (spin_us && spin(topic, seen, spin_us))
+			return 1;
+		spin_us = 0;
+		/* As receive in lane.h: the edges were collected by the wait below, now the look, now the arming. The
+		 * page cannot change to another lane unseen: that wakes us by the mark. */
+		if (!arm_wait(topic, seen))
+			continue;
+		n = os_set_wait(topic->wait_set, tags, 4, deadline_ns);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			return has_changed(topic, seen);
+		for (int i = 0; i < n; i++)
+			control |= tags[i] == TAG_CONTROL;
+		if (control || topic->place == PLACE_PEER)
+			(void)prepare_wait(topic, control);
+	}
+}
