@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * protocol.h - what pathbusd and its link agent say to each other.
+ *
+ * One struct per message over a SOCK_SEQPACKET pair; both ends are of one build and one user, started one by
+ * the other, so the layout is the compiler's. The agent is started as
+ *
+ *     pathbus-link            with descriptor 3: its end of the pair, 4: the death page (read-only use)
+ *
+ * The end of the pair (the daemon died) and SIGTERM mean the same: carry what is in the lanes, announce
+ * oneself once more in each sidecar, leave, exit.
+ */
+#ifndef PATHBUS_DAEMON_LINK_PROTOCOL_H
+#define PATHBUS_DAEMON_LINK_PROTOCOL_H
+
+#include <stdint.h>
+
+#include "key.h"
+
+enum { LINK_FD_CONTROL = 3, LINK_FD_DEATH = 4 };
+
+enum link_type {
+	/* daemon to agent */
+	LINK_JOIN = 1,  /* join lane and sidecar; 4 descriptors: page, bell, carrier's bell, folder (O_PATH).
+	                 * Answered by LINKED or GONE. Never makes a sidecar */
+	LINK_LEAVE = 2, /* the lane has no members left: carry what is in it and leave; answered by GONE */
+	LINK_AGAIN = 3, /* the folder watch saw the sidecar appear although it is linked: one post to the lane */
+	/* agent to daemon */
+	LINK_LINKED = 16, /* both joined, baselines taken, announced on both sides */
+	LINK_GONE = 17,   /* not, or no longer, linked: see `error`; the lane has had a post since */
+};
+
+enum link_place {
+	LINK_PLACE_FOLDER = 0,  /* the sidecar beside the file */
+	LINK_PLACE_RUNTIME = 1, /* the one in the user's runtime folder */
+};
+
+struct link_message {
+	uint32_t type;
+	uint32_t link;        /* chosen by the daemon, unique while linked */
+	uint32_t place;       /* JOIN */
+	int32_t error;        /* GONE: 0 the sidecar is not there or its last member left (look again), else -errno */
+	struct topic_key key; /* JOIN */
+};
+
+#define LINK_JOIN_DESCRIPTORS 4
+
+#endif
