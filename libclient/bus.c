@@ -84,8 +84,7 @@ void bus_lost(struct pathbus *bus)
 			topic_lose(topic);
 	}
 	hang_up(bus);
-	bus->settle_due = true;
-	handle_mark(bus);
+	control_due(bus);
 }
 
 bool bus_is_dead(struct pathbus *bus)
@@ -246,12 +245,14 @@ void bus_advance(struct pathbus *bus)
 	if (r < 0) {
 		if (connection->state == BUS_GREETING && connection->refusal == 0)
 			connection->refusal = r == -ECONNRESET ? -ENOTCONN : r;
+		if (connection->state == BUS_GREETING)
+			connection->refused_until_ns = os_now_ns() + REFUSED_MS * UINT64_C(1000000);
 		bus_lost(bus);
 		return;
 	}
 	if (heard) {
 		if (connection->silent)
-			bus->settle_due = true;
+			control_due(bus);
 		connection->silent = false;
 		connection->deadline_ns = is_awaited(bus) ? os_now_ns() + bus->timeout_ns : 0;
 	}
@@ -329,6 +330,8 @@ int bus_try(struct pathbus *bus)
 
 	if (connection->state != BUS_DOWN)
 		return 0;
+	if (connection->refusal && os_now_ns() < connection->refused_until_ns)
+		return connection->refusal;
 	for (int i = 0; i < connection->n_addresses; i++) {
 		int fd = connect_to(connection->addresses[i]);
 
@@ -340,6 +343,14 @@ int bus_try(struct pathbus *bus)
 			refused = fd;
 	}
 	return refused ? refused : -ENOTCONN;
+}
+
+/* Accepted and says nothing: as good as absent, until it speaks. Who waits for it asynchronously goes on. */
+static void fall_silent(struct pathbus *bus)
+{
+	bus->connection.silent = true;
+	bus->connection.deadline_ns = 0;
+	control_due(bus);
 }
 
 int bus_up(struct pathbus *bus, uint64_t deadline_ns)
@@ -355,8 +366,8 @@ int bus_up(struct pathbus *bus, uint64_t deadline_ns)
 		return 0;
 	if (connection->state == BUS_DOWN)
 		return connection->refusal ? connection->refusal : -ENOTCONN;
-	if (deadline_ns != 0)
-		connection->silent = true;
+	if (deadline_ns != 0 && !connection->silent)
+		fall_silent(bus);
 	return -ETIME;
 }
 
@@ -390,7 +401,7 @@ static int await_opened(pathbus_topic *topic, uint64_t deadline_ns)
 
 	while (topic->request != 0 && connection->state == BUS_UP && !connection->silent) {
 		if (os_now_ns() >= deadline_ns) {
-			connection->silent = true;
+			fall_silent(topic->bus);
 			return -ETIME;
 		}
 		bus_await(topic->bus, deadline_ns);
@@ -418,6 +429,8 @@ static int bus_settle(pathbus_topic *topic, uint64_t deadline_ns)
 			return -EINPROGRESS;
 		if (r < 0)
 			return bus->kind == PATHBUS_BUS && r != -ETIME ? r : r == -ETIME ? -ETIME : -ENOTCONN;
+		if (topic->request == 0 && topic->asked == connection->serial && topic->request_error < 0)
+			return topic->request_error; /* this daemon has said no */
 		if (topic->request == 0) {
 			r = bus_request_open(topic);
 			if (r < 0) {

@@ -86,7 +86,7 @@ static int on_welcome(struct pathbus *bus, const void *frame, const struct wire_
 	connection->state = BUS_UP;
 	connection->deadline_ns = 0;
 	connection->refusal = 0;
-	bus->settle_due = true;
+	control_due(bus);
 	return 0;
 }
 
@@ -158,8 +158,10 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 	if (!topic || r < 0) {
 		/* Closed meanwhile, or nothing we can use. */
 		bus_close_topic(bus, opened.topic);
-		if (topic)
+		if (topic) {
 			topic->request_error = r;
+			control_due(bus);
+		}
 	} else {
 		/* An allocation between opening and first use: rights that the first opening was given stay. */
 		if (!(topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) || (topic->flags & PATHBUS_POST))
@@ -184,6 +186,7 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 	if (topic) {
 		topic->request = 0;
 		topic->request_error = -(int)error.error;
+		control_due(bus); /* if it is lost, it goes on to the sidecar */
 	}
 	return 0;
 }

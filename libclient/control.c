@@ -25,6 +25,20 @@ static bool must_look(const struct pathbus *bus)
 	return false;
 }
 
+void control_due(struct pathbus *bus)
+{
+	bus->settle_due = true;
+	handle_mark(bus);
+}
+
+void control_finish(struct pathbus *bus)
+{
+	if (bus->settle_due)
+		control_settle(bus);
+	else
+		control_set_timer(bus);
+}
+
 static bool wants_bus(const struct pathbus *bus)
 {
 	if (bus->kind == PATHBUS_PEER || bus->connection.state != BUS_DOWN)
@@ -42,7 +56,7 @@ void control_set_timer(struct pathbus *bus)
 
 	if (bus->connection.deadline_ns && !bus->connection.silent)
 		at = bus->connection.deadline_ns;
-	if (bus->watch_failed && wants_bus(bus)) {
+	if ((bus->watch_failed || bus->connection.refusal) && wants_bus(bus)) {
 		if (bus->retry_ns == 0) {
 			bus->retry_pause_ns = bus->retry_pause_ns ? bus->retry_pause_ns * 2 : RETRY_FIRST_MS * UINT64_C(1000000);
 			if (bus->retry_pause_ns > RETRY_LAST_MS * UINT64_C(1000000))
@@ -78,11 +92,11 @@ static void on_time(struct pathbus *bus)
 		/* Accepted and says nothing: as good as absent, until it speaks. */
 		bus->connection.silent = true;
 		bus->connection.deadline_ns = 0;
-		bus->settle_due = true;
+		control_due(bus);
 	}
 	if (bus->retry_ns && now >= bus->retry_ns) {
 		bus->retry_ns = 0;
-		bus->settle_due = true;
+		control_due(bus);
 		if (bus->kind != PATHBUS_PEER)
 			(void)bus_try(bus);
 	}
@@ -230,8 +244,9 @@ static void on_folders(struct pathbus *bus)
 		/* A part of the socket's path may have come: watch one deeper. First the watch, then the look. */
 		unwatch_sockets(bus);
 		control_watch_sockets(bus);
+		bus->connection.refused_until_ns = 0;
 		if (bus_try(bus) == 0)
-			bus->settle_due = true;
+			control_due(bus);
 	}
 }
 

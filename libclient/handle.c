@@ -199,7 +199,7 @@ int pathbus_ping(pathbus *bus, uint64_t *ret_ns)
 		return -ENOTCONN;
 	pthread_mutex_lock(&bus->lock);
 	r = bus_ping(bus, start_ns + bus->timeout_ns);
-	control_settle(bus);
+	control_finish(bus);
 	pthread_mutex_unlock(&bus->lock);
 	if (r == 0 && ret_ns)
 		*ret_ns = os_now_ns() - start_ns;
@@ -347,14 +347,13 @@ static bool collect(struct pathbus *bus)
 	int n = os_set_wait(bus->set, tags, N_COLLECT, 0);
 	bool control = false;
 
+	for (int i = 0; i < n; i++)
+		if (tags[i] == TAG_MARK)
+			bus->marked = false; /* before anything below marks anew */
 	for (int i = 0; i < n; i++) {
-		if (tags[i] == TAG_MARK) {
-			bus->marked = false;
-			continue;
-		}
 		if (tags[i] == TAG_CONTROL)
 			control = true;
-		else
+		else if (tags[i] != TAG_MARK)
 			on_edge((pathbus_topic *)(uintptr_t)tags[i]);
 	}
 	if (control || bus->settle_due)

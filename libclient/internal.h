@@ -34,6 +34,7 @@
 enum {
 	DEFAULT_TIMEOUT_MS = 250,
 	N_ADDRESSES = 2,
+	REFUSED_MS = 1000,      /* a daemon that would not have us is not asked again for this long */
 	RETRY_FIRST_MS = 250,   /* where the socket's folder cannot be watched: pauses grow from here */
 	RETRY_LAST_MS = 30000,  /* to here */
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
@@ -75,8 +76,8 @@ struct pathbus_topic {
 	_Atomic uint64_t offset;          /* handle's count = generation - own + offset; see topic.c */
 	_Atomic uint32_t slot;            /* in the page's member table, or WIRE_NO_SLOT */
 	const _Atomic uint32_t *alive;    /* zero in a forked child */
-	bool may_post;                    /* constant after opening, as are the next two */
-	bool subscribed, echo;
+	_Atomic bool may_post;
+	bool subscribed, echo;            /* constant after opening */
 
 	/* --- under the handle's lock --------------------------------------------------------------- */
 	struct pathbus *bus;
@@ -118,6 +119,7 @@ struct bus_connection {
 	uint32_t serial;              /* of this connection */
 	bool silent;                  /* did not answer in time; not waited for again until it says something */
 	int refusal;                  /* why the last server that accepted would not have us; 0 */
+	uint64_t refused_until_ns;    /* not asked again before, unless its socket changes */
 	uint64_t deadline_ns;         /* not silent, something is awaited: when to give up; 0: nothing is */
 	uint32_t next_request;
 	struct death *death;          /* constant address once mapped; pages are exchanged under it */
@@ -225,6 +227,10 @@ void control_process(struct pathbus *bus);
 /* Brings every topic on its way as far as it gets without waiting; sets the timer. */
 void control_settle(struct pathbus *bus);
 void control_set_timer(struct pathbus *bus);
+/* There is work for control_settle: the handle's descriptor becomes readable until it is done. */
+void control_due(struct pathbus *bus);
+/* Before a lock is given back on another path than pathbus_next's. */
+void control_finish(struct pathbus *bus);
 /* Watches for the daemon's socket. Before trying to connect, so that nothing falls in between. */
 void control_watch_sockets(struct pathbus *bus);
 int control_watch_folder(struct pathbus *bus, int dir);

@@ -184,10 +184,6 @@ static int peer_settle(pathbus_topic *topic, uint64_t deadline_ns)
 	}
 	if (is_first)
 		topic->may_post = joined.may_write && (topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_SUBSCRIBE;
-	if (!joined.in_runtime_folder && topic->folder_watch > 0) {
-		control_unwatch_folder(topic->bus, topic->folder_watch);
-		topic->folder_watch = 0;
-	}
 	return topic_install(topic, &joined);
 }
 

@@ -48,6 +48,7 @@ static int post_slowly(pathbus_topic *topic)
 		if (post_once(topic) || (topic->place == PLACE_BUS && bus->connection.death_unarmed && topic_is_well(topic)))
 			break;
 	}
+	control_finish(bus);
 	pthread_mutex_unlock(&bus->lock);
 	return r;
 }

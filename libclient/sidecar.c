@@ -31,7 +31,7 @@
 enum {
 	N_TEMPORARY = 10,   /* names for folders in the making or being removed */
 	STALE_SECONDS = 10, /* a folder in the making that nobody locks is abandoned after this long */
-	JOIN_TRIES = 2000,  /* of a millisecond each, while another process is coming or going */
+	JOIN_TRIES = 500,  /* of a millisecond each, while another process is coming or going */
 };
 
 static const char *const entries[] = { "page", "bell", "CACHEDIR.TAG", ".gitignore" };

@@ -65,8 +65,7 @@ void topic_lose(pathbus_topic *topic)
 {
 	if (atomic_fetch_or(&topic->epoch, EPOCH_LOST) & EPOCH_LOST)
 		return;
-	topic->bus->settle_due = true;
-	handle_mark(topic->bus);
+	control_due(topic->bus);
 	if (topic->wait_set >= 0)
 		(void)os_set_change(topic->wait_set, topic->bus->mark, OS_READ | OS_EDGE, TAG_MARK);
 }
@@ -153,14 +152,15 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 		return error;
 	}
 	if (topic->bell < 0) {
-		topic->bell = joined->bell;
+		topic->bell = joined->bell; /* once; threads read it */
 	} else {
 		unwatch_bell(topic, topic->bell);
 		(void)dup3(joined->bell, topic->bell, O_CLOEXEC); /* onto an open number: cannot fail for want of one */
 		close(joined->bell);
 	}
 	joined->bell = topic->bell;
-	topic->page = page;
+	if (!topic->page) /* once; the address stays */
+		topic->page = page;
 	atomic_store(&topic->carrier, joined->place == PLACE_BUS ? topic->bus->connection.carrier : -1);
 	atomic_store(&topic->death, joined->place == PLACE_BUS ? topic->bus->connection.death : &death_never);
 	atomic_store(&topic->slot, joined->slot < PAGE_SLOTS ? joined->slot : WIRE_NO_SLOT);
@@ -235,6 +235,10 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 		close(joined->page);
 	}
 	note_transport(topic, joined);
+	if (topic->folder_watch > 0 && !joined->in_runtime_folder) {
+		control_unwatch_folder(topic->bus, topic->folder_watch);
+		topic->folder_watch = 0;
+	}
 	topic->error_due = 0;
 	topic->fail_told = false;
 	if (!is_first) {
@@ -369,10 +373,22 @@ static void topic_rest(pathbus_topic *topic)
 	}
 }
 
+/* Others of this handle on the same path would meet the new one in vain if their sidecar had been removed. */
+static void check_sidecars(struct pathbus *bus, const char *path)
+{
+	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		if (topic->place == PLACE_PEER && strcmp(topic->path, path) == 0 && topic_is_well(topic) &&
+		    sidecar_is_gone(&topic->sidecar))
+			topic_lose(topic);
+}
+
 static int open_locked(struct pathbus *bus, char *path, unsigned flags, pathbus_topic **ret)
 {
-	pathbus_topic *topic = topic_new(bus, path, flags);
+	pathbus_topic *topic;
 	int r;
+
+	check_sidecars(bus, path);
+	topic = topic_new(bus, path, flags);
 
 	if (!topic) {
 		free(path);
@@ -381,11 +397,11 @@ static int open_locked(struct pathbus *bus, char *path, unsigned flags, pathbus_
 	r = topic_settle(topic, os_now_ns() + bus->timeout_ns);
 	if (r < 0) {
 		topic_free(topic);
-		control_settle(bus);
+		control_finish(bus);
 		return r;
 	}
 	topic_rest(topic);
-	control_settle(bus);
+	control_finish(bus);
 	*ret = topic;
 	return 0;
 }

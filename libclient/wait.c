@@ -87,8 +87,9 @@ static int prepare_wait(pathbus_topic *topic, bool control)
 	if (topic->place == PLACE_PEER && topic_is_well(topic) && sidecar_is_gone(&topic->sidecar))
 		topic_lose(topic);
 	/* What cannot be settled now is tried again when the control set says that something has changed. */
-	if (!topic_is_well(topic) && topic_settle(topic, 0) != -EINPROGRESS)
-		control_set_timer(bus);
+	if (!topic_is_well(topic))
+		(void)topic_settle(topic, 0);
+	control_finish(bus);
 	if (topic->wait_set < 0)
 		r = make_wait_set(topic);
 	pthread_mutex_unlock(&bus->lock);
