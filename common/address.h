@@ -12,7 +12,11 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#ifdef __APPLE__
+#define ADDRESS_SYSTEM "/var/run/pathbus/socket"
+#else
 #define ADDRESS_SYSTEM "/run/pathbus/socket"
+#endif
 #define ADDRESS_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
 
 /* $PATHBUS_ADDRESS, or NULL if it is unset, empty, or the program runs set-uid. */

@@ -207,12 +207,12 @@ int bus_request_open(pathbus_topic *topic)
 	return 0;
 }
 
-void bus_close_topic(struct pathbus *bus, uint32_t bus_topic)
+void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial)
 {
 	unsigned char frame[64];
 
-	/* Of an earlier connection, whose daemon knows that it has ended. */
-	if (bus->connection.state != BUS_UP)
+	/* On a later connection the same number is another topic's. */
+	if (bus->connection.state != BUS_UP || bus->connection.serial != serial)
 		return;
 	(void)send_frame(bus, frame, wire_put_close(frame, &(struct wire_close){ .topic = bus_topic }));
 }

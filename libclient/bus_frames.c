@@ -157,7 +157,7 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 	}
 	if (!topic || r < 0) {
 		/* Closed meanwhile, or nothing we can use. */
-		bus_close_topic(bus, opened.topic);
+		bus_close_topic(bus, opened.topic, bus->connection.serial);
 		if (topic) {
 			topic->request_error = r;
 			control_due(bus);

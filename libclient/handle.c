@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-enum { N_COLLECT = 64, LOOKS = 4 };
+enum { N_COLLECT = 64, LOOKS = 4, N_TURNS = 16 };
 
 /* --- the queue: topics to look at -------------------------------------------------------------------------- */
 
@@ -26,6 +26,15 @@ void handle_mark(struct pathbus *bus)
 	if (bus->marked)
 		return;
 	bus->marked = os_set_change(bus->set, bus->mark, OS_READ | OS_EDGE, TAG_MARK) == 0;
+}
+
+void handle_unlock(struct pathbus *bus)
+{
+	pthread_mutex_unlock(&bus->lock);
+	/* Exchanges on both sides: whoever comes second sees the other's, the unlocking included. Rung, not
+	 * changed in the set: a change wakes nobody while the last one has not been collected. */
+	if (atomic_exchange(&bus->missed, false))
+		os_bell_ring(bus->mark);
 }
 
 static void enqueue(pathbus_topic *topic)
@@ -365,8 +374,13 @@ static int next_locked(struct pathbus *bus, struct pathbus_event *event)
 {
 	bool more = true;
 
-	if (serve_queue(bus, event) || serve_hot(bus, event))
+	/* Those that are known to have something are served before any system call, but not for ever: a busy one
+	 * would keep the edges of the others from being collected. */
+	if (bus->turns < N_TURNS && (serve_queue(bus, event) || serve_hot(bus, event))) {
+		bus->turns++;
 		return 1;
+	}
+	bus->turns = 0;
 	/* What comes after the last collecting keeps the set readable, or armed topics ring. */
 	while (more) {
 		more = collect(bus);
@@ -384,9 +398,13 @@ int pathbus_next(pathbus *bus, struct pathbus_event *event)
 		return -EINVAL;
 	if (is_forked(bus->alive))
 		return -ECHILD;
-	/* Held for long only by a post that is joining anew on another thread. The descriptor stays readable. */
-	if (pthread_mutex_trylock(&bus->lock) != 0)
-		return 0;
+	/* Held for long only by a post that is joining anew on another thread. The descriptor stays readable, and
+	 * for edge-triggered loops becomes so anew when the lock is free. */
+	if (pthread_mutex_trylock(&bus->lock) != 0) {
+		(void)atomic_exchange(&bus->missed, true);
+		if (pthread_mutex_trylock(&bus->lock) != 0)
+			return 0;
+	}
 	r = next_locked(bus, event);
 	pthread_mutex_unlock(&bus->lock);
 	return r;

@@ -95,7 +95,8 @@ struct pathbus_topic {
 	unsigned flags;
 	int wait_set;                     /* made by the first pathbus_wait; -1 */
 	enum topic_place place;
-	uint32_t bus_topic;
+	uint32_t bus_topic;               /* the daemon's number, on the connection of this serial */
+	uint32_t bus_serial;
 	uint32_t request;                 /* the OPEN on its way; 0: none */
 	int request_error;                /* its answer, when it was an error */
 	uint32_t asked;                   /* serial of the connection that was asked last */
@@ -140,6 +141,7 @@ struct bus_connection {
 struct pathbus {
 	_Atomic uint32_t *alive;      /* a page that is zero in a forked child */
 	pthread_mutex_t lock;
+	_Atomic bool missed;          /* pathbus_next found the lock taken since it was last given back */
 	enum pathbus_transport_kind kind;
 	uint64_t timeout_ns;
 	int set;                      /* what the program polls: bells, `mark`, `control` */
@@ -157,6 +159,7 @@ struct pathbus {
 	pathbus_topic *topics;
 	pathbus_topic *queue_head, **queue_tail;
 	pathbus_topic *hot;           /* the last one that had an event: looked at before any system call */
+	unsigned turns;               /* events since edges were last collected */
 };
 
 /* --- handle.c --- */
@@ -167,6 +170,8 @@ static inline bool is_forked(const _Atomic uint32_t *alive)
 void handle_queue(pathbus_topic *topic);   /* to be looked at by the next pathbus_next; makes the set readable */
 void handle_unqueue(pathbus_topic *topic);
 void handle_mark(struct pathbus *bus);
+/* Gives the lock back in calls that other threads than the handle's may make. */
+void handle_unlock(struct pathbus *bus);
 
 /* --- topic.c --- */
 /* The handle's count of changes at a generation that was just loaded; see topic.c. */
@@ -207,7 +212,8 @@ int bus_up(struct pathbus *bus, uint64_t deadline_ns);
 void bus_lost(struct pathbus *bus);
 bool bus_is_dead(struct pathbus *bus);
 int bus_request_open(pathbus_topic *topic);
-void bus_close_topic(struct pathbus *bus, uint32_t bus_topic);
+/* Nothing to do, or to say, if the connection it was opened on has ended. */
+void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial);
 int bus_ping(struct pathbus *bus, uint64_t deadline_ns);
 
 /* --- bus_frames.c: for bus.c --- */

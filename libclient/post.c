@@ -49,7 +49,7 @@ static int post_slowly(pathbus_topic *topic)
 			break;
 	}
 	control_finish(bus);
-	pthread_mutex_unlock(&bus->lock);
+	handle_unlock(bus);
 	return r;
 }
 

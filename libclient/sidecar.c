@@ -60,18 +60,18 @@ void sidecar_drop(struct sidecar *sidecar)
 
 static void temporary_name(const char *name, int number, char *ret)
 {
-	snprintf(ret, KEY_NAME_MAX + 1, "%.252s~%d", name, number);
+	snprintf(ret, KEY_NAME_MAX + 1, "%.252s~%c", name, (char)('0' + number)); /* N_TEMPORARY digits */
 }
 
 static void remove_folder(int parent, const char *name)
 {
 	int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	if (dir < 0)
-		return;
-	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-		unlinkat(dir, entries[i], 0);
-	close(dir);
+	if (dir >= 0) { /* else it may be empty: made when there was no descriptor left to fill it */
+		for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+			unlinkat(dir, entries[i], 0);
+		close(dir);
+	}
 	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
@@ -389,15 +389,19 @@ static int enter(int parent, const char *name, const struct topic_key *key, bool
                  bool *ret_unmakeable)
 {
 	struct sidecar entered = SIDECAR_NONE;
-	int r = -EAGAIN;
+	int own_parent, r = -EAGAIN;
 
+	/* First, so that no want of a descriptor leaves a sidecar that nobody lives in. */
+	own_parent = fcntl(parent, F_DUPFD_CLOEXEC, 0);
+	if (own_parent < 0)
+		return -errno;
 	for (int i = 0; i < JOIN_TRIES && r == -EAGAIN; i++) {
 		r = join_once(parent, name, key, &entered);
 		if (r == -ENOENT && may_make) {
 			r = make(parent, name, key, &entered);
 			if (r < 0 && r != -EEXIST) {
 				*ret_unmakeable = r != -EMFILE && r != -ENFILE && r != -ENOMEM;
-				return r;
+				break;
 			}
 			if (r == -EEXIST)
 				r = -EAGAIN;
@@ -405,17 +409,11 @@ static int enter(int parent, const char *name, const struct topic_key *key, bool
 		if (r == -EAGAIN && i > 2)
 			pause_ms(1);
 	}
-	if (r == -EAGAIN)
-		return -EBUSY;
-	if (r < 0)
-		return r;
-	entered.parent = fcntl(parent, F_DUPFD_CLOEXEC, 0);
-	if (entered.parent < 0) {
-		r = -errno;
-		/* Nothing was promised to anybody yet; the next to come cleans up. */
-		sidecar_drop(&entered);
-		return r;
+	if (r < 0) {
+		close(own_parent);
+		return r == -EAGAIN ? -EBUSY : r;
 	}
+	entered.parent = own_parent;
 	snprintf(entered.name, sizeof(entered.name), "%s", name);
 	take_slot(&entered);
 	*ret = entered;
@@ -453,10 +451,12 @@ void sidecar_leave(struct sidecar *sidecar, struct page *page)
 		return;
 	release_slot(sidecar, page);
 	os_lock(sidecar->file, OS_LOCK_NONE, LOCK_MEMBER, 1);
-	if (os_lock(sidecar->file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0)
+	if (os_lock(sidecar->file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0) {
+		close_if_open(&sidecar->bell); /* makes room in a full table for what follows */
 		take_apart(sidecar->parent, sidecar->name, sidecar->file);
-	else if (sidecar->bell >= 0)
+	} else if (sidecar->bell >= 0) {
 		os_bell_ring(sidecar->bell);
+	}
 	sidecar_drop(sidecar);
 }
 

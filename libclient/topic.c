@@ -72,10 +72,12 @@ void topic_lose(pathbus_topic *topic)
 
 bool topic_is_well(pathbus_topic *topic)
 {
-	if (topic->place == PLACE_BUS && bus_is_dead(topic->bus))
-		bus_lost(topic->bus);
 	if (topic->place == PLACE_NONE || (atomic_load(&topic->epoch) & EPOCH_LOST))
 		return false;
+	if (topic->place == PLACE_BUS && bus_is_dead(topic->bus)) {
+		bus_lost(topic->bus);
+		return false;
+	}
 	if (!lane_closed(&(struct lane){ .page = topic->page }))
 		return true;
 	topic_lose(topic);
@@ -115,10 +117,11 @@ static void unwatch_bell(pathbus_topic *topic, int bell)
 }
 
 /* Leaves what the topic is on, after the move. `old_bell` is a copy to ring with, or -1. */
-static void leave_old(pathbus_topic *topic, enum topic_place place, uint32_t bus_topic, struct sidecar *sidecar)
+static void leave_old(pathbus_topic *topic, enum topic_place place, uint32_t bus_topic, uint32_t bus_serial,
+                      struct sidecar *sidecar)
 {
 	if (place == PLACE_BUS)
-		bus_close_topic(topic->bus, bus_topic);
+		bus_close_topic(topic->bus, bus_topic, bus_serial);
 	else if (place == PLACE_PEER)
 		sidecar_leave(sidecar, NULL);
 }
@@ -192,7 +195,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 {
 	struct sidecar old_sidecar = topic->sidecar;
 	enum topic_place old_place = topic->place;
-	uint32_t old_bus_topic = topic->bus_topic;
+	uint32_t old_bus_topic = topic->bus_topic, old_serial = topic->bus_serial;
 	bool is_first = !topic->page;
 	int old_bell = -1, r;
 
@@ -224,6 +227,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 	}
 	topic->place = joined->place;
 	topic->bus_topic = joined->bus_topic;
+	topic->bus_serial = topic->bus->connection.serial;
 	topic->sidecar = joined->place == PLACE_PEER ? joined->sidecar : SIDECAR_NONE;
 	if (joined->place == PLACE_PEER) {
 		uint32_t slot = atomic_load(&topic->slot);
@@ -246,7 +250,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 
 		if (r2 < 0) /* just freed, yet refused: nothing would wake us here */
 			topic_lose(topic);
-		leave_old(topic, old_place, old_bus_topic, &old_sidecar);
+		leave_old(topic, old_place, old_bus_topic, old_serial, &old_sidecar);
 		topic->resync_due = true;
 		handle_queue(topic);
 		if (topic->wait_set >= 0)
@@ -460,7 +464,7 @@ pathbus_topic *pathbus_close(pathbus_topic *topic)
 	if (topic->bell >= 0)
 		unwatch_bell(topic, topic->bell);
 	if (topic->place == PLACE_BUS) {
-		bus_close_topic(bus, topic->bus_topic);
+		bus_close_topic(bus, topic->bus_topic, topic->bus_serial);
 	} else if (topic->place == PLACE_PEER) {
 		sidecar_leave(&topic->sidecar, topic->page);
 		topic->bell = -1; /* the sidecar's */
@@ -489,6 +493,6 @@ int pathbus_transport(const pathbus_topic *topic, struct pathbus_transport *ret)
 	*ret = topic->transport;
 	if (atomic_load(&topic->epoch) & EPOCH_LOST)
 		ret->kind = PATHBUS_AUTO;
-	pthread_mutex_unlock(&bus->lock);
+	handle_unlock(bus);
 	return 0;
 }

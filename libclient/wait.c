@@ -52,7 +52,7 @@ int pathbus_check(pathbus_topic *topic, uint64_t *seen)
 		/* Only now are there system calls, and no waiting: it is under way, or the next call finds it done. */
 		pthread_mutex_lock(&bus->lock);
 		control_process(bus);
-		pthread_mutex_unlock(&bus->lock);
+		handle_unlock(bus);
 	}
 	return has_changed(topic, seen);
 }

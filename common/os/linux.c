@@ -346,6 +346,12 @@ void *os_map_zero_on_fork(void)
 	return map;
 }
 
+void os_unmap_zero_on_fork(void *map)
+{
+	if (map)
+		munmap(map, 4096);
+}
+
 int os_allocate(int fd, size_t size)
 {
 	int error;

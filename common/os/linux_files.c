@@ -145,6 +145,20 @@ bool os_may_access(int dir, const char *name, int mode)
 	return errno == EROFS && mode_allows(dir, name, mode);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), n_end = strlen(end);
+
+	return n >= n_end && strcmp(text + n - n_end, end) == 0;
+}
+
+static bool is_at(const char *path, const struct stat *st)
+{
+	struct stat there;
+
+	return lstat(path, &there) == 0 && there.st_dev == st->st_dev && there.st_ino == st->st_ino;
+}
+
 int os_path_of(int fd, char *ret, size_t size)
 {
 	char link[FD_LINK_SIZE];
@@ -161,8 +175,8 @@ int os_path_of(int fd, char *ret, size_t size)
 	ret[n] = '\0';
 	if (ret[0] != '/' || strncmp(ret, "/memfd:", 7) == 0)
 		return -EINVAL;
-	if (st.st_nlink == 0)
-		return -ENOENT;
+	if (st.st_nlink == 0 || (ends_with(ret, " (deleted)") && !is_at(ret, &st)))
+		return -ENOENT; /* removed, if only from under this name */
 	return 0;
 }
 

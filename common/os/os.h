@@ -67,8 +67,11 @@ int os_memory_new_mapped(const char *label, size_t size, bool seal_writers, void
 /* Maps `size` bytes shared. `at`: NULL, or the address of an existing mapping to replace in one step.
  * Returns NULL and sets errno on failure (the existing mapping is then untouched). */
 void *os_map(int fd, size_t size, bool writable, void *at);
-/* A private page (4096 bytes) that is zero in a forked child; NULL and errno on failure. Free with munmap. */
+/* A private page that is zero in a forked child, of which the caller may use OS_ZERO_SIZE bytes; NULL and errno on
+ * failure. */
+#define OS_ZERO_SIZE 2048u
 void *os_map_zero_on_fork(void);
+void os_unmap_zero_on_fork(void *map); /* NULL is fine; in a forked child too */
 /* Allocates, not just sizes: a full disk is -ENOSPC now and not SIGBUS later. */
 int os_allocate(int fd, size_t size);
 void os_random(void *to, size_t size);
