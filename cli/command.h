@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command.h - what a command of pathbusctl is: one constant in one file, listed in the table of main.c.
+ */
+#ifndef PATHBUS_CLI_COMMAND_H
+#define PATHBUS_CLI_COMMAND_H
+
+#include <stddef.h>
+
+#include "options.h"
+#include "pathbus.h"
+
+/* Exit statuses; the help and the man page explain them. 66, 69 and 77 are those of sysexits.h, 124 is
+ * that of timeout(1). */
+enum {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+	STATUS_NO_FOLDER = 66,
+	STATUS_NO_DAEMON = 69,
+	STATUS_DENIED = 77,
+	STATUS_TIMEOUT = 124,
+};
+
+struct command {
+	const char *name;
+	const char *arguments; /* for the help, e.g. "FILE..."; NULL: takes none */
+	const char *summary;   /* one line without a full stop */
+	const char *about;     /* paragraphs for the help; NULL: the summary says it all */
+	const struct option_spec *options; /* NULL: only the global ones */
+	option_set *set;                   /* NULL with options */
+	size_t max_files;                  /* SIZE_MAX: any number; more than 0: at least one is needed */
+	/* Returns an exit status, having told what went wrong. `options` is for pathbus_new. */
+	int (*run)(const struct pathbus_options *options, size_t n_files, char **files);
+};
+
+extern const struct command command_post, command_listen, command_check, command_ping, command_version;
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * json.c - the lines of `listen --json` and `check --json`. The only file that knows the JSON library.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "line.h"
+#include "tell.h"
+
+/* Numbers of JSON are signed here; no counter gets that far. */
+static json_t *number(uint64_t value)
+{
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
+}
+
+static json_t *hex(const char *name)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t size = strlen(name);
+	char *text = malloc(2 * size + 1);
+	json_t *ret;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < size; i++) {
+		text[2 * i] = digits[(unsigned char)name[i] >> 4];
+		text[2 * i + 1] = digits[name[i] & 15];
+	}
+	ret = json_stringn(text, 2 * size);
+	free(text);
+	return ret;
+}
+
+/* JSON's strings are Unicode, names are bytes: one that is not UTF-8 comes escaped, and exactly beside it. */
+static int set_file(json_t *object, const char *name)
+{
+	json_t *exact = json_string(name); /* NULL: it is not UTF-8 */
+
+	if (exact)
+		return json_object_set_new(object, "file", exact);
+	if (json_object_set_new(object, "file", json_string(tell_name(name))) < 0)
+		return -1;
+	return json_object_set_new(object, "file_bytes_hex", hex(name));
+}
+
+static json_t *time_string(struct timespec time)
+{
+	char text[LINE_TIME_SIZE];
+
+	line_time(time, text);
+	return json_string(text);
+}
+
+/* Takes the object. NULL: it was not complete, or there is no memory for the text. */
+static char *finish(json_t *object, int failed)
+{
+	char *text = failed ? NULL : json_dumps(object, JSON_COMPACT), *line = NULL;
+	size_t size = text ? strlen(text) : 0;
+
+	json_decref(object);
+	if (text)
+		line = realloc(text, size + 2);
+	if (line)
+		memcpy(line + size, "\n", 2);
+	else
+		free(text);
+	return line;
+}
+
+/* Setting a member to NULL, which is what the makers of values return without memory, fails too. */
+char *line_event_json(const struct line_event *line)
+{
+	const struct pathbus_event *event = line->event;
+	json_t *object = json_object();
+	int failed = set_file(object, line->file);
+
+	failed |= json_object_set_new(object, "event", json_string(line_event_name(event->kind)));
+	failed |= json_object_set_new(object, "count", number(event->count));
+	failed |= json_object_set_new(object, "generation", number(event->generation));
+	failed |= json_object_set_new(object, "time", time_string(line->time));
+	failed |= json_object_set_new(object, "transport", json_string(tell_transport(line->transport)));
+	if (event->pid)
+		failed |= json_object_set_new(object, "pid", json_integer(event->pid));
+	if (event->uid != (uid_t)-1)
+		failed |= json_object_set_new(object, "uid", json_integer(event->uid));
+	if (event->error)
+		failed |= json_object_set_new(object, "error", json_string(strerror(-event->error)));
+	return finish(object, failed);
+}
+
+static json_t *daemon_object(const struct line_check *check)
+{
+	json_t *object = json_object();
+	int failed = 0;
+
+	failed |= json_object_set_new(object, "asked", json_boolean(check->daemon_asked));
+	failed |= json_object_set_new(object, "answers",
+				      json_boolean(check->daemon_asked && check->daemon_error == 0));
+	if (check->address)
+		failed |= json_object_set_new(object, "address", json_string(tell_name(check->address)));
+	if (check->daemon_asked && check->daemon_error == 0)
+		failed |= json_object_set_new(object, "round_trip_ns", number(check->ping_ns));
+	if (failed) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+char *line_check_json(const struct line_check *check)
+{
+	const struct pathbus_transport *transport = &check->transport;
+	json_t *object = json_object();
+	int failed = set_file(object, check->file);
+
+	failed |= json_object_set_new(object, "transport", json_string(tell_transport(transport->kind)));
+	failed |= json_object_set_new(object, "why", json_string(tell_name(transport->why)));
+	failed |= json_object_set_new(object, "since", time_string(line_wall_clock(transport->since_ns)));
+	failed |= json_object_set_new(object, "local_only", json_boolean(transport->local_only));
+	failed |= json_object_set_new(object, "in_runtime_folder",
+				      json_boolean(transport->in_runtime_folder));
+	failed |= json_object_set_new(object, "may_listen", json_boolean(check->may_subscribe));
+	failed |= json_object_set_new(object, "may_post", json_boolean(check->may_post));
+	failed |= json_object_set_new(object, "daemon", daemon_object(check));
+	return finish(object, failed);
+}

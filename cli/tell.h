@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tell.h - errors for people: the thing, the cause, the next step. And the exit status that goes with it.
+ */
+#ifndef PATHBUS_CLI_TELL_H
+#define PATHBUS_CLI_TELL_H
+
+#include "pathbus.h"
+
+/* One line on stderr, "pathbusctl: ...". */
+void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A name in printable form. Valid until the next call. */
+const char *tell_name(const char *name);
+
+/* "cannot VERB FILE: ...". `error` is a negative errno of the library. Returns the exit status. */
+int tell_file_error(const char *verb, const char *file, int error);
+
+/* pathbus_new or pathbus_ping failed. Returns the exit status. */
+int tell_daemon_error(const struct pathbus_options *options, int error);
+
+/* Flushes stdout. Returns STATUS_OK, or STATUS_FAILED (told: what was printed has not arrived). */
+int tell_flush(void);
+
+/* "bus", "peer", or "none" while the topic has neither. */
+const char *tell_transport(enum pathbus_transport_kind kind);
+
+#endif

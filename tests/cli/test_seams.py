@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Listening while the daemon goes and comes."""
+
+import json
+import signal
+
+import ctl
+
+
+class Seams(ctl.Case):
+    def take(self, listener):
+        """The next event. A change of transport may be told by resyncs and by posts (the link's), and by any
+        number of them."""
+        event = json.loads(listener.out.line())
+        self.assertIn(event["event"], ["post", "resync"])
+        return event
+
+    def until_transport(self, listener, transport):
+        while self.take(listener)["transport"] != transport:
+            pass
+
+    def posts_are_heard(self, listener, transport):
+        """More of them than there may be events left over from before."""
+        for _ in range(5):
+            self.assertEqual(self.expect(0, "post", "-v", self.path()).stdout,
+                             b"posted on %s (%s)\n" % (self.path(), transport.encode()))
+            while (event := self.take(listener))["event"] != "post":
+                pass
+            self.assertEqual(event["transport"], transport)
+
+    def there_and_back(self, number):
+        self.start_daemon()
+        self.transport = "bus"
+        listener = self.listen("--json", self.path())
+        self.posts_are_heard(listener, "bus")
+        self.stop_daemon(number)
+        self.until_transport(listener, "peer")
+        self.posts_are_heard(listener, "peer")
+        self.start_daemon()
+        self.until_transport(listener, "bus")
+        self.posts_are_heard(listener, "bus")
+        listener.send(signal.SIGTERM)
+        self.assertEqual(listener.exit(), 0)
+        self.assertEqual(listener.err.all(), [])
+
+    def test_daemon_stops(self):
+        self.there_and_back(signal.SIGTERM)
+
+    def test_daemon_is_killed(self):
+        self.there_and_back(signal.SIGKILL)
+
+    def test_bus_only_waits_for_the_daemon(self):
+        self.start_daemon()
+        self.transport = "bus"
+        listener = self.listen("--transport=bus", "--json", self.path())
+        self.stop_daemon()
+        self.expect(69, "--transport", "bus", "post", self.path())
+        self.start_daemon()
+        while (event := json.loads(listener.out.line()))["event"] == "error":
+            pass
+        self.assertEqual((event["event"], event["transport"]), ("resync", "bus"))
+        self.posts_are_heard(listener, "bus")
+
+
+if __name__ == "__main__":
+    ctl.main()
