@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * context.h - the parts of a running daemon, made and owned by server.c, as connections see them.
+ */
+#ifndef PATHBUS_DAEMON_CONTEXT_H
+#define PATHBUS_DAEMON_CONTEXT_H
+
+#include <stdint.h>
+
+struct options;
+struct loop;
+struct death_page;
+struct topics;
+struct files;
+struct folders;
+struct runtime;
+struct linker;
+
+struct context {
+	const struct options *options;
+	struct loop *loop;
+	const struct death_page *death;
+	int carrier_bell;
+	struct topics *topics;
+	struct files *files;
+	struct folders *folders;
+	struct runtime *runtime;
+	struct linker *linker;
+	uint8_t id[16]; /* of this run */
+	uint64_t started_ns;
+};
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * files.h - main's side of the files workers: ask where a path leads, be answered later.
+ */
+#ifndef PATHBUS_DAEMON_FILES_H
+#define PATHBUS_DAEMON_FILES_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "files_protocol.h"
+#include "loop.h"
+
+struct files;
+struct files_question;
+
+/*
+ * error: 0, or a negative errno, and then there is no reply; -ETIMEDOUT: the file system does not answer.
+ * reply: valid during the call. folder: a descriptor that the callee owns from now on, or -1.
+ */
+typedef void files_answer_fn(void *arg, int error, const struct files_reply *reply, int folder);
+
+struct files_setting {
+	struct loop *loop;
+	int watch; /* the inotify descriptor that workers add to */
+	unsigned timeout_ms;
+	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given. */
+	void (*watched)(void *arg, int watch);
+	/* No question is open any more. */
+	void (*quiet)(void *arg);
+	void *arg;
+};
+
+int files_new(const struct files_setting *setting, struct files **ret); /* starts the first worker */
+struct files *files_free(struct files *files); /* answers nothing any more; ends the workers */
+
+/*
+ * Asks. `owner`: questions of one owner may not occupy all workers; NULL: nobody's. The answer comes later,
+ * never from within. NULL: no memory.
+ */
+struct files_question *files_ask(struct files *files, const char *path, pid_t pid, const void *owner,
+                                 files_answer_fn *fn, void *arg);
+/* The answer is not wanted any more. */
+void files_forget(struct files_question *question);
+
+/* Is a question open? Its answer may name any watch. */
+bool files_busy(const struct files *files);
+
+/* A child has ended: to be called on SIGCHLD. */
+void files_reap(struct files *files);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * files_protocol.h - what pathbusd's main process and its files workers say to each other.
+ *
+ * One struct per message over a SOCK_SEQPACKET pair, cut after the used part of `path`; both ends are the same
+ * program. A worker says that it is ready by a reply with id 0, then answers one request after the other.
+ */
+#ifndef PATHBUS_DAEMON_FILES_PROTOCOL_H
+#define PATHBUS_DAEMON_FILES_PROTOCOL_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "key.h"
+
+/* FILES_FD_WATCH is the inotify descriptor, shared by all workers and main, so that the number of a watch
+ * means the same folder to all. Workers only add to it; main reads it. */
+enum { FILES_FD_SOCKET = 3, FILES_FD_WATCH = 4 };
+
+#define FILES_WORKER_ARGUMENT "--worker"
+
+struct files_request {
+	uint32_t id;
+	int32_t pid;          /* whose root the path is to be seen in; 0: not known, the daemon's own */
+	char path[PATH_MAX];  /* absolute, with its end */
+};
+
+struct files_reply {
+	uint32_t id;
+	int32_t error;        /* -errno; then the rest is not valid */
+	struct topic_key key;
+	uint8_t exists;       /* the file; the next three lines are valid only then, but for the rights */
+	uint8_t may_read, may_write;
+	uint8_t sidecar;      /* there may be one in the folder, whose descriptor comes along */
+	int32_t watch;        /* > 0: of the folder; else the -errno why it could not be watched */
+	uint64_t file_dev, file_ino, n_links;
+	char path[PATH_MAX];  /* of the file, without symbolic links; empty: not known */
+};
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * files_worker.c - resolves paths as their clients see them, watches their folders, looks for sidecars.
+ *
+ * A file system may hang it at any call; main then kills it and starts another. It keeps no state.
+ */
+#include "files_worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "files_protocol.h"
+#include "os/os.h"
+#include "helper.h"
+
+/* Where this process is at home. */
+struct home {
+	dev_t dev;
+	ino_t ino;
+	char namespace[64];
+};
+
+static void read_namespace(const char *pid, char *ret, size_t size)
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%s/ns/mnt", pid);
+	n = readlink(link, ret, size - 1);
+	ret[n > 0 ? n : 0] = '\0';
+}
+
+static void find_home(struct home *ret)
+{
+	struct stat st;
+
+	*ret = (struct home){ 0 };
+	if (stat("/", &st) == 0) {
+		ret->dev = st.st_dev;
+		ret->ino = st.st_ino;
+	}
+	read_namespace("self", ret->namespace, sizeof(ret->namespace));
+}
+
+/*
+ * The root folder of a client (O_PATH, the caller's), or -1: it is our own, or cannot be known. A process
+ * that protects itself (EACCES) or has ended is taken to live where we do.
+ */
+static int root_of(const struct home *home, pid_t pid)
+{
+	char name[32], namespace[sizeof(home->namespace)];
+	struct stat st;
+	int root;
+
+	if (pid <= 0)
+		return -1;
+	snprintf(name, sizeof(name), "/proc/%d/root", (int)pid);
+	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -1;
+	snprintf(name, sizeof(name), "%d", (int)pid);
+	read_namespace(name, namespace, sizeof(namespace));
+	if (fstat(root, &st) < 0 || (st.st_dev == home->dev && st.st_ino == home->ino &&
+	                             (!namespace[0] || strcmp(namespace, home->namespace) == 0))) {
+		close(root);
+		return -1;
+	}
+	return root;
+}
+
+/* The path without symbolic links, to find the same folder again whatever becomes of those. */
+static void fill_path(const struct place *place, char *ret)
+{
+	size_t used;
+
+	if (os_path_of(place->dir, ret, PATH_MAX) < 0) {
+		ret[0] = '\0';
+		return;
+	}
+	used = strlen(ret);
+	if (used > 1)
+		ret[used++] = '/';
+	if (used + place->key.name_size >= PATH_MAX)
+		used = 0;
+	else
+		memcpy(ret + used, place->key.name, place->key.name_size);
+	ret[used > 0 ? used + place->key.name_size : 0] = '\0';
+}
+
+/* Could there be a sidecar? What cannot be looked at is not assumed empty. */
+static bool may_have_sidecar(const struct place *place)
+{
+	char name[KEY_NAME_MAX + 1];
+	struct stat st;
+
+	key_sidecar_name(&place->key, name);
+	return fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/* Fills the reply in. Returns the folder's descriptor if it is to go along, else -1. */
+static int answer(const struct home *home, const struct files_request *request, struct files_reply *reply)
+{
+	int root = root_of(home, request->pid);
+	struct place place;
+
+	reply->error = place_resolve(root, request->path, &place);
+	if (root >= 0)
+		close(root);
+	if (reply->error < 0)
+		return -1;
+	/* First the watch, then the look: what appears in between is told by the watch. */
+	reply->watch = os_watch_add(FILES_FD_WATCH, place.dir);
+	reply->sidecar = reply->watch < 0 || may_have_sidecar(&place);
+	reply->key = place.key;
+	reply->exists = place.exists;
+	reply->may_read = place.may_read;
+	reply->may_write = place.may_write;
+	if (place.exists) {
+		reply->file_dev = place.file_dev;
+		reply->file_ino = place.file_ino;
+		reply->n_links = place.n_links;
+	}
+	fill_path(&place, reply->path);
+	if (reply->sidecar)
+		return place.dir;
+	place_deinit(&place);
+	return -1;
+}
+
+static int send_reply(const struct files_reply *reply, int folder)
+{
+	size_t size = offsetof(struct files_reply, path) + strlen(reply->path) + 1;
+	int r;
+
+	do {
+		/* main's end may be full only if main stands still; it reads what it asked for */
+		r = helper_send(FILES_FD_SOCKET, reply, size, &folder, folder >= 0 ? 1 : 0);
+	} while (r == -EAGAIN && usleep(1000) == 0);
+	return r;
+}
+
+int files_worker_run(void)
+{
+	static struct files_request request;
+	static struct files_reply reply;
+	struct home home;
+	ssize_t n;
+
+	find_home(&home);
+	if (send_reply(&reply, -1) < 0)
+		return 1;
+	for (;;) {
+		int folder;
+
+		n = recv(FILES_FD_SOCKET, &request, sizeof(request), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= (ssize_t)offsetof(struct files_request, path))
+			return n == 0 ? 0 : 1;
+		request.path[(size_t)n - offsetof(struct files_request, path) - 1] = '\0';
+		memset(&reply, 0, offsetof(struct files_reply, path) + 1);
+		reply.id = request.id;
+		folder = answer(&home, &request, &reply);
+		if (send_reply(&reply, folder) < 0)
+			return 1;
+		if (folder >= 0)
+			close(folder);
+	}
+}

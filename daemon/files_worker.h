@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * files_worker.h - the process that touches clients' paths, so that main never does.
+ */
+#ifndef PATHBUS_DAEMON_FILES_WORKER_H
+#define PATHBUS_DAEMON_FILES_WORKER_H
+
+/* Serves until its socket ends. Returns the exit status. */
+int files_worker_run(void);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * folders.c - one inotify descriptor for all folders, read here and nowhere else.
+ *
+ * A watch that is gone keeps its entry until folders_tidy, since an answer on its way may still name it.
+ */
+#include "folders.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "os/os.h"
+
+#define MAX_OWN 4 /* the runtime folder, the system socket's folder and its parent */
+
+struct folder_watch {
+	struct table_entry by_id;
+	int id;
+	bool gone;
+	bool own;          /* one of the daemon's own has it */
+	uint64_t event;    /* folders->clock at the last event that may have been a sidecar's */
+	struct topic_name *names;
+	bool empty;        /* in folders->empty */
+	struct folder_watch *next_empty;
+};
+
+struct own_watch {
+	int id; /* 0: free */
+	folders_own_fn *fn;
+	void *arg;
+};
+
+struct folders {
+	int watch;
+	struct loop_event *readable;
+	struct table by_id;
+	uint64_t clock;
+	uint64_t overflow;          /* the clock when the kernel's queue overflowed last */
+	struct folder_watch *empty; /* may have nobody left */
+	struct topic_name **walk;   /* where a walk over a watch's names goes on; NULL: none */
+	struct own_watch own[MAX_OWN];
+	folders_appeared_fn *appeared;
+	void *arg;
+};
+
+static struct folder_watch *find(const struct folders *folders, int id)
+{
+	struct table_entry *entry = table_first(&folders->by_id, table_mix((uint64_t)id));
+
+	return entry ? table_container(entry, struct folder_watch, by_id) : NULL;
+}
+
+static struct folder_watch *find_or_add(struct folders *folders, int id)
+{
+	struct folder_watch *watch = find(folders, id);
+
+	if (watch)
+		return watch;
+	watch = calloc(1, sizeof(*watch));
+	if (!watch)
+		return NULL;
+	watch->id = id;
+	table_add(&folders->by_id, &watch->by_id, table_mix((uint64_t)id));
+	return watch;
+}
+
+static void note_empty(struct folders *folders, struct folder_watch *watch)
+{
+	if (watch->empty || watch->names || watch->own)
+		return;
+	watch->empty = true;
+	watch->next_empty = folders->empty;
+	folders->empty = watch;
+}
+
+uint64_t folders_clock(const struct folders *folders)
+{
+	return folders->clock;
+}
+
+int folders_attach(struct folders *folders, struct topic_name *name, int id, uint64_t since)
+{
+	struct folder_watch *watch = find_or_add(folders, id);
+	int appeared;
+
+	if (!watch)
+		return -ENOMEM;
+	appeared = watch->event > since || folders->overflow > since;
+	if (name->watch == id)
+		return appeared;
+	folders_detach(folders, name);
+	name->watch = id;
+	name->watch_next = watch->names;
+	name->watch_at = &watch->names;
+	if (watch->names)
+		watch->names->watch_at = &name->watch_next;
+	watch->names = name;
+	return appeared;
+}
+
+void folders_detach(struct folders *folders, struct topic_name *name)
+{
+	if (name->watch == 0)
+		return;
+	/* A walk that stands before this name goes on behind it. */
+	if (folders->walk == &name->watch_next)
+		folders->walk = name->watch_at;
+	*name->watch_at = name->watch_next;
+	if (name->watch_next)
+		name->watch_next->watch_at = name->watch_at;
+	note_empty(folders, find(folders, name->watch));
+	name->watch = 0;
+}
+
+void folders_note(struct folders *folders, int id)
+{
+	struct folder_watch *watch = find_or_add(folders, id);
+
+	if (watch)
+		note_empty(folders, watch);
+}
+
+void folders_tidy(struct folders *folders)
+{
+	struct folder_watch *watch;
+
+	while ((watch = folders->empty)) {
+		folders->empty = watch->next_empty;
+		watch->empty = false;
+		if (watch->names || watch->own)
+			continue; /* needed again meanwhile */
+		if (!watch->gone)
+			os_watch_remove(folders->watch, watch->id);
+		table_remove(&folders->by_id, &watch->by_id);
+		free(watch);
+	}
+}
+
+/* --- events ---------------------------------------------------------------------------------------- */
+
+static bool looks_like_a_sidecar(const char *entry)
+{
+	static const char suffix[] = ".pathbus";
+	size_t size = strlen(entry);
+
+	return entry[0] == '.' && size > sizeof(suffix) && strcmp(entry + size - (sizeof(suffix) - 1), suffix) == 0;
+}
+
+/* Tells each name of the folder that the event concerns. entry NULL: all. */
+static void tell(struct folders *folders, struct folder_watch *watch, const char *entry)
+{
+	struct topic_name *name;
+
+	for (folders->walk = &watch->names; (name = *folders->walk);) {
+		char sidecar[KEY_NAME_MAX + 1];
+
+		folders->walk = &name->watch_next;
+		if (entry) {
+			key_sidecar_name(&name->key, sidecar);
+			if (strcmp(sidecar, entry) != 0)
+				continue;
+		}
+		folders->appeared(folders->arg, name);
+	}
+	folders->walk = NULL;
+}
+
+/* id 0: all of them. */
+static void tell_own(struct folders *folders, int id, const char *entry, bool gone)
+{
+	for (unsigned i = 0; i < MAX_OWN; i++) {
+		struct own_watch *own = &folders->own[i];
+
+		if (own->id == 0 || (id != 0 && own->id != id))
+			continue;
+		if (gone)
+			own->id = 0;
+		own->fn(own->arg, entry, gone);
+	}
+}
+
+/* The kernel's queue has overflowed: anything may have appeared anywhere. */
+static void tell_all(struct folders *folders)
+{
+	log_warning("the queue of folder events has overflowed: looking at all topics again");
+	folders->overflow = ++folders->clock;
+	for (size_t i = 0; i < folders->by_id.n_buckets; i++)
+		for (struct table_entry *entry = folders->by_id.buckets[i]; entry; entry = entry->next)
+			tell(folders, table_container(entry, struct folder_watch, by_id), NULL);
+	tell_own(folders, 0, NULL, false);
+}
+
+/* A watch that is not known may be one that an answer on its way names, so what happens to it is kept. */
+static void take(struct folders *folders, const struct os_watch_event *event)
+{
+	bool concerns_names = event->gone || !event->name || looks_like_a_sidecar(event->name);
+	struct folder_watch *watch = concerns_names ? find_or_add(folders, event->id) : NULL;
+
+	if (watch) {
+		watch->event = ++folders->clock;
+		if (event->gone)
+			watch->gone = true;
+		if (event->gone)
+			watch->own = false;
+		note_empty(folders, watch);
+		tell(folders, watch, event->gone ? NULL : event->name);
+	}
+	tell_own(folders, event->id, event->gone ? NULL : event->name, event->gone);
+}
+
+static void readable(void *arg)
+{
+	struct folders *folders = arg;
+	static struct os_watch_buffer buffer;
+	struct os_watch_event event;
+
+	/* At most what one read gives, so that a busy folder does not hold up everything else. */
+	do {
+		if (os_watch_next(folders->watch, &buffer, &event) <= 0)
+			return;
+		if (event.id == 0)
+			tell_all(folders);
+		else
+			take(folders, &event);
+	} while (buffer.at < buffer.used);
+}
+
+/* --- the daemon's own folders ------------------------------------------------------------------------ */
+
+int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void *arg)
+{
+	struct folder_watch *watch;
+	struct own_watch *own = NULL;
+	int id = os_watch_add(folders->watch, dir);
+
+	if (id < 0)
+		return id;
+	for (unsigned i = 0; i < MAX_OWN; i++) {
+		if (folders->own[i].id == id && folders->own[i].fn == fn && folders->own[i].arg == arg)
+			return 0;
+		if (folders->own[i].id == 0)
+			own = &folders->own[i];
+	}
+	watch = find_or_add(folders, id);
+	if (!own || !watch)
+		return -ENOMEM;
+	watch->own = true;
+	*own = (struct own_watch){ .id = id, .fn = fn, .arg = arg };
+	return 0;
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+
+int folders_new(struct loop *loop, folders_appeared_fn *appeared, void *arg, struct folders **ret)
+{
+	struct folders *folders = calloc(1, sizeof(*folders));
+	int r;
+
+	if (!folders)
+		return -ENOMEM;
+	*folders = (struct folders){ .watch = -1, .appeared = appeared, .arg = arg };
+	r = table_init(&folders->by_id);
+	if (r == 0) {
+		r = folders->watch = os_watch_new();
+		if (r >= 0)
+			folders->readable = loop_on_readable(loop, folders->watch, readable, folders);
+		if (r >= 0 && !folders->readable)
+			r = -ENOMEM;
+	}
+	if (r < 0) {
+		folders_free(folders);
+		return r;
+	}
+	*ret = folders;
+	return 0;
+}
+
+struct folders *folders_free(struct folders *folders)
+{
+	struct table_entry *entry;
+
+	if (!folders)
+		return NULL;
+	while (folders->by_id.buckets && (entry = table_any(&folders->by_id))) {
+		table_remove(&folders->by_id, entry);
+		free(table_container(entry, struct folder_watch, by_id));
+	}
+	if (folders->by_id.buckets)
+		table_deinit(&folders->by_id);
+	loop_event_free(folders->readable);
+	if (folders->watch >= 0)
+		close(folders->watch);
+	free(folders);
+	return NULL;
+}
+
+int folders_descriptor(const struct folders *folders)
+{
+	return folders->watch;
+}

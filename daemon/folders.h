@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * folders.h - the watches: which folder's events concern which names.
+ *
+ * Watches of topics' folders are added by the files workers, to the inotify descriptor that is made here; the
+ * answer names the watch. Folders of the daemon's own (its runtime folder, /run) are watched directly.
+ */
+#ifndef PATHBUS_DAEMON_FOLDERS_H
+#define PATHBUS_DAEMON_FOLDERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop.h"
+#include "topic.h"
+
+struct folders;
+
+/* A sidecar of `name` may have appeared beside its file. */
+typedef void folders_appeared_fn(void *arg, struct topic_name *name);
+/* Something appeared in an own folder. entry NULL: anything may have. gone: the watch has ended. */
+typedef void folders_own_fn(void *arg, const char *entry, bool gone);
+
+int folders_new(struct loop *loop, folders_appeared_fn *appeared, void *arg, struct folders **ret);
+struct folders *folders_free(struct folders *folders);
+int folders_descriptor(const struct folders *folders); /* stays its own */
+
+/* A number that grows with each event; to be taken before a worker is asked. */
+uint64_t folders_clock(const struct folders *folders);
+/*
+ * The name's folder has this watch now, as a worker answered that was asked at `since`. Returns 0; 1: a
+ * sidecar may have appeared in that folder since, perhaps after the worker looked; -ENOMEM: not watched.
+ */
+int folders_attach(struct folders *folders, struct topic_name *name, int watch, uint64_t since);
+void folders_detach(struct folders *folders, struct topic_name *name);
+
+/* An answer names this watch; folders_tidy ends it unless a name is attached. */
+void folders_note(struct folders *folders, int watch);
+/*
+ * Ends the watches that nobody needs. Only while no worker has a question: an answer on its way may name one
+ * of them, and a number that came back by the kernel's reuse could be mistaken.
+ */
+void folders_tidy(struct folders *folders);
+
+/* Watches a folder of the daemon's own until it is gone. `dir` stays the caller's. 0, -ENOSPC (too many
+ * watches), -ENOMEM... */
+int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void *arg);
+
+#endif

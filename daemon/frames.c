@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* frames.c - what each frame of a client means: one table, one function each. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "death_page.h"
+#include "limit.h"
+#include "log.h"
+#include "opening.h"
+#include "os/os.h"
+#include "topic.h"
+#include "version.h"
+
+/* --- greeting -------------------------------------------------------------------------------------- */
+
+static enum drop on_hello(struct client *client, const struct wire_header *header, const void *frame)
+{
+	const struct context *context = client->context;
+	struct wire_welcome welcome = {
+		.version = WIRE_VERSION,
+		.max_frame = WIRE_MAX_FRAME,
+		.max_path = WIRE_MAX_PATH,
+		.pid = (uint32_t)getpid(),
+	};
+	unsigned char answer[WIRE_MAX_FRAME];
+	struct wire_hello hello;
+
+	if (client->greeted)
+		return DROP_ORDER;
+	if (wire_get_hello(frame, header->size, &hello) < 0)
+		return DROP_MALFORMED;
+	if (hello.version_min > WIRE_VERSION || hello.version_max < WIRE_VERSION) {
+		char text[WIRE_MAX_TEXT];
+
+		snprintf(text, sizeof(text), "pathbusd speaks version %u of the protocol, the client %u to %u",
+		         WIRE_VERSION, hello.version_min, hello.version_max);
+		client_drop(client, DROP_VERSION, text);
+		return DROP_NONE;
+	}
+	client->greeted = true;
+	loop_disable(client->timer);
+	memcpy(welcome.id, context->id, sizeof(welcome.id));
+	client_send(client, answer, wire_put_welcome(answer, header->request, &welcome),
+	            (const int[]){ context->death->fd, context->carrier_bell }, 2, NULL);
+	return DROP_NONE;
+}
+
+/* --- topics ---------------------------------------------------------------------------------------- */
+
+/* Gives the member a number of this connection. 0, -ENOMEM. */
+static int member_add(struct client *client, struct member *member)
+{
+	uint32_t at = client->free_hint;
+
+	while (at < client->members_size && client->members[at])
+		at++;
+	if (at == client->members_size) {
+		uint32_t size = client->members_size ? 2 * client->members_size : 8;
+		struct member **members = realloc(client->members, size * sizeof(struct member *));
+
+		if (!members)
+			return -ENOMEM;
+		memset(members + client->members_size, 0, (size - client->members_size) * sizeof(struct member *));
+		client->members = members;
+		client->members_size = size;
+	}
+	client->members[at] = member;
+	client->n_members++;
+	client->free_hint = at + 1;
+	member->id = at + 1;
+	return 0;
+}
+
+static void forget_opening(struct client *client, const struct opening *opening)
+{
+	for (unsigned i = 0; i < client->n_openings; i++) {
+		if (client->openings[i] == opening) {
+			client->openings[i] = client->openings[--client->n_openings];
+			return;
+		}
+	}
+}
+
+static void opened(void *arg, struct opening *opening, uint32_t request, int error, const char *text,
+                   struct member *member)
+{
+	struct client *client = arg;
+	unsigned char answer[WIRE_MAX_FRAME];
+
+	forget_opening(client, opening);
+	if (error == 0 && (client->ending || member_add(client, member) < 0)) {
+		membership_end(client->context, member, false);
+		error = ENOMEM;
+		text = drop_text(DROP_NO_MEMORY);
+	}
+	if (error) {
+		client_send_error(client, request, error, text);
+	} else {
+		const struct wire_opened body = { .topic = member->id, .rights = member->rights, .slot = member->slot };
+
+		client_send(client, answer, wire_put_opened(answer, request, &body),
+		            (const int[]){ member->name->topic->page_fd, member_bell(member) }, 2, member);
+	}
+	client_look_again(client);
+}
+
+static enum drop on_open(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct opening_request request = { .request = header->request, .pid = client->pid, .owner = client };
+	struct opening *opening;
+	struct wire_open body;
+
+	if (wire_get_open(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	if (client->n_members + client->n_openings >= LIMIT_CLIENT_TOPICS) {
+		client_send_error(client, header->request, EMFILE, "this connection has as many topics as it may have");
+		return DROP_NONE;
+	}
+	request.path = body.path;
+	request.path_size = body.path_size;
+	request.flags = body.flags;
+	opening = opening_new(client->context, &request, opened, client);
+	if (opening)
+		client->openings[client->n_openings++] = opening;
+	else
+		client_send_error(client, header->request, ENOMEM, drop_text(DROP_NO_MEMORY));
+	return DROP_NONE;
+}
+
+static enum drop on_close(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct wire_close body;
+	struct member *member;
+
+	if (wire_get_close(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	member = body.topic > 0 && body.topic <= client->members_size ? client->members[body.topic - 1] : NULL;
+	/* One whose answer is still on its way cannot be known to the client; its descriptors are in use. */
+	if (!member || !member->told)
+		return DROP_TOPIC;
+	client->members[body.topic - 1] = NULL;
+	client->n_members--;
+	if (client->free_hint > body.topic - 1)
+		client->free_hint = body.topic - 1;
+	membership_end(client->context, member, false);
+	return DROP_NONE;
+}
+
+/* --- the rest -------------------------------------------------------------------------------------- */
+
+static enum drop on_ping(struct client *client, const struct wire_header *header, const void *frame)
+{
+	const struct context *context = client->context;
+	const struct wire_pong pong = {
+		.n_clients = (uint32_t)clients_count(client->clients),
+		.n_topics = (uint32_t)topics_count(context->topics),
+		.uptime_ns = os_now_ns() - context->started_ns,
+		.version = PATHBUS_VERSION,
+		.version_size = sizeof(PATHBUS_VERSION) - 1,
+	};
+	unsigned char answer[WIRE_MAX_FRAME];
+
+	if (wire_get_empty(frame, header->size) < 0)
+		return DROP_MALFORMED;
+	client_send(client, answer, wire_put_pong(answer, header->request, &pong), NULL, 0, NULL);
+	return DROP_NONE;
+}
+
+static enum drop on_goodbye(struct client *client, const struct wire_header *header, const void *frame)
+{
+	if (wire_get_empty(frame, header->size) < 0)
+		return DROP_MALFORMED;
+	client_end(client);
+	return DROP_NONE;
+}
+
+static const struct handler {
+	enum wire_type type;
+	bool asks; /* has a request's number; the others have 0 */
+	enum drop (*handle)(struct client *client, const struct wire_header *header, const void *frame);
+} handlers[] = {
+	{ WIRE_HELLO, true, on_hello },
+	{ WIRE_OPEN, true, on_open },
+	{ WIRE_CLOSE, false, on_close },
+	{ WIRE_PING, true, on_ping },
+	{ WIRE_GOODBYE, false, on_goodbye },
+};
+
+enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)
+{
+	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+		const struct handler *handler = &handlers[i];
+
+		if (handler->type != header->type)
+			continue;
+		if (!client->greeted && handler->type != WIRE_HELLO)
+			return DROP_ORDER;
+		if (handler->asks != (header->request != 0))
+			return DROP_MALFORMED;
+		return handler->handle(client, header, frame);
+	}
+	return client->greeted ? DROP_TYPE : DROP_ORDER;
+}

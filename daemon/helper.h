@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper.h - starting the daemon's helpers, exec'd with only the descriptors they need.
+ */
+#ifndef PATHBUS_DAEMON_HELPER_H
+#define PATHBUS_DAEMON_HELPER_H
+
+#include <sys/types.h>
+
+#define HELPER_FIRST_FD 3
+#define HELPER_MAX_FDS 2
+
+/*
+ * Runs `program` with `fds` (the caller's, n_fds of them) as descriptors 3, 4... beside 0 to 2; everything
+ * else is close-on-exec. In a process group of its own, so that a terminal's ^C reaches the daemon only; with
+ * default signals. 0 or -errno; the caller waits for *ret_pid.
+ */
+int helper_start(const char *program, const char *const *argv, const int *fds, unsigned n_fds, pid_t *ret_pid);
+
+/* A SOCK_SEQPACKET pair; the first end is the daemon's (non-blocking), the second the helper's (blocking). */
+int helper_pair(int ret[2]);
+
+/* One message with descriptors, which stay the caller's. Never blocks. 0 or -errno. */
+int helper_send(int socket, const void *message, size_t size, const int *fds, unsigned n_fds);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limit.h - every limit of the daemon: its name, its default, and what happens when it is reached.
+ */
+#ifndef PATHBUS_DAEMON_LIMIT_H
+#define PATHBUS_DAEMON_LIMIT_H
+
+/* Connections. The next one is told EUSERS and closed. */
+#define LIMIT_CLIENTS 8192u
+/* Topics, all connections together. Opening a new one: ENFILE. */
+#define LIMIT_TOPICS 100000u
+/* Open topics of one connection. Opening another: EMFILE. */
+#define LIMIT_CLIENT_TOPICS 32768u
+/* Openings of one connection that are not answered yet. Nothing more is read from it meanwhile. */
+#define LIMIT_CLIENT_OPENINGS 32u
+/* Bytes of answers that a connection has not taken. Nothing more is read from it meanwhile. */
+#define LIMIT_CLIENT_QUEUE 16384u
+/* The kernel's share of unread answers per connection. Small, because descriptors under way count against
+ * the daemon's user: one client that does not read must not use them up for all. */
+#define LIMIT_CLIENT_SEND_BUFFER 8192
+/* Connections accepted, and bytes read from one, before others get their turn. */
+#define LIMIT_ACCEPTS_IN_A_ROW 16u
+#define LIMIT_READ_IN_A_ROW 16384u
+
+/* Milliseconds from connecting to the greeting. Then the connection is closed. (--hello-timeout) */
+#define LIMIT_HELLO_MS 5000u
+/* How long the listener rests when a descriptor cannot even be had for refusing a connection. */
+#define LIMIT_ACCEPT_REST_MS 100u
+/* When the kernel has too many descriptors under way for this user: a pause before the next attempt. */
+#define LIMIT_IN_FLIGHT_REST_MS 20u
+
+/* Members that share one bell. The kernel takes 500 sets on an open file, where those are polled themselves. */
+#define LIMIT_BELL_MEMBERS 64u
+/* Members of a lane whose posters ring for themselves; with more the daemon rings. (--offload-members) */
+#define LIMIT_OFFLOAD_MEMBERS 8u
+
+/* Processes that resolve paths. */
+#define LIMIT_WORKERS 4u
+/* Requests that the workers have of one connection at a time: one that asks for paths which hang leaves some
+ * workers to the others. */
+#define LIMIT_OWNER_REQUESTS 2u
+/* A path that is not resolved after so many milliseconds: ETIMEDOUT, and its worker is replaced.
+ * (--files-timeout) */
+#define LIMIT_FILES_MS 200u
+/* After so many milliseconds without an answer another worker is started. */
+#define LIMIT_FILES_SLOW_MS 10u
+/* A worker that has not said that it is ready by then is replaced. */
+#define LIMIT_WORKER_START_MS 5000u
+/* After so many workers in a row that ended before they were ready none is started for a while. */
+#define LIMIT_WORKER_STARTS 3u
+#define LIMIT_WORKER_REST_MS 1000u
+/* Killed workers that a file system holds back from dying. With more no new one is started, and openings
+ * fail with ETIMEDOUT until some are gone. */
+#define LIMIT_LOST_WORKERS 16u
+/* A request for which no worker became free by then: ETIMEDOUT. */
+#define LIMIT_FILES_QUEUE_MS 1000u
+
+/* How long an answer to an opening waits for an existing sidecar to be linked. Then it is sent, and logged. */
+#define LIMIT_LINK_MS 200u
+/* Looks for sidecars that the workers have at a time; openings come beside them. */
+#define LIMIT_LOOKS 2u
+/* A look that failed for want of something is repeated after so many milliseconds. */
+#define LIMIT_LOOK_AGAIN_MS 1000u
+/* Starts of the link agent within LIMIT_AGENT_WINDOW_MS; then it is given up for LIMIT_AGENT_REST_MS. */
+#define LIMIT_AGENT_STARTS 5u
+#define LIMIT_AGENT_WINDOW_MS 10000u
+#define LIMIT_AGENT_REST_MS 60000u
+
+/* Lines in the log of one kind in LIMIT_LOG_WINDOW_MS; the rest is counted. */
+#define LIMIT_LOG_LINES 5u
+#define LIMIT_LOG_WINDOW_MS 1000u
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop.h - the event loop as the daemon sees it; loop.c is the one file that knows libevent.
+ *
+ * An event belongs to whoever made it and is freed with loop_event_free, from its own callback too. Callbacks
+ * run one at a time, in the thread that runs the loop.
+ */
+#ifndef PATHBUS_DAEMON_LOOP_H
+#define PATHBUS_DAEMON_LOOP_H
+
+struct loop;
+struct loop_event;
+typedef void loop_fn(void *arg);
+
+struct loop *loop_new(void); /* NULL: no memory or descriptors */
+struct loop *loop_free(struct loop *loop);
+void loop_run(struct loop *loop); /* until loop_stop */
+void loop_stop(struct loop *loop);
+
+/* Each returns NULL where memory is short. Descriptors stay the caller's and are closed after the event is
+ * freed. */
+struct loop_event *loop_on_readable(struct loop *loop, int fd, loop_fn *fn, void *arg); /* enabled */
+struct loop_event *loop_on_writable(struct loop *loop, int fd, loop_fn *fn, void *arg); /* disabled */
+struct loop_event *loop_on_signal(struct loop *loop, int signal, loop_fn *fn, void *arg); /* enabled */
+struct loop_event *loop_timer(struct loop *loop, loop_fn *fn, void *arg); /* not set */
+struct loop_event *loop_event_free(struct loop_event *event); /* takes NULL; returns NULL */
+
+/* Descriptors: while enabled, called whenever they are ready (level-triggered). */
+void loop_enable(struct loop_event *event);
+void loop_disable(struct loop_event *event); /* timers too */
+/* Timers: called once, after so many milliseconds from now. */
+void loop_set(struct loop_event *event, unsigned ms);
+/* Any event: called once in the loop's next round, ready or not. */
+void loop_call_soon(struct loop_event *event);
+
+#endif

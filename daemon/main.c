@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* main.c - pathbusd: the daemon, or one of its files workers. */
+#include <string.h>
+
+#include "files_protocol.h"
+#include "files_worker.h"
+#include "options.h"
+#include "server.h"
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	int status;
+
+	if (argc == 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
+		return files_worker_run();
+	status = options_parse(argc, argv, &options);
+	return status >= 0 ? status : server_run(&options);
+}

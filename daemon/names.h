@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * names.h - what topic.c and names.c share.
+ */
+#ifndef PATHBUS_DAEMON_NAMES_H
+#define PATHBUS_DAEMON_NAMES_H
+
+#include "topic.h"
+
+struct topics {
+	struct table by_key, by_file; /* of struct topic_name */
+	struct topic *carried;        /* lanes that are or were offloaded */
+	size_t n_topics;
+	unsigned offload_members;
+	int carrier_bell;
+};
+
+int names_init(struct topics *topics);
+void names_deinit(struct topics *topics);
+void names_free_first(struct topic *topic);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * opening.c - from a path to a member.
+ *
+ *   asked -> (hard link? verifying ->) joined -> (sidecar? waiting for its link ->) done
+ *
+ * The member exists from `joined` on and belongs to the opening until it is done.
+ */
+#include "opening.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "escape.h"
+#include "files.h"
+#include "folders.h"
+#include "limit.h"
+#include "linker.h"
+#include "log.h"
+#include "topic.h"
+#include "wire.h"
+
+struct opening {
+	const struct context *context;
+	opening_done_fn *done;
+	void *arg;
+	uint32_t flags, request;
+	pid_t pid;
+	const void *owner;
+	struct files_question *question;
+	uint64_t since; /* folders_clock when the worker was asked */
+
+	/* While another name of the file is verified: what the first answer said. */
+	struct files_reply *reply;
+	int folder;
+	struct topic_key other; /* that name */
+
+	struct member *member;
+	struct loop_event *timer;
+	struct opening *next, **at; /* in topic->waiting */
+	size_t path_size;
+	char path[]; /* as the client wrote it, with its end */
+};
+
+static struct log_limit late_links;
+
+/* --- the end --------------------------------------------------------------------------------------- */
+
+static void stop_waiting(struct opening *opening)
+{
+	if (!opening->at)
+		return;
+	*opening->at = opening->next;
+	if (opening->next)
+		opening->next->at = opening->at;
+	opening->at = NULL;
+}
+
+static void opening_free(struct opening *opening)
+{
+	stop_waiting(opening);
+	loop_event_free(opening->timer);
+	if (opening->question)
+		files_forget(opening->question);
+	if (opening->folder >= 0)
+		close(opening->folder);
+	free(opening->reply);
+	free(opening);
+}
+
+static void finish(struct opening *opening, int error, const char *text)
+{
+	struct member *member = opening->member;
+
+	opening->member = NULL;
+	opening->done(opening->arg, opening, opening->request, error, text, member);
+	opening_free(opening);
+}
+
+static const char *reason(int error)
+{
+	switch (error) {
+	case ETIMEDOUT:
+		return "the file system does not answer";
+	case ENOENT:
+		return "its folder does not exist";
+	case ENOTDIR:
+		return "a part of the path is no folder";
+	case EACCES:
+		return "a folder of the path may not be searched";
+	case ELOOP:
+		return "too many symbolic links";
+	case ENAMETOOLONG:
+		return "the path or a name in it is too long";
+	case EMFILE:
+	case ENFILE:
+		return "the daemon has no descriptors left";
+	case ENOMEM:
+		return "the daemon has no memory left";
+	default:
+		return strerror(error);
+	}
+}
+
+/* "REASON: PATH", cut at the end where the path is long. `error` is positive. */
+static void fail(struct opening *opening, int error, const char *why)
+{
+	char text[WIRE_MAX_TEXT + 1];
+	int used = snprintf(text, sizeof(text), "%s: ", why);
+
+	if (used > 0 && (size_t)used < sizeof(text))
+		escape(opening->path, opening->path_size, text + used, sizeof(text) - (size_t)used);
+	finish(opening, error, text);
+}
+
+void membership_end(const struct context *context, struct member *member, bool died)
+{
+	struct topic *topic = member->name->topic;
+
+	topic_leave(member, died);
+	if (topic->n_members > 0)
+		return;
+	linker_leave(context->linker, topic);
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		folders_detach(context->folders, name);
+	if (!files_busy(context->files))
+		folders_tidy(context->folders);
+	topic_free(topic);
+}
+
+void opening_cancel(struct opening *opening)
+{
+	struct member *member = opening->member;
+
+	if (member)
+		membership_end(opening->context, member, false);
+	opening_free(opening);
+}
+
+/* --- waiting for links ----------------------------------------------------------------------------- */
+
+void opening_settled(struct topic *topic)
+{
+	while (topic->waiting)
+		finish(topic->waiting, 0, NULL);
+}
+
+static void link_is_late(void *arg)
+{
+	struct opening *opening = arg;
+
+	if (log_allows(&late_links, "openings answered before a link was made"))
+		log_warning("a sidecar is not linked after %u ms; an opening is answered without it", LIMIT_LINK_MS);
+	finish(opening, 0, NULL);
+}
+
+static void wait_for_links(struct opening *opening)
+{
+	struct topic *topic = opening->member->name->topic;
+
+	opening->timer = loop_timer(opening->context->loop, link_is_late, opening);
+	if (!opening->timer) {
+		finish(opening, 0, NULL);
+		return;
+	}
+	loop_set(opening->timer, LIMIT_LINK_MS);
+	opening->next = topic->waiting;
+	opening->at = &topic->waiting;
+	if (topic->waiting)
+		topic->waiting->at = &opening->next;
+	topic->waiting = opening;
+}
+
+/* --- the topic ------------------------------------------------------------------------------------- */
+
+/* The name must have been found or made, and its topic may have no members yet. */
+static void join(struct opening *opening, struct topic_name *name)
+{
+	const struct context *context = opening->context;
+	const struct files_reply *reply = opening->reply;
+	struct topic *topic = name->topic;
+	uint32_t rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u);
+	int r = topic_name_set_path(name, reply->path[0] ? reply->path : opening->path);
+
+	if (r == 0)
+		r = topic_join(name, opening->pid, rights, &opening->member);
+	if (r < 0) {
+		if (topic->n_members == 0)
+			topic_free(topic);
+		fail(opening, -r, reason(-r));
+		return;
+	}
+	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
+	r = linker_watch(context->linker, name, reply->watch, opening->since);
+	if (opening->folder >= 0)
+		linker_join(context->linker, name, opening->folder);
+	if (r > 0)
+		linker_appeared(context->linker, name, LINK_PLACE_FOLDER);
+	linker_join_runtime(context->linker, name);
+	if (linker_is_joining(topic))
+		wait_for_links(opening);
+	else
+		finish(opening, 0, NULL);
+}
+
+static void join_new(struct opening *opening)
+{
+	struct topics *topics = opening->context->topics;
+	struct topic_name *name;
+	int r;
+
+	if (topics_count(topics) >= LIMIT_TOPICS) {
+		fail(opening, ENFILE, "the daemon has as many topics as it may have");
+		return;
+	}
+	r = topics_add(topics, &opening->reply->key, &name);
+	if (r < 0)
+		fail(opening, -r, reason(-r));
+	else
+		join(opening, name);
+}
+
+/* The other name's answer: is its file still the one that was opened here? */
+static void verified(void *arg, int error, const struct files_reply *other, int folder)
+{
+	struct opening *opening = arg;
+	const struct files_reply *reply = opening->reply;
+	struct topics *topics = opening->context->topics;
+	struct topic_name *known = topics_find(topics, &opening->other), *name = topics_find(topics, &reply->key);
+	bool same;
+
+	opening->question = NULL;
+	if (folder >= 0)
+		close(folder);
+	if (name) { /* came meanwhile */
+		join(opening, name);
+		return;
+	}
+	same = error == 0 && known && key_equal(&other->key, &known->key) && other->exists &&
+	       other->file_dev == reply->file_dev && other->file_ino == reply->file_ino;
+	if (known && error == 0 && !same)
+		topic_name_set_file(known, false, 0, 0);
+	if (!same)
+		join_new(opening);
+	else if (topic_add_name(known->topic, &reply->key, &name) < 0)
+		fail(opening, ENOMEM, reason(ENOMEM));
+	else
+		join(opening, name);
+}
+
+/* Device and inode are reused at once after an unlink, so what another name had when it was opened proves
+ * nothing by itself. */
+static bool verify(struct opening *opening, const struct topic_name *known)
+{
+	if (!known->path)
+		return false;
+	opening->other = known->key;
+	opening->question = files_ask(opening->context->files, known->path, known->topic->members->pid, opening->owner,
+	                              verified, opening);
+	return opening->question != NULL;
+}
+
+static const char *missing_right(uint32_t flags, const struct files_reply *reply)
+{
+	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || flags == 0;
+
+	if (wants_read && !reply->may_read)
+		return reply->exists ? "the file may not be read" : "the folder may not be searched";
+	if (flags & WIRE_RIGHT_POST && !reply->may_write)
+		return reply->exists ? "the file may not be written" : "the folder may not be written";
+	return NULL;
+}
+
+static void resolved(void *arg, int error, const struct files_reply *reply, int folder)
+{
+	struct opening *opening = arg;
+	struct topics *topics = opening->context->topics;
+	struct topic_name *name, *known;
+
+	opening->question = NULL;
+	opening->folder = folder;
+	if (error < 0) {
+		fail(opening, -error, reason(-error));
+		return;
+	}
+	if (missing_right(opening->flags, reply)) {
+		fail(opening, EACCES, missing_right(opening->flags, reply));
+		return;
+	}
+	opening->reply = malloc(sizeof(*reply));
+	if (!opening->reply) {
+		fail(opening, ENOMEM, reason(ENOMEM));
+		return;
+	}
+	memcpy(opening->reply, reply, offsetof(struct files_reply, path) + strlen(reply->path) + 1);
+	name = topics_find(topics, &reply->key);
+	known = !name && reply->exists && reply->n_links > 1 ?
+	                topics_find_file(topics, reply->file_dev, reply->file_ino) : NULL;
+	if (name)
+		join(opening, name);
+	else if (!known || !verify(opening, known))
+		join_new(opening);
+}
+
+struct opening *opening_new(const struct context *context, const struct opening_request *request,
+                            opening_done_fn *done, void *arg)
+{
+	struct opening *opening = calloc(1, sizeof(*opening) + request->path_size + 1);
+
+	if (!opening)
+		return NULL;
+	opening->context = context;
+	opening->done = done;
+	opening->arg = arg;
+	opening->flags = request->flags;
+	opening->request = request->request;
+	opening->pid = request->pid;
+	opening->owner = request->owner;
+	opening->folder = -1;
+	opening->path_size = request->path_size;
+	memcpy(opening->path, request->path, request->path_size);
+	opening->since = folders_clock(context->folders);
+	opening->question = files_ask(context->files, opening->path, opening->pid, opening->owner, resolved, opening);
+	if (!opening->question) {
+		opening_free(opening);
+		return NULL;
+	}
+	return opening;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * opening.h - from a path to a member: ask a worker, check the rights, find the topic, wait for its links.
+ */
+#ifndef PATHBUS_DAEMON_OPENING_H
+#define PATHBUS_DAEMON_OPENING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "context.h"
+
+struct opening;
+struct member;
+struct topic;
+
+/*
+ * How an opening ended; it is freed afterwards. error 0: `member` is the callee's, to be given to
+ * membership_end. Else a positive errno with an English sentence.
+ */
+typedef void opening_done_fn(void *arg, struct opening *opening, uint32_t request, int error, const char *text,
+                             struct member *member);
+
+struct opening_request {
+	const char *path; /* not terminated */
+	size_t path_size;
+	uint32_t flags;   /* WIRE_RIGHT_* */
+	uint32_t request; /* given back */
+	pid_t pid;
+	const void *owner;
+};
+
+/* `done` is called once, later, never from within. NULL: no memory. */
+struct opening *opening_new(const struct context *context, const struct opening_request *request,
+                            opening_done_fn *done, void *arg);
+/* The connection has ended: `done` is not called any more. */
+void opening_cancel(struct opening *opening);
+
+/* Takes a member out; frees its topic with the last one. `died`: see topic_leave. */
+void membership_end(const struct context *context, struct member *member, bool died);
+
+/* For the linker: openings of this topic may go on. */
+void opening_settled(struct topic *topic);
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.c - makes the parts, connects them, runs the loop, and takes them apart in an order that matters:
+ * the death word first, then the sockets.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "carrier.h"
+#include "client.h"
+#include "context.h"
+#include "death_page.h"
+#include "elder.h"
+#include "exit.h"
+#include "files.h"
+#include "folders.h"
+#include "linker.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "opening.h"
+#include "os/os.h"
+#include "runtime.h"
+#include "serving.h"
+#include "topic.h"
+#include "version.h"
+
+enum { ON_TERM, ON_INT, ON_CHILD, N_SIGNALS };
+
+struct server {
+	struct context context;
+	struct death_page death;
+	struct serving serving;
+	struct carrier *carrier;
+	struct clients *clients;
+	struct listener *listener;
+	struct elder *elder;
+	struct loop_event *signals[N_SIGNALS];
+};
+
+/* --- this process ---------------------------------------------------------------------------------- */
+
+static void prepare_process(void)
+{
+	struct rlimit limit;
+	int fd;
+
+	/* Descriptors 0 to 2 are there, so that none of ours gets such a number. */
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
+	if (fd > 2)
+		close(fd);
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	/* A dump would keep the sockets open long after the death word was marked. */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* --- what the parts tell each other ------------------------------------------------------------------ */
+
+static void on_stop(void *arg)
+{
+	struct server *server = arg;
+
+	log_info("stopping");
+	loop_stop(server->context.loop);
+}
+
+static void on_elder(void *arg)
+{
+	struct server *server = arg;
+
+	log_info("stopping: a system-wide pathbusd serves at %s", ADDRESS_SYSTEM);
+	loop_stop(server->context.loop);
+}
+
+static void on_child(void *arg)
+{
+	struct server *server = arg;
+
+	files_reap(server->context.files);
+	linker_reap(server->context.linker);
+}
+
+static void on_watched(void *arg, int watch)
+{
+	struct server *server = arg;
+
+	folders_note(server->context.folders, watch);
+}
+
+static void on_quiet(void *arg)
+{
+	struct server *server = arg;
+
+	folders_tidy(server->context.folders);
+}
+
+static void on_appeared(void *arg, struct topic_name *name)
+{
+	struct server *server = arg;
+
+	linker_appeared(server->context.linker, name, LINK_PLACE_FOLDER);
+}
+
+static void appeared_in_runtime(struct topic_name *name, void *arg)
+{
+	linker_appeared(arg, name, LINK_PLACE_RUNTIME);
+}
+
+static void on_runtime_appeared(void *arg, const char *entry)
+{
+	struct server *server = arg;
+	struct topic_name *name;
+
+	if (!entry) {
+		topics_each(server->context.topics, appeared_in_runtime, server->context.linker);
+		return;
+	}
+	name = topics_find_runtime(server->context.topics, entry);
+	if (name)
+		linker_appeared(server->context.linker, name, LINK_PLACE_RUNTIME);
+}
+
+static void on_settled(void *arg, struct topic *topic)
+{
+	(void)arg;
+	opening_settled(topic);
+}
+
+/* --- starting -------------------------------------------------------------------------------------- */
+
+/* What has to be there before a client can be answered. 0 or -errno. */
+static int make_core(struct server *server, const struct options *options)
+{
+	struct context *context = &server->context;
+	int r;
+
+	context->options = options;
+	context->started_ns = os_now_ns();
+	os_random(context->id, sizeof(context->id));
+	r = death_page_init(&server->death);
+	if (r < 0)
+		return r;
+	context->death = &server->death;
+	context->loop = loop_new();
+	if (!context->loop)
+		return -ENOMEM;
+	r = context->carrier_bell = carrier_bell_new();
+	if (r < 0)
+		return r;
+	context->topics = topics_new(options->offload_members, context->carrier_bell);
+	if (!context->topics)
+		return -ENOMEM;
+	server->carrier = carrier_new(context->loop, context->carrier_bell, context->topics);
+	server->clients = clients_new(context);
+	return server->carrier && server->clients ? 0 : -ENOMEM;
+}
+
+static int make_files(struct server *server)
+{
+	struct context *context = &server->context;
+	int r = folders_new(context->loop, on_appeared, server, &context->folders);
+
+	if (r == 0)
+		r = runtime_new(context->folders, on_runtime_appeared, server, &context->runtime);
+	if (r < 0)
+		return r;
+	return files_new(&(struct files_setting){
+	                         .loop = context->loop,
+	                         .watch = folders_descriptor(context->folders),
+	                         .timeout_ms = context->options->files_ms,
+	                         .watched = on_watched,
+	                         .quiet = on_quiet,
+	                         .arg = server,
+	                 },
+	                 &context->files);
+}
+
+static int make_linker(struct server *server)
+{
+	struct context *context = &server->context;
+
+	context->linker = linker_new(&(struct linker_setting){
+		.loop = context->loop,
+		.topics = context->topics,
+		.files = context->files,
+		.folders = context->folders,
+		.runtime = context->runtime,
+		.carrier_bell = context->carrier_bell,
+		.death_fd = server->death.fd,
+		.settled = on_settled,
+		.arg = server,
+	});
+	return context->linker ? 0 : -ENOMEM;
+}
+
+static int make_rest(struct server *server)
+{
+	struct loop *loop = server->context.loop;
+
+	server->signals[ON_TERM] = loop_on_signal(loop, SIGTERM, on_stop, server);
+	server->signals[ON_INT] = loop_on_signal(loop, SIGINT, on_stop, server);
+	server->signals[ON_CHILD] = loop_on_signal(loop, SIGCHLD, on_child, server);
+	for (unsigned i = 0; i < N_SIGNALS; i++)
+		if (!server->signals[i])
+			return -ENOMEM;
+	if (!server->context.options->address) {
+		server->elder = elder_new(loop, server->context.folders, on_elder, server);
+		if (!server->elder)
+			return -ENOMEM;
+	}
+	server->listener = listener_new(loop, server->serving.listener, server->clients);
+	return server->listener ? 0 : -ENOMEM;
+}
+
+static int make_all(struct server *server, const struct options *options)
+{
+	int r = make_core(server, options);
+
+	if (r == 0)
+		r = make_files(server);
+	if (r == 0)
+		r = make_linker(server);
+	if (r == 0)
+		r = make_rest(server);
+	return r;
+}
+
+/* --- stopping -------------------------------------------------------------------------------------- */
+
+/* Any part may be missing. */
+static void stop(struct server *server)
+{
+	struct context *context = &server->context;
+	bool runtime_is_home = false;
+
+	/* Before any socket: whoever posts from now on joins anew. */
+	if (server->death.page)
+		death_page_mark(&server->death);
+	if (context->runtime) {
+		char folder[ADDRESS_SIZE];
+
+		/* Clients watch the socket's folder for the next daemon. */
+		if (address_runtime_folder(geteuid(), folder, sizeof(folder)) == 0)
+			runtime_is_home = strncmp(server->serving.path, folder, strlen(folder)) == 0;
+	}
+	listener_free(server->listener);
+	clients_free(server->clients);
+	serving_stop(&server->serving);
+	elder_free(server->elder);
+	linker_free(context->linker);
+	files_free(context->files);
+	carrier_free(server->carrier);
+	topics_free(context->topics);
+	runtime_free(context->runtime, !runtime_is_home);
+	folders_free(context->folders);
+	for (unsigned i = 0; i < N_SIGNALS; i++)
+		loop_event_free(server->signals[i]);
+	loop_free(context->loop);
+	if (context->carrier_bell >= 0)
+		close(context->carrier_bell);
+	if (server->death.page)
+		death_page_deinit(&server->death);
+}
+
+int server_run(const struct options *options)
+{
+	struct server server = { .context.carrier_bell = -1 };
+	int status, r;
+
+	log_set_level(options->log_level);
+	prepare_process();
+	if (!options->address && elder_serves()) {
+		log_error("a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
+		return EXIT_SERVED;
+	}
+	status = serving_start(options->address, &server.serving);
+	if (status != EXIT_STOPPED)
+		return status;
+	r = make_all(&server, options);
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		stop(&server);
+		return EXIT_FAILED;
+	}
+	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
+	if (chdir("/") < 0) /* holds no file system back from being unmounted */
+		log_warning("cannot change to /: %s", strerror(errno));
+	loop_run(server.context.loop);
+	stop(&server);
+	return EXIT_STOPPED;
+}

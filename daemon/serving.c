@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* serving.c - the place where the daemon serves. */
+#include "serving.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "escape.h"
+#include "exit.h"
+#include "log.h"
+#include "os/os.h"
+#include "own_folder.h"
+
+#define BACKLOG 1024
+#define NAME_SIZE (ADDRESS_SIZE + 32)
+
+static int failed(const char *what, const char *path, int error)
+{
+	log_error("%s %s: %s", what, path, strerror(-error));
+	return EXIT_FAILED;
+}
+
+/* --- the folder ------------------------------------------------------------------------------------ */
+
+static int use_address(const char *address, struct serving *to)
+{
+	char folder[ADDRESS_SIZE];
+	char *slash;
+
+	if (strlen(address) >= sizeof(to->path)) {
+		log_error("the address is too long: a socket's path may have %zu bytes on this system, %s has %zu",
+		          sizeof(to->path) - 1, address, strlen(address));
+		return EXIT_FAILED;
+	}
+	strcpy(to->path, address);
+	slash = strrchr(to->path, '/');
+	to->name = slash ? slash + 1 : to->path;
+	if (to->name[0] == '\0' || strcmp(to->name, ".") == 0 || strcmp(to->name, "..") == 0) {
+		log_error("the address names a folder, not a socket: %s", address);
+		return EXIT_FAILED;
+	}
+	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path), to->path);
+	to->dir = os_open_path(AT_FDCWD, folder[0] ? folder : ".", true);
+	return to->dir < 0 ? failed("cannot open the folder of", to->path, to->dir) : EXIT_STOPPED;
+}
+
+static int use_own_place(struct serving *to)
+{
+	char folder[ADDRESS_SIZE];
+	int r = address_of_user(geteuid(), to->path);
+
+	if (r < 0)
+		return failed("there is no place for a socket of this user:", "", r);
+	to->name = strrchr(to->path, '/') + 1;
+	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path - 1), to->path);
+	r = own_folder_open(folder, &to->dir);
+	if (r == -EPERM) {
+		log_error("%s is not this user's alone (owner, or mode other than 0700): not served there", folder);
+		return EXIT_FAILED;
+	}
+	return r < 0 ? failed("cannot make or open", folder, r) : EXIT_STOPPED;
+}
+
+/* --- the lock -------------------------------------------------------------------------------------- */
+
+static int served_already(const struct serving *serving, int lock)
+{
+	char text[32];
+	ssize_t n = pread(lock, text, sizeof(text) - 1, 0);
+	long pid;
+
+	text[n > 0 ? n : 0] = '\0';
+	pid = strtol(text, NULL, 10);
+	if (pid > 0)
+		log_error("another pathbusd (pid %ld) serves %s already; stop it first, or give another --address", pid,
+		          serving->path);
+	else
+		log_error("another pathbusd serves %s already; stop it first, or give another --address", serving->path);
+	return EXIT_SERVED;
+}
+
+/* A lock on a file that was removed meanwhile is worth nothing. */
+static bool is_still_there(const struct serving *serving, const char *name, int lock)
+{
+	struct stat there, held;
+
+	return fstatat(serving->dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && fstat(lock, &held) == 0 &&
+	       there.st_dev == held.st_dev && there.st_ino == held.st_ino;
+}
+
+static int take_lock(struct serving *serving)
+{
+	char name[NAME_SIZE];
+
+	snprintf(name, sizeof(name), "%s.lock", serving->name);
+	for (;;) {
+		struct stat st;
+		int lock = openat(serving->dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		                  0600);
+		int r;
+
+		if (lock < 0)
+			return failed("cannot make the lock file of", serving->path, -errno);
+		if (fstat(lock, &st) < 0 || !S_ISREG(st.st_mode)) {
+			close(lock);
+			log_error("%s.lock is no regular file", serving->path);
+			return EXIT_FAILED;
+		}
+		r = os_lock(lock, OS_LOCK_EXCLUSIVE, 0, 0);
+		if (r == -EAGAIN) {
+			int status = served_already(serving, lock);
+
+			close(lock);
+			return status;
+		}
+		if (r < 0) {
+			close(lock);
+			return failed("cannot lock", serving->path, r);
+		}
+		if (is_still_there(serving, name, lock)) {
+			serving->lock = lock;
+			break;
+		}
+		close(lock);
+	}
+	if (ftruncate(serving->lock, 0) < 0 || dprintf(serving->lock, "%d\n", (int)getpid()) < 0)
+		log_warning("the pid could not be written to %s.lock", serving->path);
+	return EXIT_STOPPED;
+}
+
+/* --- the socket ------------------------------------------------------------------------------------ */
+
+/* Where the temporary name makes the path too long for a socket, the folder is reached through /proc. */
+static int bind_as(const struct serving *serving, const char *name)
+{
+	char path[2 * NAME_SIZE];
+	struct sockaddr_un address;
+	int r;
+
+	snprintf(path, sizeof(path), "%.*s%s", (int)(serving->name - serving->path), serving->path, name);
+	r = address_fill(path, &address);
+	if (r == -ENAMETOOLONG) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", serving->dir, name);
+		r = address_fill(path, &address);
+	}
+	if (r < 0)
+		return r;
+	return bind(serving->listener, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+/* Moves the new socket to its name in one step, over a stale socket but over nothing else. */
+static int move_into_place(const struct serving *serving, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(serving->dir, serving->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? os_rename_new(serving->dir, name, serving->name) : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	return renameat(serving->dir, name, serving->dir, serving->name) < 0 ? -errno : 0;
+}
+
+static int open_socket(struct serving *serving)
+{
+	char name[32];
+	struct stat st;
+	int r;
+
+	serving->listener = os_socket_new();
+	if (serving->listener < 0)
+		return failed("no socket for", serving->path, serving->listener);
+	os_refuse_descriptors(serving->listener); /* accepted ones inherit it: from their first byte */
+	snprintf(name, sizeof(name), ".pathbusd-%d", (int)getpid());
+	(void)unlinkat(serving->dir, name, 0); /* of a dead process with our pid */
+	r = bind_as(serving, name);
+	if (r < 0)
+		return failed("cannot make the socket", serving->path, r);
+	if (fstatat(serving->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || listen(serving->listener, BACKLOG) < 0)
+		r = -errno;
+	else
+		r = move_into_place(serving, name);
+	if (r < 0) {
+		(void)unlinkat(serving->dir, name, 0);
+		if (r != -EEXIST)
+			return failed("cannot serve", serving->path, r);
+		log_error("%s exists and is no socket: it is left alone; remove it, or give another --address",
+		          serving->path);
+		return EXIT_FAILED;
+	}
+	serving->dev = st.st_dev;
+	serving->ino = st.st_ino;
+	return EXIT_STOPPED;
+}
+
+int serving_start(const char *address, struct serving *ret)
+{
+	struct serving serving = { .dir = -1, .lock = -1, .listener = -1 };
+	int status = address ? use_address(address, &serving) : use_own_place(&serving);
+	size_t name_at = serving.name ? (size_t)(serving.name - serving.path) : 0;
+
+	if (status == EXIT_STOPPED)
+		status = take_lock(&serving);
+	if (status == EXIT_STOPPED)
+		status = open_socket(&serving);
+	if (status != EXIT_STOPPED) {
+		serving_stop(&serving);
+		return status;
+	}
+	*ret = serving;
+	ret->name = ret->path + name_at;
+	return EXIT_STOPPED;
+}
+
+void serving_stop(struct serving *serving)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+
+	if (serving->listener >= 0)
+		close(serving->listener);
+	if (serving->ino != 0 && fstatat(serving->dir, serving->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == serving->dev && st.st_ino == serving->ino)
+		(void)unlinkat(serving->dir, serving->name, 0);
+	if (serving->lock >= 0) {
+		/* Removed while it is held: who waits for its name finds out that this one is gone. */
+		snprintf(name, sizeof(name), "%s.lock", serving->name);
+		if (is_still_there(serving, name, serving->lock))
+			(void)unlinkat(serving->dir, name, 0);
+		close(serving->lock);
+	}
+	if (serving->dir >= 0)
+		close(serving->dir);
+	*serving = (struct serving){ .dir = -1, .lock = -1, .listener = -1 };
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serving.h - the place where the daemon serves: one lock file, one socket.
+ *
+ * Whoever holds the lock (an open file description lock on SOCKET.lock, which ends with the process) may
+ * replace the socket file; a socket file without a holder is stale. So no instance ever removes another's.
+ */
+#ifndef PATHBUS_DAEMON_SERVING_H
+#define PATHBUS_DAEMON_SERVING_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "address.h"
+
+struct serving {
+	char path[ADDRESS_SIZE]; /* of the socket */
+	const char *name;        /* its last component, in path */
+	int dir;                 /* O_PATH, of its folder */
+	int lock;
+	int listener;            /* non-blocking */
+	dev_t dev;               /* of the socket file */
+	ino_t ino;
+};
+
+/*
+ * Takes the place and listens. address NULL: the user's own place, whose folder is made. Returns
+ * EXIT_STOPPED (0) and fills *ret in, or logs why not and returns the exit status.
+ */
+int serving_start(const char *address, struct serving *ret);
+/* Closes; removes the socket file if it is still ours, and the lock file. */
+void serving_stop(struct serving *serving);
+
+#endif

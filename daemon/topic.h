@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * topic.h - the topic engine: keys, names, lanes, members. Knows no sockets and no event loop.
+ *
+ * A topic has one lane and one or more names (hard links of one file are one topic). It lives while it has
+ * members. Pages stay unmapped here, except those of offloaded lanes.
+ */
+#ifndef PATHBUS_DAEMON_TOPIC_H
+#define PATHBUS_DAEMON_TOPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "key.h"
+#include "page.h"
+#include "table.h"
+
+enum { TOPIC_PLACES = 2 }; /* where a topic may have a sidecar: enum link_place */
+
+struct topics;
+struct topic;
+struct member;
+struct link;    /* linker.c */
+struct opening; /* opening.c */
+
+enum look_state { LOOK_NONE, LOOK_QUEUED, LOOK_ASKED, LOOK_LATER };
+
+/* One name of a topic. */
+struct topic_name {
+	struct topic *topic;
+	struct topic_name *next; /* of the same topic */
+	struct table_entry by_key;
+	struct topic_key key;
+	char *path; /* where a worker last found it, in its client's root */
+
+	/* The existing file at the last opening, for hard links; file_ino 0: there was none. */
+	struct table_entry by_file;
+	uint64_t file_dev, file_ino;
+
+	/* folders.c: the watch of its folder; 0: none. */
+	int watch;
+	struct topic_name *watch_next, **watch_at;
+
+	/* linker.c: links to its sidecars, and looking for them. */
+	struct link *links[TOPIC_PLACES];
+	enum look_state look;
+	bool look_again;  /* something may have appeared since the current look began */
+	bool look_holds;  /* openings wait for this look: it counts in topic->n_joining */
+	void *look_request;
+	struct topic_name *look_next, **look_at;
+};
+
+/* One bell and who shares it. */
+struct topic_group {
+	int bell;
+	unsigned n_listening; /* members, and links */
+};
+
+struct topic {
+	struct topics *topics;
+	struct topic_name *names;
+	struct member *members;
+	unsigned n_members;
+
+	int page_fd;
+	struct page *page; /* mapped only once the lane has been offloaded, NULL before */
+	struct topic_group *groups; /* at least one */
+	unsigned n_groups;
+	unsigned n_listening;
+	uint64_t slots; /* taken ones, a bit each */
+
+	bool offloaded;   /* what the page's flag was set to last */
+	uint64_t carried; /* the generation for which the carrier rang last */
+	struct topic *carry_next, **carry_at;
+
+	unsigned n_joining;      /* linker.c: links that openings wait for */
+	struct opening *waiting; /* opening.c: those openings */
+};
+
+/* One open handle of a client on a topic. */
+struct member {
+	struct topic_name *name;
+	struct member *next, **at; /* among the topic's */
+	uint32_t rights;           /* WIRE_RIGHT_* */
+	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
+	pid_t pid;                 /* the client's; 0: not known */
+	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
+	unsigned group;
+	bool told;                 /* the client has had the answer, so it may have posted */
+};
+
+/* `offload_members`: a lane with more is offloaded; `carrier_bell` stays the caller's. NULL: no memory. */
+struct topics *topics_new(unsigned offload_members, int carrier_bell);
+struct topics *topics_free(struct topics *topics); /* and all topics, members and names */
+size_t topics_count(const struct topics *topics);
+
+struct topic_name *topics_find(const struct topics *topics, const struct topic_key *key);
+/* By the name of its folder in the runtime folder. */
+struct topic_name *topics_find_runtime(const struct topics *topics, const char *name);
+/* Another name whose file was this one when it was opened last; may be out of date. */
+struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, uint64_t ino);
+/* Walks all names: NULL gives the first; NULL after the last. The table must not change meanwhile. */
+void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg);
+
+/* A new topic with one name and no members. -EMFILE, -ENFILE, -ENOMEM. */
+int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret);
+/* Another name for a topic. -ENOMEM. */
+int topic_add_name(struct topic *topic, const struct topic_key *key, struct topic_name **ret);
+/* Nobody may refer to it, its names or its members any more. Returns NULL. */
+struct topic *topic_free(struct topic *topic);
+
+void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
+int topic_name_set_path(struct topic_name *name, const char *path); /* copies; -ENOMEM: keeps the old one */
+
+/* Adds a member: gives out a slot and a place at a bell; offloads the lane first if it gets too many.
+ * -EMFILE, -ENFILE, -ENOMEM. */
+int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct member **ret);
+/*
+ * Takes the member out and frees it. `died`: its connection ended without a goodbye, so it may have changed
+ * the file and not posted: the others get RESYNC. A topic that has no members left is the caller's to free.
+ */
+void topic_leave(struct member *member, bool died);
+int member_bell(const struct member *member); /* the topic's */
+
+/* The same for a link: it has a place at a bell but is no member. Returns a bell, the topic's, or -errno. */
+int topic_link_join(struct topic *topic, unsigned *ret_group);
+void topic_link_leave(struct topic *topic, unsigned group);
+
+/* Tells all members "look again". */
+void topic_resync(struct topic *topic);
+/* One post of the daemon's own. */
+void topic_post(struct topic *topic);
+
+/* The carrier's work: rings the lanes that are or were offloaded and have been posted to since. */
+void topics_carry(struct topics *topics);
+
+#endif
