@@ -331,6 +331,7 @@ START_TEST(link_appears_meanwhile)
 {
 	struct swapper swapper = { false };
 	struct topic_key as_file, as_link;
+	struct stat file, linked;
 	int n_files = 0, n_links = 0;
 
 	make_folder("folder");
@@ -339,14 +340,17 @@ START_TEST(link_appears_meanwhile)
 	make_link("folder/file", "other");
 	if (renameat2(AT_FDCWD, "name", AT_FDCWD, "other", RENAME_EXCHANGE) < 0)
 		harness_skip("names cannot be exchanged here");
+	ck_assert_int_eq(lstat("other", &file), 0);
+	ck_assert_int_eq(stat("folder/file", &linked), 0);
 	as_file = key_of(".", "name");
 	as_link = key_of("folder", "file");
 	ck_assert_int_eq(pthread_create(&swapper.thread, NULL, swap, &swapper), 0);
 	for (int i = 0; i < 20000; i++) {
 		struct place place;
 
-		ck_assert_int_eq(place_resolve(i % 2 ? root : -1, "/name" + (i % 2 == 0), &place), 0);
+		ck_assert_int_eq(place_resolve(i % 2 ? root : -1, i % 2 ? "/name" : "name", &place), 0);
 		ck_assert(place.exists);
+		ck_assert_uint_eq(place.file_ino, key_equal(&place.key, &as_file) ? file.st_ino : linked.st_ino);
 		if (key_equal(&place.key, &as_file))
 			n_files++;
 		else if (key_equal(&place.key, &as_link))

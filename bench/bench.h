@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench.h - what the families of measurements share.
+ *
+ *   main.c     the options and the table of families
+ *   post.c     a post that nobody waits for
+ *   wakeup.c   from post to wake-up, in paired rounds against a futex; the ways to wake are in ways.c
+ *   burst.c    a million posts at a sleeper
+ *   open.c     pathbus_open
+ *   process.c  partner processes, pinning, scheduling
+ *   report.c   medians, the table and the JSON file
+ *
+ * Every family measures its ways in turns within one round and rotates the order from round to round, so that
+ * a noisy neighbour hits all of them alike; ratios are taken within a round.
+ */
+#ifndef PATHBUS_BENCH_H
+#define PATHBUS_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "pathbus.h"
+
+struct settings {
+	const char *address; /* the daemon's socket; NULL: peer to peer only */
+	pid_t daemon;        /* to pin it, with its processes; 0: not known */
+	const char *folder;  /* where the topics' files are made */
+	const char *json;    /* where to write the figures; NULL: nowhere */
+	const char *part;    /* only the ways whose names contain this; NULL: all */
+	bool quick;
+	int core, other_core; /* other_core -1: there is only one */
+};
+
+/* --- process.c ------------------------------------------------------------------------------------------- */
+
+/* Prints what happened and ends the program, and with it the partners. errno-style r < 0 is spelt out. */
+_Noreturn void die(int r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+uint64_t now_ns(void);
+void pin(int core); /* the calling process */
+void pin_daemon(const struct settings *settings, int core); /* with all its processes; -1: no core of its own */
+/* From now on a process that is woken does not preempt the one that woke it, so that both have to sleep on
+ * each leg. Returns the policy's name. */
+const char *yield_to_nobody(void);
+void preempt_as_usual(void);
+uint64_t voluntary_switches(void);
+
+enum command { COMMAND_QUIT, COMMAND_OPEN, COMMAND_RUN };
+
+/* Both directions. */
+struct message {
+	enum command command;
+	int core;
+	unsigned n;
+	uint64_t switches, arms, wakeups, rings, waits;
+};
+
+struct partner {
+	pid_t pid;
+	int socket;
+};
+
+/* Forks a process that serves messages from `socket` until COMMAND_QUIT. Before this process opens a handle,
+ * since a fork would keep its descriptors. */
+void partner_start(struct partner *partner, void (*serve)(int socket, const void *arg), const void *arg);
+void partner_stop(struct partner *partner);
+void message_send(int socket, const struct message *message);
+struct message message_receive(int socket);
+
+/* --- handles --------------------------------------------------------------------------------------------- */
+
+extern const enum pathbus_transport_kind transports[2];
+const char *transport_name(enum pathbus_transport_kind kind);
+bool transport_is_there(const struct settings *settings, enum pathbus_transport_kind kind);
+pathbus *handle_new(const struct settings *settings, enum pathbus_transport_kind kind);
+/* The file NAME of the folder, which is made, as a topic on the transport of the handle. */
+pathbus_topic *topic_of(const struct settings *settings, pathbus *bus, const char *name, unsigned flags);
+/* Takes all events; returns the number of posts. */
+uint64_t drain(pathbus *bus);
+
+/* --- report.c -------------------------------------------------------------------------------------------- */
+
+enum limit { LIMIT_NONE, LIMIT_VALUE, LIMIT_RATIO };
+
+struct detail {
+	const char *name;
+	double value;
+};
+
+struct figure {
+	const char *family, *name;
+	const char *transport; /* NULL: none */
+	unsigned n_cores;
+	const char *unit;
+	double *samples; /* one for each round; sorted by report_add */
+	unsigned n_samples, per_sample;
+	const char *reference; /* of the ratio; NULL: it has none */
+	double ratio;
+	enum limit limit_of;
+	double limit;
+	const char *invalid; /* why it does not count; NULL: it does */
+	struct detail details[8];
+};
+
+double median(double *values, unsigned n);  /* sorts them */
+void report_begin(const struct settings *settings);
+void report_family(const char *title);
+void report_add(struct figure *figure);
+void report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void report_end(const struct settings *settings);
+
+/* --- the families ---------------------------------------------------------------------------------------- */
+
+void measure_post(const struct settings *settings);
+void measure_wakeup(const struct settings *settings);
+void measure_burst(const struct settings *settings);
+void measure_open(const struct settings *settings);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * burst.c - a million posts at a subscriber that sleeps in poll and takes events until there are none.
+ *
+ * The bell may be written at most once for each time the subscriber arms itself, so both are counted: the
+ * rings in the poster, the arming in the subscriber, where lane_arm is wrapped (see CMakeLists.txt).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "common/lane.h"
+#include "os/os.h"
+
+enum { N_POSTS = 1000000, N_ROUNDS = 9, N_ROUNDS_QUICK = 3, N_RUNS = 4, TARGET_NS = 20, FALL_ASLEEP_US = 5000 };
+
+static uint64_t n_arms;
+
+bool __real_lane_arm(const struct lane *lane, uint64_t generation);
+bool __wrap_lane_arm(const struct lane *lane, uint64_t generation);
+
+bool __wrap_lane_arm(const struct lane *lane, uint64_t generation)
+{
+	n_arms++; /* without success too: posters ring for it */
+	return __real_lane_arm(lane, generation);
+}
+
+struct run {
+	const struct settings *settings;
+	enum pathbus_transport_kind kind;
+	unsigned n_cores;
+	struct partner partner;
+	pathbus *bus;
+	pathbus_topic *topic;
+	double ns[N_ROUNDS], rings[N_ROUNDS], arms[N_ROUNDS], wakeups[N_ROUNDS];
+	unsigned n_excess; /* rounds with more rings than arms */
+};
+
+/* --- the subscriber -------------------------------------------------------------------------------------------- */
+
+static void receive(pathbus *bus, struct message *message)
+{
+	struct pollfd handle = { .fd = pathbus_fd(bus), .events = POLLIN };
+	uint64_t received = 0;
+
+	while (received < message->n) {
+		if (poll(&handle, 1, -1) < 0 && errno != EINTR)
+			die(-errno, "poll");
+		message->wakeups++;
+		received += drain(bus);
+	}
+	if (received != message->n)
+		die(0, "more posts came than were made");
+}
+
+static pathbus_topic *open_side(const struct run *run, pathbus **ret_bus, unsigned flags)
+{
+	char file[32];
+
+	snprintf(file, sizeof(file), "burst-%s-%u", transport_name(run->kind), run->n_cores);
+	*ret_bus = handle_new(run->settings, run->kind);
+	return topic_of(run->settings, *ret_bus, file, flags);
+}
+
+static void serve(int socket, const void *arg)
+{
+	const struct run *run = arg;
+	pathbus *bus = NULL;
+
+	pin(run->n_cores == 1 ? run->settings->core : run->settings->other_core);
+	for (;;) {
+		struct message message = message_receive(socket);
+
+		if (message.command == COMMAND_QUIT)
+			break;
+		if (message.command == COMMAND_OPEN) {
+			open_side(run, &bus, PATHBUS_SUBSCRIBE);
+			drain(bus);
+		}
+		message_send(socket, &message); /* ready */
+		if (message.command == COMMAND_RUN) {
+			n_arms = 1; /* the one that is in force */
+			receive(bus, &message);
+			message.arms = n_arms;
+			message_send(socket, &message);
+		}
+	}
+	pathbus_free(bus);
+}
+
+/* --- the poster ------------------------------------------------------------------------------------------------ */
+
+static void post_all(struct run *run, unsigned round)
+{
+	struct message message = { .command = COMMAND_RUN, .n = N_POSTS };
+	uint64_t start, rings;
+
+	message_send(run->partner.socket, &message);
+	message_receive(run->partner.socket);
+	usleep(FALL_ASLEEP_US);
+	rings = atomic_load(&os_counts.rings);
+	start = now_ns();
+	for (unsigned i = 0; i < N_POSTS; i++)
+		if (pathbus_post(run->topic) < 0)
+			die(0, "pathbus_post failed");
+	run->ns[round] = (double)(now_ns() - start) / N_POSTS;
+	rings = atomic_load(&os_counts.rings) - rings;
+	message = message_receive(run->partner.socket);
+	run->rings[round] = (double)rings;
+	run->arms[round] = (double)message.arms;
+	run->wakeups[round] = (double)message.wakeups;
+	run->n_excess += rings > message.arms;
+}
+
+static void report(struct run *run, unsigned n_rounds)
+{
+	double rings = median(run->rings, n_rounds), arms = median(run->arms, n_rounds);
+	double wakeups = median(run->wakeups, n_rounds);
+
+	report_add(&(struct figure){
+		.family = "burst",
+		.name = "1,000,000 posts",
+		.transport = transport_name(run->kind),
+		.n_cores = run->n_cores,
+		.unit = "ns",
+		.samples = run->ns,
+		.n_samples = n_rounds,
+		.per_sample = N_POSTS,
+		.limit_of = LIMIT_VALUE,
+		.limit = TARGET_NS,
+		.invalid = run->n_excess ? "more bell writes than armings" : NULL,
+		.details = { { "bell_writes", rings }, { "arms", arms }, { "wakeups", wakeups } },
+	});
+	report_note("  bell writes %.0f, armed %.0f times, woke %.0f times", rings, arms, wakeups);
+}
+
+void measure_burst(const struct settings *settings)
+{
+	static struct run runs[N_RUNS];
+	unsigned n_rounds = settings->quick ? N_ROUNDS_QUICK : N_ROUNDS, n = 0;
+
+	report_family("A burst of 1,000,000 at a sleeper");
+	pin(settings->core);
+	for (unsigned i = 0; i < N_RUNS; i++) {
+		struct run *run = &runs[n];
+
+		*run = (struct run){ .settings = settings, .kind = transports[i / 2], .n_cores = 1 + i % 2 };
+		if (!transport_is_there(settings, run->kind) || (run->n_cores == 2 && settings->other_core < 0))
+			continue;
+		partner_start(&run->partner, serve, run);
+		n++;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		message_send(runs[i].partner.socket, &(struct message){ .command = COMMAND_OPEN });
+		message_receive(runs[i].partner.socket);
+		runs[i].topic = open_side(&runs[i], &runs[i].bus, PATHBUS_POST);
+	}
+	for (unsigned round = 0; round < n_rounds; round++)
+		for (unsigned i = 0; i < n; i++)
+			post_all(&runs[(i + round) % n], round);
+	for (unsigned i = 0; i < n; i++)
+		report(&runs[i], n_rounds);
+	for (unsigned i = 0; i < n; i++) {
+		partner_stop(&runs[i].partner);
+		pathbus_free(runs[i].bus);
+	}
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* test_threads.c - the calls that any thread may make, while the handle's own thread takes events. */
+#include "conformance/transports.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define N_THREADS 4
+#define N_POSTS 5000
+
+static _Atomic bool stop;
+static _Atomic unsigned n_failed;
+
+static void *post_many(void *arg)
+{
+	for (int i = 0; i < N_POSTS; i++)
+		if (pathbus_post(arg) < 0)
+			atomic_fetch_add(&n_failed, 1);
+	return NULL;
+}
+
+static void *look_around(void *arg)
+{
+	struct pathbus_transport transport = { .size = sizeof(transport) };
+	uint64_t seen = 0, before = 0;
+
+	while (!atomic_load(&stop)) {
+		if (pathbus_check(arg, &seen) < 0 || pathbus_transport(arg, &transport) < 0 || seen < before)
+			atomic_fetch_add(&n_failed, 1);
+		before = seen;
+	}
+	return NULL;
+}
+
+static void start(pthread_t *threads, int n, void *(*function)(void *arg), void *arg)
+{
+	for (int i = 0; i < n; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, function, arg), 0);
+}
+
+static void join(pthread_t *threads, int n)
+{
+	for (int i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Several threads post on one topic; its owner polls and must see strangers' posts alone. */
+START_TEST(posts_from_many_threads)
+{
+	pathbus *a, *b;
+	pathbus_topic *of_a, *of_b;
+	pthread_t posters[N_THREADS], strangers[1], lookers[2];
+	uint64_t at_a = 0, at_b = 0;
+
+	transport_begin(_i);
+	a = transport_new();
+	b = transport_new();
+	of_a = transport_open(a, "data", 0);
+	of_b = transport_open(b, "data", 0);
+	start(posters, N_THREADS, post_many, of_a);
+	start(strangers, 1, post_many, of_b);
+	start(lookers, 2, look_around, of_a);
+	/* a sees its own thread's posts in the middle of being made, but never counts one. */
+	while (at_a < N_POSTS || at_b < N_POSTS * N_THREADS) {
+		if (at_a < N_POSTS)
+			await_readable(a);
+		at_a += take_posts(a);
+		at_b += take_posts(b);
+	}
+	join(posters, N_THREADS);
+	join(strangers, 1);
+	atomic_store(&stop, true);
+	join(lookers, 2);
+	at_a += take_posts(a);
+	at_b += take_posts(b);
+	ck_assert_uint_eq(at_a, N_POSTS);
+	ck_assert_uint_eq(at_b, N_POSTS * N_THREADS);
+	ck_assert_uint_eq(atomic_load(&n_failed), 0);
+	expect_quiet(a);
+	expect_quiet(b);
+	pathbus_free(a);
+	pathbus_free(b);
+}
+END_TEST
+
+struct own {
+	struct pathbus_options options;
+	const char *path;
+	pthread_barrier_t *barrier;
+	uint64_t heard;
+	int error;
+};
+
+/* A handle per thread, all on one file. */
+static void *own_handle(void *arg)
+{
+	struct own *own = arg;
+	pathbus *bus = NULL;
+	pathbus_topic *topic = NULL;
+
+	own->error = pathbus_new(&bus, &own->options);
+	if (own->error == 0)
+		own->error = pathbus_open(bus, own->path, 0, &topic);
+	pthread_barrier_wait(own->barrier);
+	for (int i = 0; i < 100 && own->error == 0; i++)
+		own->error = pathbus_post(topic);
+	if (own->error == 0)
+		await_posts(bus, 100 * (N_THREADS - 1));
+	pthread_barrier_wait(own->barrier);
+	if (own->error == 0)
+		own->heard = 100 * (N_THREADS - 1) + take_posts(bus);
+	pathbus_free(bus);
+	return NULL;
+}
+
+START_TEST(each_thread_with_a_handle_of_its_own)
+{
+	struct own own[N_THREADS] = { 0 };
+	pthread_t threads[N_THREADS];
+	pthread_barrier_t barrier;
+
+	transport_begin(_i);
+	pthread_barrier_init(&barrier, NULL, N_THREADS);
+	for (int i = 0; i < N_THREADS; i++) {
+		own[i] = (struct own){ .options = transport_options(), .path = transport_path("data"), .barrier = &barrier };
+		start(&threads[i], 1, own_handle, &own[i]);
+	}
+	join(threads, N_THREADS);
+	pthread_barrier_destroy(&barrier);
+	for (int i = 0; i < N_THREADS; i++) {
+		ck_assert_int_eq(own[i].error, 0);
+		ck_assert_uint_eq(own[i].heard, 100 * (N_THREADS - 1));
+	}
+}
+END_TEST
+
+static void *wait_for_it(void *arg)
+{
+	uint64_t seen = 0;
+
+	if (pathbus_check(arg, &seen) != 1)
+		atomic_fetch_add(&n_failed, 1);
+	for (int i = 0; i < 500; i++)
+		if (pathbus_wait(arg, &seen, harness_deadline(harness_limit_ms), 0) != 1)
+			atomic_fetch_add(&n_failed, 1);
+	atomic_store(&stop, true);
+	return NULL;
+}
+
+/* The owner sleeps in pathbus_wait while others post on the very same topic: their posts do not wake it for
+ * good, a stranger's does. */
+START_TEST(own_threads_do_not_disturb_a_wait)
+{
+	pathbus *a, *b;
+	pathbus_topic *of_a, *of_b;
+	pthread_t posters[2], owner[1];
+
+	transport_begin(_i);
+	a = transport_new();
+	b = transport_new();
+	of_a = transport_open(a, "data", 0);
+	of_b = transport_open(b, "data", 0);
+	start(posters, 2, post_many, of_a);
+	start(owner, 1, wait_for_it, of_a);
+	while (!atomic_load(&stop))
+		ck_assert_int_eq(pathbus_post(of_b), 0);
+	join(owner, 1);
+	join(posters, 2);
+	ck_assert_uint_eq(atomic_load(&n_failed), 0);
+	pathbus_free(a);
+	pathbus_free(b);
+}
+END_TEST
+
+static const struct harness_case cases[] = {
+	HARNESS_CASE_EACH(posts_from_many_threads, N_TRANSPORTS),
+	HARNESS_CASE_EACH(each_thread_with_a_handle_of_its_own, N_TRANSPORTS),
+	HARNESS_CASE_EACH(own_threads_do_not_disturb_a_wait, N_TRANSPORTS),
+	{ 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return harness_main(argc, argv,
+			    &(struct harness_suite){ .name = "threads", .cases = cases, .teardown = transport_end });
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fuzz_decode.c - arbitrary bytes for everything that reads what a peer or a file says: the frames, the page of
+ * a lane, names that are printed.
+ *
+ * The first byte of an input says which of them reads the rest. What is accepted must keep what its header
+ * promises, and a frame that is accepted comes back the same when it is written again. The function is
+ * libFuzzer's; fuzz_main.c runs it without one.
+ */
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "escape.h"
+#include "page.h"
+#include "wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Says what was expected, and dies: whoever runs this keeps the input. */
+#define expect(condition)                                                                          \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* --- frames ------------------------------------------------------------------------------------------ */
+
+union decoded {
+	struct wire_hello hello;
+	struct wire_welcome welcome;
+	struct wire_open open;
+	struct wire_opened opened;
+	struct wire_close close;
+	struct wire_error error;
+	struct wire_pong pong;
+};
+
+/* That a text lies within its frame. */
+static void expect_within(const uint8_t *frame, size_t size, const char *text, size_t text_size)
+{
+	const uint8_t *at = (const uint8_t *)text;
+
+	expect(at >= frame + WIRE_HEADER_SIZE && text_size <= size);
+	expect((size_t)(at - frame) + text_size == size);
+}
+
+static size_t again_open(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	struct wire_open open;
+
+	if (wire_get_open(frame, size, &open) != 0)
+		return 0;
+	expect_within(frame, size, open.path, open.path_size);
+	expect(open.path_size >= 1 && open.path_size <= WIRE_MAX_PATH && open.path[0] == '/');
+	expect(!memchr(open.path, '\0', open.path_size));
+	return wire_put_open(to, header->request, &open);
+}
+
+static size_t again_error(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	struct wire_error error;
+	char text[WIRE_MAX_TEXT + 1];
+
+	if (wire_get_error(frame, size, &error) != 0)
+		return 0;
+	expect_within(frame, size, error.text, error.text_size);
+	expect(error.error > 0 && error.error <= 4095 && error.text_size <= WIRE_MAX_TEXT);
+	if (memchr(error.text, '\0', error.text_size))
+		return 0; /* cannot be written so */
+	memcpy(text, error.text, error.text_size);
+	text[error.text_size] = '\0';
+	return wire_put_error(to, header->request, (int)error.error, text);
+}
+
+static size_t again_pong(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	struct wire_pong pong;
+
+	if (wire_get_pong(frame, size, &pong) != 0)
+		return 0;
+	expect_within(frame, size, pong.version, pong.version_size);
+	expect(pong.version_size <= WIRE_MAX_TEXT);
+	return wire_put_pong(to, header->request, &pong);
+}
+
+/* Decodes a whole frame and writes it again. Returns its size, 0: it was refused. */
+static size_t again(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	union decoded got;
+
+	switch (header->type) {
+	case WIRE_HELLO:
+		return wire_get_hello(frame, size, &got.hello) == 0
+			       ? wire_put_hello(to, header->request, &got.hello)
+			       : 0;
+	case WIRE_OPEN:
+		return again_open(frame, size, to, header);
+	case WIRE_CLOSE:
+		return wire_get_close(frame, size, &got.close) == 0 ? wire_put_close(to, &got.close) : 0;
+	case WIRE_PING:
+		return wire_get_empty(frame, size) == 0 ? wire_put_ping(to, header->request) : 0;
+	case WIRE_GOODBYE:
+		return wire_get_empty(frame, size) == 0 ? wire_put_goodbye(to) : 0;
+	case WIRE_WELCOME:
+		return wire_get_welcome(frame, size, &got.welcome) == 0
+			       ? wire_put_welcome(to, header->request, &got.welcome)
+			       : 0;
+	case WIRE_OPENED:
+		return wire_get_opened(frame, size, &got.opened) == 0
+			       ? wire_put_opened(to, header->request, &got.opened)
+			       : 0;
+	case WIRE_ERROR:
+		return again_error(frame, size, to, header);
+	case WIRE_PONG:
+		return again_pong(frame, size, to, header);
+	default:
+		return 0;
+	}
+}
+
+/* A stream of frames, as a connection takes it apart. */
+static void fuzz_stream(const uint8_t *data, size_t size)
+{
+	while (size > 0) {
+		unsigned char written[WIRE_MAX_FRAME], same[WIRE_HEADER_SIZE];
+		struct wire_header header;
+		size_t n;
+
+		if (wire_get_header(data, size, &header) != 1)
+			return;
+		expect(header.size >= WIRE_HEADER_SIZE && header.size <= size);
+		expect(header.size <= WIRE_MAX_FRAME);
+		n = again(data, header.size, written, &header);
+		if (n > 0) {
+			expect(n == header.size);
+			memcpy(same, written, sizeof(same));
+			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE)
+				memcpy(same + 8, data + 8, 4); /* which carry no request of their own */
+			expect(memcmp(same, data, sizeof(same)) == 0);
+			expect(memcmp(written + sizeof(same), data + sizeof(same), n - sizeof(same)) == 0);
+		}
+		data += header.size;
+		size -= header.size;
+	}
+}
+
+/* The bytes as a frame for each decoder, whatever their header says. */
+static void fuzz_bodies(const uint8_t *data, size_t size)
+{
+	static const uint16_t types[] = { WIRE_HELLO, WIRE_OPEN,   WIRE_CLOSE, WIRE_PING, WIRE_GOODBYE,
+					  WIRE_WELCOME, WIRE_OPENED, WIRE_ERROR, WIRE_PONG };
+	unsigned char written[WIRE_MAX_FRAME];
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		again(data, size, written, &(struct wire_header){ .type = types[i] });
+}
+
+/* --- the page of a lane ------------------------------------------------------------------------------- */
+
+static void fuzz_page(const uint8_t *data, size_t size)
+{
+	static const uint8_t id[PAGE_ID_SIZE] = { 1, 2, 3, 4 };
+	static const struct topic_key key = { .dir_dev = 1, .dir_ino = 2, .name_size = 4, .name = "file" };
+	static union {
+		struct page page;
+		uint8_t bytes[PAGE_SIZE_BYTES];
+	} shared;
+	int r;
+
+	/* A good page, over which the input is laid: two bytes of offset, then what stands there. */
+	memset(&shared, 0, sizeof(shared));
+	page_init(&shared.page, &key, 42, id);
+	while (size >= 3) {
+		size_t offset = (data[0] | (size_t)data[1] << 8) % PAGE_SIZE_BYTES;
+
+		shared.bytes[offset] = data[2];
+		data += 3;
+		size -= 3;
+	}
+	r = page_check(&shared.page, &key, 42);
+	expect(r <= 0);
+	if (r == 0)
+		expect(shared.page.magic == PAGE_MAGIC && shared.page.abi == PAGE_ABI &&
+		       shared.page.inode == 42 && key_equal(&shared.page.key, &key));
+}
+
+/* --- names ------------------------------------------------------------------------------------------- */
+
+static size_t unescape(const char *from, size_t size, uint8_t *to)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		unsigned byte;
+
+		if (from[i] != '\\') {
+			to[used++] = (uint8_t)from[i];
+		} else if (i + 1 < size && from[i + 1] == '\\') {
+			to[used++] = '\\';
+			i++;
+		} else {
+			expect(i + 3 < size && sscanf(from + i, "\\x%2x", &byte) == 1);
+			to[used++] = (uint8_t)byte;
+			i += 3;
+		}
+	}
+	return used;
+}
+
+static void fuzz_escape(const uint8_t *data, size_t size)
+{
+	char *text = malloc(ESCAPE_SIZE(size)), *part;
+	uint8_t *back = malloc(ESCAPE_SIZE(size));
+	size_t n, room;
+
+	expect(text && back);
+	n = escape((const char *)data, size, text, ESCAPE_SIZE(size));
+	expect(n < ESCAPE_SIZE(size) && text[n] == '\0' && strlen(text) == n);
+	for (size_t i = 0; i < n; i++)
+		expect((unsigned char)text[i] >= 0x20 && text[i] != 0x7f);
+	expect(unescape(text, n, back) == size && memcmp(back, data, size) == 0);
+
+	/* In less room: the beginning of the same. */
+	room = size ? data[0] % (n + 1) : 0;
+	part = malloc(room ? room : 1);
+	expect(part);
+	n = escape((const char *)data, size, part, room);
+	expect(room == 0 ? n == 0 : n < room && part[n] == '\0' && memcmp(part, text, n) == 0);
+	free(part);
+	free(back);
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static void (*const readers[])(const uint8_t *data, size_t size) = { fuzz_stream, fuzz_bodies,
+									     fuzz_page, fuzz_escape };
+	uint8_t *copy;
+
+	if (size == 0)
+		return 0;
+	/* In a block of its own and of exactly its size, so that the address sanitizer sees its end. */
+	copy = malloc(size - 1 ? size - 1 : 1);
+	expect(copy);
+	memcpy(copy, data + 1, size - 1);
+	readers[data[0] % (sizeof(readers) / sizeof(readers[0]))](copy, size - 1);
+	free(copy);
+	return 0;
+}
