@@ -344,8 +344,8 @@ static void on_edge(pathbus_topic *topic)
 {
 	topic->collected = true;
 	/* Removed under its members, or closed by one who moves? */
-	if (topic_is_well(topic) && topic->place == PLACE_PEER && sidecar_is_gone(&topic->sidecar))
-		topic_lose(topic);
+	if (topic_is_well(topic))
+		topic_look_for_sidecar(topic);
 	enqueue(topic);
 }
 

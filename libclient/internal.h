@@ -37,6 +37,7 @@ enum {
 	REFUSED_MS = 1000,      /* a daemon that would not have us is not asked again for this long */
 	RETRY_FIRST_MS = 250,   /* where the socket's folder cannot be watched: pauses grow from here */
 	RETRY_LAST_MS = 30000,  /* to here */
+	GONE_INTERVAL_MS = 10,  /* a wake-up looks whether its sidecar has been removed, at most this often */
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
 	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
 };
@@ -102,6 +103,7 @@ struct pathbus_topic {
 	uint32_t asked;                   /* serial of the connection that was asked last */
 	bool fail_told;                   /* the program knows that the channel is lost */
 	struct sidecar sidecar;
+	uint64_t sidecar_seen_ns;         /* when it was last seen to be there */
 	struct topic_key key;             /* PLACE_PEER, and after: where to meet if the folder goes away */
 	bool has_key;
 	int folder_watch;                 /* while in the runtime folder: id of the watch on the file's folder */
@@ -188,6 +190,8 @@ void joined_release(struct joined *joined, struct page *page);
 /* Gets it onto a lane that works, waiting for the daemon until the deadline (0: not at all; then 0 may also
  * mean: on its way). */
 int topic_settle(pathbus_topic *topic, uint64_t deadline_ns);
+/* At a wake-up: has the sidecar been removed under us? Then it is lost. */
+void topic_look_for_sidecar(pathbus_topic *topic);
 /* Tells the program that it could not be. */
 void topic_fail(pathbus_topic *topic, int error);
 static inline struct lane topic_lane(const pathbus_topic *topic)

@@ -30,7 +30,7 @@
 
 enum {
 	N_TEMPORARY = 10,   /* names for folders in the making or being removed */
-	STALE_SECONDS = 10, /* a folder in the making that nobody locks is abandoned after this long */
+	STALE_SECONDS = 10, /* a folder in the making without a page is abandoned after this long */
 	JOIN_TRIES = 500,  /* of a millisecond each, while another process is coming or going */
 };
 
@@ -63,65 +63,80 @@ static void temporary_name(const char *name, int number, char *ret)
 	snprintf(ret, KEY_NAME_MAX + 1, "%.252s~%c", name, (char)('0' + number)); /* N_TEMPORARY digits */
 }
 
+/* By descriptor: what has come to stand under the name meanwhile is not touched. */
+static void empty_folder(int dir)
+{
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		unlinkat(dir, entries[i], 0);
+}
+
 static void remove_folder(int parent, const char *name)
 {
 	int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-	if (dir >= 0) { /* else it may be empty: made when there was no descriptor left to fill it */
-		for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-			unlinkat(dir, entries[i], 0);
-		close(dir);
-	}
+	if (dir < 0)
+		return;
+	empty_folder(dir);
+	close(dir);
 	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-/* Is this temporary folder one that nobody works on any more? Its maker holds the lock as soon as there is a
- * page; before that its age decides. */
-static bool is_abandoned(int parent, const char *name)
+/* Does nobody work on this temporary folder any more? A maker holds its page's lock from the moment after it has
+ * made it, and looks at the end whether all is still in place: who is swept away in that moment tries again.
+ * Without a page its age decides. *ret_file receives the page, locked; -1: none. */
+static bool is_abandoned(int dir, int *ret_file)
 {
-	bool abandoned = false;
 	struct stat st;
-	int dir, file;
+	int file;
 
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-		return false;
-	dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0)
+	*ret_file = -1;
+	if (fstat(dir, &st) < 0 || st.st_uid != geteuid())
 		return false;
 	file = os_open_own_file(dir, "page");
-	if (file >= 0) {
-		abandoned = os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0;
-		close(file);
-	}
-	/* Old enough, and either no page or one that was never locked: between the two a maker needs microseconds.
-	 * It looks again after its renaming whether it is still there, so a stopped one does no harm. */
-	if (file == -ENOENT || abandoned)
-		abandoned = time(NULL) - st.st_ctime > STALE_SECONDS;
-	close(dir);
-	return abandoned;
+	if (file == -ENOENT)
+		return time(NULL) - st.st_ctime > STALE_SECONDS;
+	if (file < 0)
+		return false;
+	*ret_file = file;
+	return os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0;
 }
 
-/* Frees a temporary name; *ret receives it. */
+/* Removes the temporary folders whose makers or removers have died. */
+static void sweep(int parent, const char *name)
+{
+	char temporary[KEY_NAME_MAX + 1];
+
+	for (int i = 0; i < N_TEMPORARY; i++) {
+		int dir, file;
+
+		temporary_name(name, i, temporary);
+		dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (dir < 0)
+			continue;
+		if (is_abandoned(dir, &file)) {
+			empty_folder(dir);
+			unlinkat(parent, temporary, AT_REMOVEDIR);
+		}
+		close_if_open(&file);
+		close(dir);
+	}
+}
+
+/* Finds a free temporary name, and makes the folder; *ret receives it. */
 static int take_temporary_name(int parent, const char *name, bool make, char *ret)
 {
-	for (int i = 0; i < N_TEMPORARY; i++) {
-		struct stat st;
+	for (int pass = 0; pass < 2; pass++) {
+		for (int i = 0; i < N_TEMPORARY; i++) {
+			struct stat st;
 
-		temporary_name(name, i, ret);
-		if (make) {
-			if (mkdirat(parent, ret, 0700) == 0)
+			temporary_name(name, i, ret);
+			if (make ? mkdirat(parent, ret, 0700) == 0 :
+			           fstatat(parent, ret, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
 				return 0;
-			if (errno != EEXIST)
+			if (make && errno != EEXIST)
 				return -errno;
-		} else if (fstatat(parent, ret, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
-			return 0;
 		}
-		if (is_abandoned(parent, ret)) {
-			remove_folder(parent, ret);
-			i--; /* try the name again; is_abandoned is false for one that cannot be removed twice */
-			if (fstatat(parent, ret, &st, AT_SYMLINK_NOFOLLOW) == 0)
-				i++;
-		}
+		sweep(parent, name);
 	}
 	return -EBUSY;
 }
@@ -220,34 +235,33 @@ static int fill_folder(int dir, const struct topic_key *key, struct sidecar *mad
 	return r < 0 ? r : write_file(dir, ".gitignore", "*\n");
 }
 
-/* -EEXIST: somebody was faster. */
+/* -EEXIST: somebody was faster, or disturbed it; -EBUSY: all temporary names are taken, for now. */
 static int make(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
 {
 	struct sidecar made = SIDECAR_NONE;
 	char temporary[KEY_NAME_MAX + 1];
 	int dir, r;
 
+	sweep(parent, name);
 	r = take_temporary_name(parent, name, true, temporary);
 	if (r < 0)
 		return r;
 	dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0) {
-		r = -errno;
-	} else {
-		r = fill_folder(dir, key, &made);
-		close(dir);
-	}
-	if (r == -ENOENT)
-		r = -EEXIST; /* stopped for so long that the folder was taken for abandoned and removed */
+	r = dir < 0 ? -errno : fill_folder(dir, key, &made);
 	if (r == 0)
 		r = os_rename_new(parent, temporary, name);
-	if (r == 0 && !path_is(parent, name, made.file))
-		r = -EEXIST; /* the same */
+	/* Swept away: the page before it was locked, or all because it took so long. */
+	if (r == -ENOENT || r == -EAGAIN || (r == 0 && !path_is(parent, name, made.file)))
+		r = -EEXIST;
 	if (r < 0) {
-		remove_folder(parent, temporary);
+		if (dir >= 0)
+			empty_folder(dir);
+		unlinkat(parent, temporary, AT_REMOVEDIR);
 		sidecar_drop(&made);
-		return r;
 	}
+	close_if_open(&dir);
+	if (r < 0)
+		return r;
 	*ret = made;
 	return 0;
 }
@@ -322,6 +336,21 @@ static void evict(int parent, const char *name, int dir, int file)
 	os_lock(file, OS_LOCK_NONE, LOCK_KICK, 1);
 }
 
+/* A folder without a page: being removed, or taken apart by hand. -EAGAIN: it is out of the way. */
+static int clear_pageless(int parent, const char *name, int dir)
+{
+	struct stat there, mine;
+
+	empty_folder(dir);
+	if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return -EAGAIN;
+	/* Is it this one that stays, or has another come? */
+	return fstatat(parent, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && fstat(dir, &mine) == 0 &&
+	                       there.st_dev == mine.st_dev && there.st_ino == mine.st_ino ?
+	               -EEXIST :
+	               -EAGAIN;
+}
+
 /* One try. -EAGAIN: somebody is coming or going, try again. */
 static int join_once(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
 {
@@ -334,13 +363,7 @@ static int join_once(int parent, const char *name, const struct topic_key *key, 
 	joined.file = os_open_own_file(dir, "page");
 	if (joined.file < 0) {
 		/* The folder was being removed when we came in; or somebody took the page out of it. */
-		r = joined.file;
-		if (r == -ENOENT && faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-			remove_folder(parent, name); /* only succeeds when nothing is left in it */
-			r = faccessat(parent, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : -EAGAIN;
-		} else if (r == -ENOENT) {
-			r = -EAGAIN;
-		}
+		r = joined.file == -ENOENT ? clear_pageless(parent, name, dir) : joined.file;
 		goto out;
 	}
 	r = os_lock(joined.file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2);
@@ -399,11 +422,11 @@ static int enter(int parent, const char *name, const struct topic_key *key, bool
 		r = join_once(parent, name, key, &entered);
 		if (r == -ENOENT && may_make) {
 			r = make(parent, name, key, &entered);
-			if (r < 0 && r != -EEXIST) {
+			if (r < 0 && r != -EEXIST && r != -EBUSY) {
 				*ret_unmakeable = r != -EMFILE && r != -ENFILE && r != -ENOMEM;
 				break;
 			}
-			if (r == -EEXIST)
+			if (r < 0)
 				r = -EAGAIN;
 		}
 		if (r == -EAGAIN && i > 2)

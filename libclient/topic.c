@@ -84,6 +84,22 @@ bool topic_is_well(pathbus_topic *topic)
 	return false;
 }
 
+void topic_look_for_sidecar(pathbus_topic *topic)
+{
+	uint64_t now;
+
+	if (topic->place != PLACE_PEER)
+		return;
+	/* A system call costs a tenth of a wake-up; who is woken often hears of it soon enough. */
+	now = os_now_ns();
+	if (now - topic->sidecar_seen_ns < GONE_INTERVAL_MS * UINT64_C(1000000))
+		return;
+	if (sidecar_is_gone(&topic->sidecar))
+		topic_lose(topic);
+	else
+		topic->sidecar_seen_ns = now;
+}
+
 void topic_fail(pathbus_topic *topic, int error)
 {
 	if (topic->fail_told)
@@ -238,6 +254,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 	} else {
 		close(joined->page);
 	}
+	topic->sidecar_seen_ns = os_now_ns();
 	note_transport(topic, joined);
 	if (topic->folder_watch > 0 && !joined->in_runtime_folder) {
 		control_unwatch_folder(topic->bus, topic->folder_watch);

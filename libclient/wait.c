@@ -84,8 +84,6 @@ static int prepare_wait(pathbus_topic *topic, bool control)
 	pthread_mutex_lock(&bus->lock);
 	if (control)
 		control_process(bus);
-	if (topic->place == PLACE_PEER && topic_is_well(topic) && sidecar_is_gone(&topic->sidecar))
-		topic_lose(topic);
 	/* What cannot be settled now is tried again when the control set says that something has changed. */
 	if (!topic_is_well(topic))
 		(void)topic_settle(topic, 0);
@@ -109,7 +107,8 @@ static bool spin(pathbus_topic *topic, uint64_t *seen, unsigned spin_us)
 }
 
 /* Looks a last time and arms. Under the lock, since `want` must not be raised in a lane that another thread
- * has just exchanged. False: look again. */
+ * has just exchanged. A lane that is lost may be armed too: losing it and joining another both wake us.
+ * False: look again. */
 static bool arm_wait(pathbus_topic *topic, const uint64_t *seen)
 {
 	struct pathbus *bus = topic->bus;
@@ -118,6 +117,7 @@ static bool arm_wait(pathbus_topic *topic, const uint64_t *seen)
 	bool armed;
 
 	pthread_mutex_lock(&bus->lock);
+	topic_look_for_sidecar(topic);
 	lane = topic_lane(topic);
 	generation = lane_generation(&lane);
 	armed = !topic_is_later(topic_count(topic, generation), *seen) && lane_arm(&lane, generation);
@@ -160,7 +160,7 @@ int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, uns
 			return has_changed(topic, seen);
 		for (int i = 0; i < n; i++)
 			control |= tags[i] == TAG_CONTROL;
-		if (control || topic->place == PLACE_PEER)
-			(void)prepare_wait(topic, control);
+		if (control)
+			(void)prepare_wait(topic, true);
 	}
 }

@@ -3,7 +3,8 @@
  * member.c - one process of the chaos: posts and listens on all files through the public API only.
  *
  * Each seat has a habit of its own: most have an event loop, one takes a single event per wake-up, one opens
- * and closes around every post, one posts from a second thread as well, one sits in pathbus_wait.
+ * and closes around every post, one posts from a second thread as well, one sits in pathbus_wait, one posts for a whole
+ * busy phase without ever looking at its descriptor.
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,9 +18,11 @@
 
 #include "seams/world.h"
 
-enum habit { LOOPS, ONE_EVENT, ONE_SHOT, TWO_THREADS, WAITS, REOPENS };
+enum habit { LOOPS, ONE_EVENT, ONE_SHOT, TWO_THREADS, WAITS, REOPENS, DEAF };
 
-static const enum habit habits[N_MEMBERS] = { LOOPS, ONE_EVENT, ONE_SHOT, TWO_THREADS, WAITS, REOPENS, LOOPS, LOOPS };
+static const enum habit habits[N_MEMBERS] = {
+	LOOPS, ONE_EVENT, ONE_SHOT, TWO_THREADS, WAITS, REOPENS, DEAF, LOOPS,
+};
 
 struct member {
 	struct world *world;
@@ -117,7 +120,7 @@ static void post_once_and_leave(struct member *member, int file)
 static void *post_beside(void *arg)
 {
 	struct member *member = arg;
-	unsigned random = member->random ^ 0x5555u;
+	unsigned random = (unsigned)(uintptr_t)pthread_self();
 
 	while (atomic_load(&member->world->phase) == PHASE_BUSY) {
 		int file = (int)roll(&random, N_FILES);
@@ -149,7 +152,9 @@ static void be_busy(struct member *member)
 		for (unsigned n = roll(&member->random, 20); n > 0; n--)
 			post(member, member->topics[file], file);
 	}
-	if (poll(&one, 1, (int)roll(&member->random, 3)) > 0)
+	if (member->habit == DEAF)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	else if (poll(&one, 1, (int)roll(&member->random, 3)) > 0)
 		drain(member);
 }
 
