@@ -80,7 +80,7 @@ static int on_welcome(struct pathbus *bus, const void *frame, const struct wire_
 	if (connection->carrier < 0) {
 		connection->carrier = fds[1];
 	} else {
-		(void)dup3(fds[1], connection->carrier, O_CLOEXEC);
+		(void)os_replace(fds[1], connection->carrier);
 		close(fds[1]);
 	}
 	connection->state = BUS_UP;
@@ -273,11 +273,9 @@ int bus_receive(struct bus_connection *connection)
 	ssize_t n;
 	int r;
 
-	do
-		n = recvmsg(connection->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = os_receive(connection->socket, &message);
 	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
+		return n == -EAGAIN ? 0 : (int)n;
 	r = keep_fds(connection, &message);
 	if (r < 0)
 		return r;

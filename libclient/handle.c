@@ -110,7 +110,7 @@ static void handle_destroy(struct pathbus *bus)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
-	munmap(bus->alive, 4096);
+	os_unmap_zero_on_fork(bus->alive);
 	if (!forked) /* in the child it may be held by a thread that is not there */
 		pthread_mutex_destroy(&bus->lock);
 	free(bus);

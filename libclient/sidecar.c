@@ -532,9 +532,9 @@ int sidecar_runtime_folder(void)
 		return r;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	dir = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = os_open_folder(AT_FDCWD, path, false);
 	if (dir < 0)
-		return errno == ENOTDIR || errno == ELOOP ? -EPERM : -errno;
+		return dir == -ENOTDIR || dir == -ELOOP ? -EPERM : dir;
 	if (fstat(dir, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 0077) != 0) {
 		close(dir);
 		return -EPERM;

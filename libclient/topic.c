@@ -174,7 +174,7 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 		topic->bell = joined->bell; /* once; threads read it */
 	} else {
 		unwatch_bell(topic, topic->bell);
-		(void)dup3(joined->bell, topic->bell, O_CLOEXEC); /* onto an open number: cannot fail for want of one */
+		(void)os_replace(joined->bell, topic->bell); /* onto an open number: cannot fail for want of one */
 		close(joined->bell);
 	}
 	joined->bell = topic->bell;

@@ -463,6 +463,28 @@ int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid)
 	return 0;
 }
 
+ssize_t os_receive(int socket, struct msghdr *message)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, message, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		int fd;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
+			memcpy(&fd, (unsigned char *)c + at, sizeof(fd));
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		}
+	}
+	return n;
+}
+
 void os_refuse_descriptors(int socket)
 {
 	(void)socket;

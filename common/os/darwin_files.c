@@ -37,6 +37,11 @@ static bool same_inode(const struct stat *a, const struct stat *b)
 
 /* --- files ----------------------------------------------------------------------------------------- */
 
+int os_replace(int fd, int to)
+{
+	return dup2(fd, to) < 0 || fcntl(to, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+}
+
 int os_open_path(int dir, const char *name, bool follow)
 {
 	return fd_or_errno(openat(dir, name, O_EVTONLY | O_CLOEXEC | (follow ? 0 : O_SYMLINK)));

@@ -419,6 +419,16 @@ int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid)
 	return 0;
 }
 
+ssize_t os_receive(int socket, struct msghdr *message)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
 void os_refuse_descriptors(int socket)
 {
 	int no = 0;

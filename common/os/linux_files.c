@@ -34,6 +34,11 @@ static const char *fd_link(int fd, char *ret)
 
 /* --- files ----------------------------------------------------------------------------------------- */
 
+int os_replace(int fd, int to)
+{
+	return dup3(fd, to, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
 int os_open_path(int dir, const char *name, bool follow)
 {
 	return fd_or_errno(openat(dir, name, O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
@@ -80,6 +85,8 @@ static int open_own(int dir, const char *name, mode_t type)
 		fd = -EEXIST;
 	else if (st.st_uid != geteuid())
 		fd = -EPERM;
+	else if (st.st_nlink == 0)
+		fd = -ENOENT; /* removed just now */
 	else if (st.st_nlink != 1 || (st.st_mode & 07777) != 0600)
 		fd = -EEXIST;
 	else {

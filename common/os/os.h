@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct msghdr;
+
 #define OS_NEVER UINT64_MAX
 
 /* --- time ------------------------------------------------------------------------------------------ */
@@ -85,6 +87,8 @@ int os_lock(int fd, enum os_lock kind, off_t start, off_t size);
 
 /* --- files ----------------------------------------------------------------------------------------- */
 
+/* Makes the number `to`, which is open, a copy of `fd`, in one step. `fd` stays open. */
+int os_replace(int fd, int to);
 /* openat with O_PATH | O_CLOEXEC (macOS: O_SYMLINK | O_EVTONLY). */
 int os_open_path(int dir, const char *name, bool follow);
 /* The same for a folder, which needs no right but that to pass through; to be used as the `dir` of others. */
@@ -129,6 +133,8 @@ int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_eve
 int os_socket_new(void);
 /* Who is at the other end. pid 0 where not known. */
 int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid);
+/* recvmsg without waiting; descriptors that come are close-on-exec. Returns the number of bytes, -errno. */
+ssize_t os_receive(int socket, struct msghdr *message);
 /* Refuse descriptors at the socket where the kernel can (SO_PASSRIGHTS, Linux 6.16). */
 void os_refuse_descriptors(int socket);
 

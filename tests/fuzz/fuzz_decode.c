@@ -51,7 +51,8 @@ static void expect_within(const uint8_t *frame, size_t size, const char *text, s
 	expect((size_t)(at - frame) + text_size == size);
 }
 
-static size_t again_open(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+static size_t again_open(const uint8_t *frame, size_t size, void *to,
+			 const struct wire_header *header)
 {
 	struct wire_open open;
 
@@ -63,7 +64,8 @@ static size_t again_open(const uint8_t *frame, size_t size, void *to, const stru
 	return wire_put_open(to, header->request, &open);
 }
 
-static size_t again_error(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+static size_t again_error(const uint8_t *frame, size_t size, void *to,
+			  const struct wire_header *header)
 {
 	struct wire_error error;
 	char text[WIRE_MAX_TEXT + 1];
@@ -79,7 +81,8 @@ static size_t again_error(const uint8_t *frame, size_t size, void *to, const str
 	return wire_put_error(to, header->request, (int)error.error, text);
 }
 
-static size_t again_pong(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+static size_t again_pong(const uint8_t *frame, size_t size, void *to,
+			 const struct wire_header *header)
 {
 	struct wire_pong pong;
 
@@ -103,7 +106,8 @@ static size_t again(const uint8_t *frame, size_t size, void *to, const struct wi
 	case WIRE_OPEN:
 		return again_open(frame, size, to, header);
 	case WIRE_CLOSE:
-		return wire_get_close(frame, size, &got.close) == 0 ? wire_put_close(to, &got.close) : 0;
+		return wire_get_close(frame, size, &got.close) == 0 ? wire_put_close(to, &got.close)
+								    : 0;
 	case WIRE_PING:
 		return wire_get_empty(frame, size) == 0 ? wire_put_ping(to, header->request) : 0;
 	case WIRE_GOODBYE:
@@ -142,9 +146,11 @@ static void fuzz_stream(const uint8_t *data, size_t size)
 			expect(n == header.size);
 			memcpy(same, written, sizeof(same));
 			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE)
-				memcpy(same + 8, data + 8, 4); /* which carry no request of their own */
+				memcpy(same + 8, data + 8,
+				       4); /* which carry no request of their own */
 			expect(memcmp(same, data, sizeof(same)) == 0);
-			expect(memcmp(written + sizeof(same), data + sizeof(same), n - sizeof(same)) == 0);
+			expect(memcmp(written + sizeof(same), data + sizeof(same),
+				      n - sizeof(same)) == 0);
 		}
 		data += header.size;
 		size -= header.size;
@@ -154,8 +160,9 @@ static void fuzz_stream(const uint8_t *data, size_t size)
 /* The bytes as a frame for each decoder, whatever their header says. */
 static void fuzz_bodies(const uint8_t *data, size_t size)
 {
-	static const uint16_t types[] = { WIRE_HELLO, WIRE_OPEN,   WIRE_CLOSE, WIRE_PING, WIRE_GOODBYE,
-					  WIRE_WELCOME, WIRE_OPENED, WIRE_ERROR, WIRE_PONG };
+	static const uint16_t types[] = { WIRE_HELLO,  WIRE_OPEN,    WIRE_CLOSE,
+					  WIRE_PING,   WIRE_GOODBYE, WIRE_WELCOME,
+					  WIRE_OPENED, WIRE_ERROR,   WIRE_PONG };
 	unsigned char written[WIRE_MAX_FRAME];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -167,7 +174,9 @@ static void fuzz_bodies(const uint8_t *data, size_t size)
 static void fuzz_page(const uint8_t *data, size_t size)
 {
 	static const uint8_t id[PAGE_ID_SIZE] = { 1, 2, 3, 4 };
-	static const struct topic_key key = { .dir_dev = 1, .dir_ino = 2, .name_size = 4, .name = "file" };
+	static const struct topic_key key = {
+		.dir_dev = 1, .dir_ino = 2, .name_size = 4, .name = "file"
+	};
 	static union {
 		struct page page;
 		uint8_t bytes[PAGE_SIZE_BYTES];
@@ -240,8 +249,9 @@ static void fuzz_escape(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const readers[])(const uint8_t *data, size_t size) = { fuzz_stream, fuzz_bodies,
-									     fuzz_page, fuzz_escape };
+	static void (*const readers[])(const uint8_t *data, size_t size) = { fuzz_stream,
+									     fuzz_bodies, fuzz_page,
+									     fuzz_escape };
 	uint8_t *copy;
 
 	if (size == 0)

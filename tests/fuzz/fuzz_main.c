@@ -104,7 +104,8 @@ static size_t cut(uint8_t *data, size_t size)
 static size_t splice(uint8_t *data, size_t size)
 {
 	const struct input *other = &inputs[below((uint32_t)n_inputs)];
-	size_t from = below((uint32_t)other->size), n = other->size - from, to = below((uint32_t)size + 1);
+	size_t from = below((uint32_t)other->size), n = other->size - from,
+	       to = below((uint32_t)size + 1);
 
 	if (n > MAX_SIZE - to)
 		n = MAX_SIZE - to;
@@ -191,7 +192,8 @@ int main(int argc, char **argv)
 			read_inputs(argv[i]);
 	}
 	if (n_inputs == 0) {
-		fprintf(stderr, "usage: %s [-n COUNT] [-k FILE] CORPUS-FOLDER-OR-FILE...\n", argv[0]);
+		fprintf(stderr, "usage: %s [-n COUNT] [-k FILE] CORPUS-FOLDER-OR-FILE...\n",
+			argv[0]);
 		return EXIT_FAILURE;
 	}
 	if (full && strcmp(full, "1") == 0)

@@ -65,7 +65,8 @@ START_TEST(user_without_session)
 	char address[ADDRESS_SIZE], expected[ADDRESS_SIZE];
 	const uid_t uid = 4000000123u;
 
-	snprintf(expected, sizeof(expected), "%s/pathbus-%u/socket", os_runtime_root(), (unsigned)uid);
+	snprintf(expected, sizeof(expected), "%s/pathbus-%u/socket", os_runtime_root(),
+		 (unsigned)uid);
 	ck_assert_int_eq(address_of_user(uid, address), 0);
 	ck_assert_str_eq(address, expected);
 }
@@ -106,15 +107,13 @@ START_TEST(user_with_session)
 END_TEST
 
 static const struct harness_case cases[] = {
-	HARNESS_CASE(fills_addresses),
-	HARNESS_CASE(environment),
-	HARNESS_CASE(runtime_folder),
-	HARNESS_CASE(user_without_session),
-	HARNESS_CASE(user_with_session),
-	{ 0 },
+	HARNESS_CASE(fills_addresses),	 HARNESS_CASE(environment),
+	HARNESS_CASE(runtime_folder),	 HARNESS_CASE(user_without_session),
+	HARNESS_CASE(user_with_session), { 0 },
 };
 
 int main(int argc, char **argv)
 {
-	return harness_main(argc, argv, &(struct harness_suite){ .name = "address", .cases = cases });
+	return harness_main(argc, argv,
+			    &(struct harness_suite){ .name = "address", .cases = cases });
 }

@@ -18,24 +18,30 @@ static const struct {
 	{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
 	{ "\xe2\x82\xac \xf0\x9f\x94\x94", "\xe2\x82\xac \xf0\x9f\x94\x94" },
 	{ "latin1 \xfc", "latin1 \\xfc" },
-	{ "\x80\xbf", "\\x80\\xbf" },			       /* continuation without a start */
-	{ "\xc3", "\\xc3" },				       /* cut off */
+	{ "\x80\xbf", "\\x80\\xbf" }, /* continuation without a start */
+	{ "\xc3", "\\xc3" },	      /* cut off */
 	{ "\xe2\x82", "\\xe2\\x82" },
 	{ "\xf0\x9f\x94", "\\xf0\\x9f\\x94" },
-	{ "\xe2\x82""a", "\\xe2\\x82""a" },
-	{ "\xc0\xaf", "\\xc0\\xaf" },			       /* longer than need be */
+	{ "\xe2\x82"
+	  "a",
+	  "\\xe2\\x82"
+	  "a" },
+	{ "\xc0\xaf", "\\xc0\\xaf" }, /* longer than need be */
 	{ "\xe0\x80\xaf", "\\xe0\\x80\\xaf" },
 	{ "\xe0\x9f\xbf", "\\xe0\\x9f\\xbf" },
 	{ "\xf0\x80\x80\xaf", "\\xf0\\x80\\x80\\xaf" },
 	{ "\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf" },
-	{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },		       /* half of a pair */
+	{ "\xed\xa0\x80", "\\xed\\xa0\\x80" }, /* half of a pair */
 	{ "\xed\x9f\xbf", "\xed\x9f\xbf" },
-	{ "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf" },	       /* the last one */
+	{ "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf" }, /* the last one */
 	{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" },
 	{ "\xf5\x80\x80\x80\xff", "\\xf5\\x80\\x80\\x80\\xff" },
-	{ "\xc2\x85", "\\xc2\\x85" },			       /* a C1 control */
+	{ "\xc2\x85", "\\xc2\\x85" }, /* a C1 control */
 	{ "\xc2\xa0", "\xc2\xa0" },
-	{ "a\xe2\x80\xae""b", "a\\xe2\\x80\\xae""b" },	       /* right to left from here */
+	{ "a\xe2\x80\xae"
+	  "b",
+	  "a\\xe2\\x80\\xae"
+	  "b" }, /* right to left from here */
 	{ "\xe2\x80\x8f\xd8\x9c", "\\xe2\\x80\\x8f\\xd8\\x9c" },
 	{ "\xe2\x81\xa6\xe2\x81\xa9", "\\xe2\\x81\\xa6\\xe2\\x81\\xa9" },
 	{ "\xe2\x80\xa8\xe2\x80\xa9", "\\xe2\\x80\\xa8\\xe2\\x80\\xa9" },
@@ -47,7 +53,8 @@ START_TEST(escapes)
 	char text[ESCAPE_SIZE(64)];
 	size_t size = strlen(table[_i].from);
 
-	ck_assert_uint_eq(escape(table[_i].from, size, text, ESCAPE_SIZE(size)), strlen(table[_i].to));
+	ck_assert_uint_eq(escape(table[_i].from, size, text, ESCAPE_SIZE(size)),
+			  strlen(table[_i].to));
 	ck_assert_str_eq(text, table[_i].to);
 }
 END_TEST
@@ -60,7 +67,8 @@ START_TEST(every_byte)
 		if (byte >= 0x20 && byte < 0x7f && byte != '\\')
 			snprintf(expected, sizeof(expected), "%c", byte);
 		else
-			snprintf(expected, sizeof(expected), byte == '\\' ? "\\\\" : "\\x%02x", (unsigned)byte);
+			snprintf(expected, sizeof(expected), byte == '\\' ? "\\\\" : "\\x%02x",
+				 (unsigned)byte);
 		ck_assert_uint_eq(escape(&from, 1, text, sizeof(text)), strlen(expected));
 		ck_assert_str_eq(text, expected);
 	}
@@ -102,5 +110,6 @@ static const struct harness_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return harness_main(argc, argv, &(struct harness_suite){ .name = "escape", .cases = cases });
+	return harness_main(argc, argv,
+			    &(struct harness_suite){ .name = "escape", .cases = cases });
 }

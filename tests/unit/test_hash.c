@@ -27,13 +27,15 @@ END_TEST
 /* The same number by adding and shifting, without the halves. */
 static void hash_slowly(const unsigned char *data, size_t size, char *ret)
 {
-	unsigned __int128 hash = (unsigned __int128)UINT64_C(0x6c62272e07bb0142) << 64 | UINT64_C(0x62b821756295c58d);
+	unsigned __int128 hash = (unsigned __int128)UINT64_C(0x6c62272e07bb0142) << 64 |
+				 UINT64_C(0x62b821756295c58d);
 
 	for (size_t i = 0; i < size; i++) {
 		hash ^= data[i];
 		hash *= ((unsigned __int128)1 << 88) + 0x13b;
 	}
-	snprintf(ret, HASH_TEXT_SIZE, "%016llx%016llx", (unsigned long long)(hash >> 64), (unsigned long long)hash);
+	snprintf(ret, HASH_TEXT_SIZE, "%016llx%016llx", (unsigned long long)(hash >> 64),
+		 (unsigned long long)hash);
 }
 
 START_TEST(agrees_with_wide_multiplication)

@@ -111,7 +111,8 @@ static const struct spelling {
 	bool exists;
 } spellings[] = {
 	{ IN_OWN, "file", 0, ".", "file", true },
-	{ IN_BOTH, "/file", 0, ".", "file", true }, /* in its own root: with the case's folder before it */
+	{ IN_BOTH, "/file", 0, ".", "file",
+	  true }, /* in its own root: with the case's folder before it */
 	{ IN_BOTH, "//folder///file", 0, "folder", "file", true },
 	{ IN_OWN, "./folder/./file", 0, "folder", "file", true },
 	{ IN_BOTH, "/folder/sub/../file", 0, "folder", "file", true },
@@ -185,7 +186,8 @@ static void check_place(int in, const char *path, const struct spelling *expecte
 
 	memset(&place, 0xa5, sizeof(place));
 	r = place_resolve(in, path, &place);
-	ck_assert_msg(r == expected->result, "\"%.60s\": %s, not %s", path, strerror(-r), strerror(-expected->result));
+	ck_assert_msg(r == expected->result, "\"%.60s\": %s, not %s", path, strerror(-r),
+		      strerror(-expected->result));
 	if (r < 0) {
 		for (size_t i = 0; i < sizeof(place); i++)
 			ck_assert_uint_eq(((unsigned char *)&place)[i], 0xa5);
@@ -322,7 +324,8 @@ static void *swap(void *arg)
 	struct swapper *swapper = arg;
 
 	while (!atomic_load(&swapper->end))
-		ck_assert_int_eq(renameat2(AT_FDCWD, "name", AT_FDCWD, "other", RENAME_EXCHANGE), 0);
+		ck_assert_int_eq(renameat2(AT_FDCWD, "name", AT_FDCWD, "other", RENAME_EXCHANGE),
+				 0);
 	return NULL;
 }
 
@@ -348,9 +351,11 @@ START_TEST(link_appears_meanwhile)
 	for (int i = 0; i < 20000; i++) {
 		struct place place;
 
-		ck_assert_int_eq(place_resolve(i % 2 ? root : -1, i % 2 ? "/name" : "name", &place), 0);
+		ck_assert_int_eq(place_resolve(i % 2 ? root : -1, i % 2 ? "/name" : "name", &place),
+				 0);
 		ck_assert(place.exists);
-		ck_assert_uint_eq(place.file_ino, key_equal(&place.key, &as_file) ? file.st_ino : linked.st_ino);
+		ck_assert_uint_eq(place.file_ino,
+				  key_equal(&place.key, &as_file) ? file.st_ino : linked.st_ino);
 		if (key_equal(&place.key, &as_file))
 			n_files++;
 		else if (key_equal(&place.key, &as_link))
@@ -383,7 +388,8 @@ START_TEST(longest_names)
 	check_place(-1, name, &expected);
 	check_place(root, name, &expected);
 	make_link("file", "link");
-	ck_assert_int_eq(place_resolve(-1, harness_path("%s/x", name), &(struct place){ 0 }), -ENAMETOOLONG);
+	ck_assert_int_eq(place_resolve(-1, harness_path("%s/x", name), &(struct place){ 0 }),
+			 -ENAMETOOLONG);
 }
 END_TEST
 
@@ -422,7 +428,8 @@ END_TEST
 
 START_TEST(names_are_bytes)
 {
-	static const char *const names[] = { "\xff\xfe", "latin1-\xfc", "new\nline", "-", " ", "...", "\\", "a:b", "\x01" };
+	static const char *const names[] = { "\xff\xfe", "latin1-\xfc", "new\nline", "-",   " ",
+					     "...",	 "\\",		"a:b",	     "\x01" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct spelling expected = { IN_OWN, "", 0, ".", names[i], true };
@@ -511,8 +518,10 @@ static bool lock_is_held(void)
 /* Opening and closing the file would drop the process's own POSIX lock on it. */
 START_TEST(posix_locks_survive)
 {
-	static const char *const paths[] = { "/folder/file", "/relative", "/chain", "/folder/.", "/file", "/missing",
-					     "/folder/file/", "/folder/file/.", "/folder/file/x", "/loop" };
+	static const char *const paths[] = { "/folder/file",  "/relative",	"/chain",
+					     "/folder/.",     "/file",		"/missing",
+					     "/folder/file/", "/folder/file/.", "/folder/file/x",
+					     "/loop" };
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
 	int fd, dir;
 
@@ -589,13 +598,14 @@ static int bound(struct harness_process *peer, void *arg)
 		struct place place;
 		int in = in_root ? os_open_folder(AT_FDCWD, ".", true) : -1;
 
-		ck_assert_int_eq(place_resolve(in, "mount/file" , &place), 0);
+		ck_assert_int_eq(place_resolve(in, "mount/file", &place), 0);
 		ck_assert(key_equal(&place.key, &file));
 		place_deinit(&place);
 		ck_assert_int_eq(place_resolve(in, "mount/sub/.", &place), 0);
 		ck_assert(key_equal(&place.key, &sub));
 		place_deinit(&place);
-		ck_assert_int_eq(place_resolve(in, "mount/sub/..", &place), 0); /* the mount point has its own name */
+		ck_assert_int_eq(place_resolve(in, "mount/sub/..", &place),
+				 0); /* the mount point has its own name */
 		ck_assert_str_eq(place.key.name, "mount");
 		place_deinit(&place);
 	}
@@ -636,9 +646,10 @@ static void check_rights(const char *path, bool exists, bool may_read, bool may_
 	int r = place_resolve(-1, path, &place);
 
 	ck_assert_msg(r == 0, "%s: %s", path, strerror(-r));
-	ck_assert_msg(place.exists == exists && place.may_read == may_read && place.may_write == may_write,
-		      "%s:%s%s%s", path, place.exists ? " exists" : "", place.may_read ? " read" : "",
-		      place.may_write ? " write" : "");
+	ck_assert_msg(place.exists == exists && place.may_read == may_read &&
+			      place.may_write == may_write,
+		      "%s:%s%s%s", path, place.exists ? " exists" : "",
+		      place.may_read ? " read" : "", place.may_write ? " write" : "");
 	place_deinit(&place);
 }
 
@@ -651,7 +662,12 @@ static bool set_list(const char *name, uint32_t uid)
 			uint16_t tag, perm;
 			uint32_t id;
 		} entries[5];
-	} list = { 2, { { 1, 6, UINT32_MAX }, { 2, 6, uid }, { 4, 0, UINT32_MAX }, { 16, 6, UINT32_MAX }, { 32, 0, UINT32_MAX } } };
+	} list = { 2,
+		   { { 1, 6, UINT32_MAX },
+		     { 2, 6, uid },
+		     { 4, 0, UINT32_MAX },
+		     { 16, 6, UINT32_MAX },
+		     { 32, 0, UINT32_MAX } } };
 
 	return setxattr(name, "system.posix_acl_access", &list, sizeof(list), 0) == 0;
 }
@@ -664,10 +680,12 @@ static void make_files_with_rights(void)
 		uid_t uid;
 		gid_t gid;
 	} files[] = {
-		{ "world-read", 0644, 0, 0 },	   { "world-write", 0666, 0, 0 },   { "secret", 0600, 0, 0 },
-		{ "mine", 0600, NOBODY, 0 },	   { "mine-read", 0400, NOBODY, 0 }, { "group", 0660, 0, 1234 },
-		{ "group-read", 0640, 0, 1234 },   { "own-group", 0620, 0, NOBODY }, { "other-group", 0660, 0, 4321 },
-		{ "not-my-group", 0606, 0, 1234 }, { "list", 0600, 0, 0 },
+		{ "world-read", 0644, 0, 0 },	  { "world-write", 0666, 0, 0 },
+		{ "secret", 0600, 0, 0 },	  { "mine", 0600, NOBODY, 0 },
+		{ "mine-read", 0400, NOBODY, 0 }, { "group", 0660, 0, 1234 },
+		{ "group-read", 0640, 0, 1234 },  { "own-group", 0620, 0, NOBODY },
+		{ "other-group", 0660, 0, 4321 }, { "not-my-group", 0606, 0, 1234 },
+		{ "list", 0600, 0, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -794,7 +812,8 @@ static int rights_read_only(struct harness_process *peer, void *arg)
 		return CANNOT;
 	check_files_with_rights();
 	if (has_list)
-		check_rights("list", true, true, false); /* nobody to ask for it: the careful answer */
+		check_rights("list", true, true,
+			     false); /* nobody to ask for it: the careful answer */
 	check_rights("missing", false, true, false);
 	check_rights("writable/missing", false, true, true);
 	return 0;
@@ -898,6 +917,8 @@ static const struct harness_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return harness_main(argc, argv,
-			    &(struct harness_suite){ .name = "key", .cases = cases, .setup = setup, .teardown = teardown });
+	return harness_main(
+		argc, argv,
+		&(struct harness_suite){
+			.name = "key", .cases = cases, .setup = setup, .teardown = teardown });
 }

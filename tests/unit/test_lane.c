@@ -710,7 +710,8 @@ static void *duel_member(void *arg)
 		uint64_t tags[4];
 
 		atomic_store(&duel->seen, duel->member.seen);
-		if (os_set_wait(duel->member.set, tags, 4, os_now_ns() + HARNESS_LIMIT_MS * UINT64_C(2000000)) == 0)
+		if (os_set_wait(duel->member.set, tags, 4,
+				os_now_ns() + HARNESS_LIMIT_MS * UINT64_C(2000000)) == 0)
 			atomic_store(&duel->late, true);
 		random = random * 1664525 + 1013904223;
 		atomic_fetch_add(&duel->n_looks, 1); /* here comes the post */

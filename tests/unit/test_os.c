@@ -442,7 +442,8 @@ START_TEST(mapping_is_replaced_under_use)
 
 	ck_assert_int_eq(pthread_create(&toucher.thread, NULL, touch, &toucher), 0);
 	for (int i = 0; i < 2000; i++)
-		ck_assert_ptr_nonnull(os_map(fds[i % 2], 4096, true, (void *)(uintptr_t)toucher.word));
+		ck_assert_ptr_nonnull(
+			os_map(fds[i % 2], 4096, true, (void *)(uintptr_t)toucher.word));
 	atomic_store(&toucher.end, true);
 	ck_assert_int_eq(pthread_join(toucher.thread, NULL), 0);
 	munmap((void *)(uintptr_t)toucher.word, 4096);
@@ -456,7 +457,7 @@ static int sees_zero(struct harness_process *peer, void *arg)
 	const uint64_t *map = arg;
 
 	(void)peer;
-	return map[0] != 0 || map[511] != 0;
+	return map[0] != 0 || map[OS_ZERO_SIZE / 8 - 1] != 0;
 }
 
 START_TEST(zero_on_fork)
@@ -465,12 +466,13 @@ START_TEST(zero_on_fork)
 	uint64_t *map = os_map_zero_on_fork();
 
 	ck_assert_ptr_nonnull(map);
-	map[0] = map[511] = 7;
+	map[0] = map[OS_ZERO_SIZE / 8 - 1] = 7;
 	harness_spawn(&process, sees_zero, map);
 	harness_expect_exit(&process, 0);
 	ck_assert_uint_eq(map[0], 7);
-	ck_assert_uint_eq(map[511], 7);
-	munmap(map, 4096);
+	ck_assert_uint_eq(map[OS_ZERO_SIZE / 8 - 1], 7);
+	os_unmap_zero_on_fork(map);
+	os_unmap_zero_on_fork(NULL);
 }
 END_TEST
 
@@ -649,14 +651,16 @@ START_TEST(only_our_own_is_opened)
 		harness_skip("%s: needs root", name);
 	make_all();
 	fd = os_open_own_file(folder, name);
-	ck_assert_msg(fd >= 0 ? found[_i].as_file == 0 : fd == found[_i].as_file, "%s: %d", name, fd);
+	ck_assert_msg(fd >= 0 ? found[_i].as_file == 0 : fd == found[_i].as_file, "%s: %d", name,
+		      fd);
 	if (fd >= 0) {
 		ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
 		ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
 		close(fd);
 	}
 	fd = os_bell_open(folder, name);
-	ck_assert_msg(fd >= 0 ? found[_i].as_bell == 0 : fd == found[_i].as_bell, "%s: %d", name, fd);
+	ck_assert_msg(fd >= 0 ? found[_i].as_bell == 0 : fd == found[_i].as_bell, "%s: %d", name,
+		      fd);
 	if (fd >= 0)
 		close(fd);
 }
@@ -689,6 +693,23 @@ START_TEST(paths_of_descriptors)
 	ck_assert_int_eq(os_path_of(fd, path, sizeof(path)), 0);
 	ck_assert_str_eq(path, "/");
 	close(fd);
+}
+END_TEST
+
+START_TEST(numbers_are_kept)
+{
+	int one = make_file("one", 0600), two = make_file("two", 0600);
+	struct stat expected, st;
+
+	ck_assert_int_eq(fstat(two, &expected), 0);
+	ck_assert_int_eq(os_replace(two, one), 0);
+	ck_assert_int_eq(fstat(one, &st), 0);
+	ck_assert_uint_eq(st.st_ino, expected.st_ino);
+	ck_assert_int_eq(fcntl(one, F_GETFD), FD_CLOEXEC);
+	close(two);
+	ck_assert_int_eq(os_replace(two, one), -EBADF);
+	ck_assert_int_eq(fstat(one, &st), 0);
+	close(one);
 }
 END_TEST
 
@@ -912,6 +933,58 @@ START_TEST(peers)
 }
 END_TEST
 
+static void send_descriptor(int socket, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(int));
+	ck_assert_int_eq(sendmsg(socket, &message, 0), 1);
+}
+
+START_TEST(receiving)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char byte = 0;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	int pair[2], fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(os_receive(pair[0], &message),
+			 -EAGAIN); /* though the socket would block */
+	message.msg_controllen = sizeof(control);
+	send_descriptor(pair[1], folder);
+	ck_assert_int_eq(os_receive(pair[0], &message), 1);
+	ck_assert_int_eq(byte, 'x');
+	ck_assert_ptr_nonnull(CMSG_FIRSTHDR(&message));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	close(fd);
+	close(pair[1]);
+	ck_assert_int_eq(os_receive(pair[0], &message), 0);
+	close(pair[0]);
+	ck_assert_int_eq(os_receive(pair[0], &message), -EBADF);
+}
+END_TEST
+
 /* --- the death word ---------------------------------------------------------------------------------- */
 
 static struct death *death_new(void)
@@ -1028,6 +1101,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(locks_end_with_their_process),
 	HARNESS_CASE_EACH(only_our_own_is_opened, N_FOUND),
 	HARNESS_CASE(paths_of_descriptors),
+	HARNESS_CASE(numbers_are_kept),
 	HARNESS_CASE(folders_are_opened_as_folders),
 	HARNESS_CASE(renaming_replaces_nothing),
 	HARNESS_CASE(this_host_only),
@@ -1037,6 +1111,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(what_cannot_be_watched),
 	HARNESS_CASE(unreadable_folder_is_reported),
 	HARNESS_CASE(peers),
+	HARNESS_CASE(receiving),
 	HARNESS_CASE_EACH(death_is_seen, 2),
 	HARNESS_CASE(word_comes_before_the_sockets_end),
 	HARNESS_CASE(a_childs_death_is_not_ours),
@@ -1045,6 +1120,8 @@ static const struct harness_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return harness_main(argc, argv,
-			    &(struct harness_suite){ .name = "os", .cases = cases, .setup = setup, .teardown = teardown });
+	return harness_main(
+		argc, argv,
+		&(struct harness_suite){
+			.name = "os", .cases = cases, .setup = setup, .teardown = teardown });
 }

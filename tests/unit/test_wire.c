@@ -35,7 +35,8 @@ union decoded {
 
 static size_t put_hello(void *to)
 {
-	return wire_put_hello(to, 0x01020304, &(struct wire_hello){ .version_min = 1, .version_max = 0x0203 });
+	return wire_put_hello(to, 0x01020304,
+			      &(struct wire_hello){ .version_min = 1, .version_max = 0x0203 });
 }
 
 static int get_hello(const void *frame, size_t size, union decoded *ret)
@@ -52,7 +53,10 @@ static void check_hello(const union decoded *got)
 static size_t put_welcome(void *to)
 {
 	return wire_put_welcome(to, 7,
-				&(struct wire_welcome){ .version = 1, .max_frame = 8192, .max_path = 4095, .pid = 1234,
+				&(struct wire_welcome){ .version = 1,
+							.max_frame = 8192,
+							.max_path = 4095,
+							.pid = 1234,
 							.id = "0123456789abcde" });
 }
 
@@ -72,7 +76,10 @@ static void check_welcome(const union decoded *got)
 
 static size_t put_open(void *to)
 {
-	return wire_put_open(to, 8, &(struct wire_open){ .flags = WIRE_RIGHT_POST, .path = "/a/\xff.db", .path_size = 7 });
+	return wire_put_open(to, 8,
+			     &(struct wire_open){ .flags = WIRE_RIGHT_POST,
+						  .path = "/a/\xff.db",
+						  .path_size = 7 });
 }
 
 static int get_open(const void *frame, size_t size, union decoded *ret)
@@ -89,8 +96,9 @@ static void check_open(const union decoded *got)
 
 static size_t put_opened(void *to)
 {
-	return wire_put_opened(to, 8,
-			       &(struct wire_opened){ .topic = 0xfffefdfc, .rights = 3, .slot = WIRE_NO_SLOT });
+	return wire_put_opened(
+		to, 8,
+		&(struct wire_opened){ .topic = 0xfffefdfc, .rights = 3, .slot = WIRE_NO_SLOT });
 }
 
 static int get_opened(const void *frame, size_t size, union decoded *ret)
@@ -140,8 +148,11 @@ static void check_error(const union decoded *got)
 static size_t put_pong(void *to)
 {
 	return wire_put_pong(to, 10,
-			     &(struct wire_pong){ .n_clients = 1, .n_topics = 2, .uptime_ns = UINT64_C(0x0807060504030201),
-						  .version = "0.1", .version_size = 3 });
+			     &(struct wire_pong){ .n_clients = 1,
+						  .n_topics = 2,
+						  .uptime_ns = UINT64_C(0x0807060504030201),
+						  .version = "0.1",
+						  .version_size = 3 });
 }
 
 static int get_pong(const void *frame, size_t size, union decoded *ret)
@@ -192,16 +203,21 @@ static const struct frame {
 	{ WIRE_HELLO, 0x01020304, put_hello, get_hello, check_hello, 20,
 	  "\x14\0\0\0\1\0\0\0\4\3\2\1PBUS\1\0\3\2", 8, 8 },
 	{ WIRE_WELCOME, 7, put_welcome, get_welcome, check_welcome, 44,
-	  "\x2c\0\0\0\x40\0\0\0\7\0\0\0\1\0\0\0\0\x20\0\0\xff\x0f\0\0\xd2\x04\0\0" "0123456789abcde", 32, 32 },
+	  "\x2c\0\0\0\x40\0\0\0\7\0\0\0\1\0\0\0\0\x20\0\0\xff\x0f\0\0\xd2\x04\0\0"
+	  "0123456789abcde",
+	  32, 32 },
 	{ WIRE_OPEN, 8, put_open, get_open, check_open, 23,
 	  "\x17\0\0\0\2\0\0\0\x8\0\0\0\2\0\0\0/a/\xff.db", 5, 4 + WIRE_MAX_PATH },
 	{ WIRE_OPENED, 8, put_opened, get_opened, check_opened, 28,
 	  "\x1c\0\0\0\x41\0\0\0\x8\0\0\0\xfc\xfd\xfe\xff\3\0\0\0\xff\xff\xff\xff", 16, 16 },
-	{ WIRE_CLOSE, 0, put_close, get_close, check_close, 16, "\x10\0\0\0\3\0\0\0\0\0\0\0\5", 4, 4 },
+	{ WIRE_CLOSE, 0, put_close, get_close, check_close, 16, "\x10\0\0\0\3\0\0\0\0\0\0\0\5", 4,
+	  4 },
 	{ WIRE_ERROR, 9, put_error, get_error, check_error, 18,
 	  "\x12\0\0\0\x42\0\0\0\x9\0\0\0\x0d\0\0\0no", 4, 4 + WIRE_MAX_TEXT },
 	{ WIRE_PONG, 10, put_pong, get_pong, check_pong, 31,
-	  "\x1f\0\0\0\x43\0\0\0\xa\0\0\0\1\0\0\0\2\0\0\0\1\2\3\4\5\6\7\x8" "0.1", 16, 16 + WIRE_MAX_TEXT },
+	  "\x1f\0\0\0\x43\0\0\0\xa\0\0\0\1\0\0\0\2\0\0\0\1\2\3\4\5\6\7\x8"
+	  "0.1",
+	  16, 16 + WIRE_MAX_TEXT },
 	{ WIRE_PING, 11, put_ping, get_empty, check_empty, 12, "\x0c\0\0\0\4\0\0\0\xb", 0, 0 },
 	{ WIRE_GOODBYE, 0, put_goodbye, get_empty, check_empty, 12, "\x0c\0\0\0\5", 0, 0 },
 };
@@ -246,7 +262,8 @@ START_TEST(every_size)
 	memset(buffer, 'x', sizeof(buffer));
 	frame->put(buffer);
 	for (size_t size = 0; size <= WIRE_MAX_FRAME; size++) {
-		bool fits = size >= WIRE_HEADER_SIZE + frame->min && size <= WIRE_HEADER_SIZE + frame->max;
+		bool fits = size >= WIRE_HEADER_SIZE + frame->min &&
+			    size <= WIRE_HEADER_SIZE + frame->max;
 		unsigned char *copy = exact(buffer, size);
 		union decoded got;
 
@@ -326,18 +343,18 @@ static const struct {
 	size_t at;
 	unsigned char byte;
 } bad[] = {
-	{ WIRE_HELLO, 0, 'Q' },	  { WIRE_HELLO, 3, 0 },
+	{ WIRE_HELLO, 0, 'Q' },	   { WIRE_HELLO, 3, 0 },
 	{ WIRE_HELLO, 5, 0xff }, /* lowest above highest */
-	{ WIRE_WELCOME, 0, 0 }, /* version 0 */
-	{ WIRE_WELCOME, 2, 1 },	  { WIRE_WELCOME, 3, 0x80 },
-	{ WIRE_WELCOME, 5, 0x21 }, /* frames larger than any */
+	{ WIRE_WELCOME, 0, 0 },	 /* version 0 */
+	{ WIRE_WELCOME, 2, 1 },	   { WIRE_WELCOME, 3, 0x80 },
+	{ WIRE_WELCOME, 5, 0x21 },			   /* frames larger than any */
 	{ WIRE_WELCOME, 7, 1 },	   { WIRE_WELCOME, 5, 1 }, /* or too small */
-	{ WIRE_OPEN, 0, 4 },	   { WIRE_OPEN, 1, 1 },	   { WIRE_OPEN, 3, 0x80 },
-	{ WIRE_OPEN, 4, 'a' }, /* relative */
-	{ WIRE_OPEN, 4, '\0' },	   { WIRE_OPEN, 7, '\0' }, { WIRE_OPEN, 10, '\0' },
-	{ WIRE_OPENED, 4, 4 },	   { WIRE_OPENED, 7, 1 },  { WIRE_OPENED, 12, 1 },
-	{ WIRE_OPENED, 15, 1 },
-	{ WIRE_ERROR, 0, 0 }, /* no error */
+	{ WIRE_OPEN, 0, 4 },	   { WIRE_OPEN, 1, 1 },
+	{ WIRE_OPEN, 3, 0x80 },	   { WIRE_OPEN, 4, 'a' }, /* relative */
+	{ WIRE_OPEN, 4, '\0' },	   { WIRE_OPEN, 7, '\0' },
+	{ WIRE_OPEN, 10, '\0' },   { WIRE_OPENED, 4, 4 },
+	{ WIRE_OPENED, 7, 1 },	   { WIRE_OPENED, 12, 1 },
+	{ WIRE_OPENED, 15, 1 },	   { WIRE_ERROR, 0, 0 }, /* no error */
 	{ WIRE_ERROR, 1, 0x10 },   { WIRE_ERROR, 3, 0x80 },
 };
 #define N_BAD (int)(sizeof(bad) / sizeof(bad[0]))
@@ -366,7 +383,8 @@ START_TEST(welcome_without_paths)
 {
 	unsigned char frame[WIRE_MAX_FRAME];
 	struct wire_welcome got;
-	size_t size = wire_put_welcome(frame, 1, &(struct wire_welcome){ .version = 1, .max_frame = WIRE_MIN_FRAME });
+	size_t size = wire_put_welcome(
+		frame, 1, &(struct wire_welcome){ .version = 1, .max_frame = WIRE_MIN_FRAME });
 
 	ck_assert_int_eq(wire_get_welcome(frame, size, &got), -EBADMSG);
 }
@@ -413,16 +431,11 @@ START_TEST(long_error_text_is_cut)
 END_TEST
 
 static const struct harness_case cases[] = {
-	HARNESS_CASE_EACH(round_trip, N_FRAMES),
-	HARNESS_CASE_EACH(every_size, N_FRAMES),
-	HARNESS_CASE_EACH(header_of_a_part, N_FRAMES),
-	HARNESS_CASE(header_limits),
-	HARNESS_CASE(reserved_bits_of_the_header),
-	HARNESS_CASE_EACH(bad_fields, N_BAD),
-	HARNESS_CASE(welcome_without_paths),
-	HARNESS_CASE(longest_path),
-	HARNESS_CASE(long_error_text_is_cut),
-	{ 0 },
+	HARNESS_CASE_EACH(round_trip, N_FRAMES),       HARNESS_CASE_EACH(every_size, N_FRAMES),
+	HARNESS_CASE_EACH(header_of_a_part, N_FRAMES), HARNESS_CASE(header_limits),
+	HARNESS_CASE(reserved_bits_of_the_header),     HARNESS_CASE_EACH(bad_fields, N_BAD),
+	HARNESS_CASE(welcome_without_paths),	       HARNESS_CASE(longest_path),
+	HARNESS_CASE(long_error_text_is_cut),	       { 0 },
 };
 
 int main(int argc, char **argv)
