@@ -9,7 +9,9 @@
 #include "files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,6 +40,7 @@ struct worker {
 	pid_t pid; /* 0: none here */
 	int socket;
 	bool ready, slow;
+	unsigned n_extensions; /* of its question's time */
 	struct loop_event *readable;
 	struct loop_event *timer;
 	struct files_question *question;
@@ -228,6 +231,24 @@ static void worker_readable(void *arg)
 	pump(files);
 }
 
+/* Does it wait for the processor, not for a file system? */
+static bool is_runnable(pid_t pid)
+{
+	char name[32], text[256], *end;
+	ssize_t n;
+	int fd;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	end = strrchr(text, ')'); /* the program's name may hold anything */
+	return end && end[1] == ' ' && end[2] == 'R';
+}
+
 static void worker_timer(void *arg)
 {
 	struct worker *worker = arg;
@@ -238,6 +259,11 @@ static void worker_timer(void *arg)
 		worker->slow = true;
 		loop_set(worker->timer, files->set.timeout_ms - LIMIT_FILES_SLOW_MS);
 		pump(files);
+		return;
+	}
+	if (worker->question && worker->n_extensions < LIMIT_FILES_EXTENSIONS && is_runnable(worker->pid)) {
+		worker->n_extensions++;
+		loop_set(worker->timer, files->set.timeout_ms);
 		return;
 	}
 	if (log_allows(&files->failures, "files workers that did not answer"))
@@ -375,6 +401,7 @@ static void pump(struct files *files)
 			break;
 		worker->question = question;
 		worker->slow = false;
+		worker->n_extensions = 0;
 		loop_set(worker->timer, files->set.timeout_ms > LIMIT_FILES_SLOW_MS ? LIMIT_FILES_SLOW_MS : files->set.timeout_ms);
 		send_question(worker);
 	}

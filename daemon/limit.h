@@ -42,6 +42,8 @@
 /* A path that is not resolved after so many milliseconds: ETIMEDOUT, and its worker is replaced.
  * (--files-timeout) */
 #define LIMIT_FILES_MS 200u
+/* A worker that only waits for the processor gets that time anew, so many times. */
+#define LIMIT_FILES_EXTENSIONS 10u
 /* After so many milliseconds without an answer another worker is started. */
 #define LIMIT_FILES_SLOW_MS 10u
 /* A worker that has not said that it is ready by then is replaced. */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * linker.c - which sidecars are linked, and the looks that find them.
+ * linker.c - which sidecars are linked.
  *
- * A sidecar comes to notice by an opening's look, or by a watch, which leads to a look through a files worker.
- * What is found is joined by the agent. What cannot be looked at is looked at again, and its topic is told
- * that something may have been missed; it is never taken for empty.
+ * A sidecar comes to notice by an opening's look, or by a watch, which leads to a look through a files worker
+ * (looks.c). What is found is joined by the agent (agent.c).
  */
 #include "linker.h"
 
@@ -14,9 +13,8 @@
 #include <unistd.h>
 
 #include "agent.h"
-#include "escape.h"
-#include "limit.h"
 #include "log.h"
+#include "looks.h"
 
 enum link_state {
 	STATE_JOINING, /* JOIN sent; counts in topic->n_joining */
@@ -34,51 +32,14 @@ struct link {
 	struct topic_name *name; /* NULL: leaving */
 };
 
-/* A question about a name that is under way. */
-struct look {
-	struct linker *linker;
-	struct topic_name *name;
-	struct files_question *question;
-	uint64_t since; /* folders_clock */
-};
-
-struct name_list {
-	struct topic_name *first, **last;
-};
-
 struct linker {
 	struct linker_setting set;
 	struct agent *agent;
 	struct table links; /* by id. A number is not used again soon: an answer to LEAVE may come late, and twice */
 	uint32_t last_id;
-	struct name_list queued, later;
-	unsigned n_asked;
-	struct loop_event *later_timer;
-	struct log_limit failures, unwatched;
+	struct looks *looks;
+	struct log_limit failures;
 };
-
-static void look_pump(struct linker *linker);
-
-/* --- lists of names -------------------------------------------------------------------------------- */
-
-static void list_append(struct name_list *list, struct topic_name *name)
-{
-	name->look_next = NULL;
-	name->look_at = list->last;
-	*list->last = name;
-	list->last = &name->look_next;
-}
-
-static void list_remove(struct name_list *list, struct topic_name *name)
-{
-	*name->look_at = name->look_next;
-	if (name->look_next)
-		name->look_next->look_at = name->look_at;
-	else
-		list->last = name->look_at;
-}
-
-/* --- looks ----------------------------------------------------------------------------------------- */
 
 static void settle(struct linker *linker, struct topic *topic)
 {
@@ -86,193 +47,10 @@ static void settle(struct linker *linker, struct topic *topic)
 		linker->set.settled(linker->set.arg, topic);
 }
 
-static void look_enqueue(struct linker *linker, struct topic_name *name)
-{
-	if (name->look == LOOK_ASKED) {
-		name->look_again = true;
-	} else if (name->look != LOOK_QUEUED) {
-		if (name->look == LOOK_LATER)
-			list_remove(&linker->later, name);
-		name->look = LOOK_QUEUED;
-		list_append(&linker->queued, name);
-	}
-}
-
-static void look_soon(struct linker *linker, struct topic_name *name)
-{
-	look_enqueue(linker, name);
-	look_pump(linker);
-}
-
-static void look_later(struct linker *linker, struct topic_name *name)
-{
-	if (name->look != LOOK_NONE)
-		return;
-	if (!linker->later.first)
-		loop_set(linker->later_timer, LIMIT_LOOK_AGAIN_MS);
-	name->look = LOOK_LATER;
-	list_append(&linker->later, name);
-}
-
-static void later_timer(void *arg)
-{
-	struct linker *linker = arg;
-
-	if (agent_is_given_up(linker->agent)) {
-		loop_set(linker->later_timer, LIMIT_LOOK_AGAIN_MS);
-		return;
-	}
-	while (linker->later.first) {
-		struct topic_name *name = linker->later.first;
-
-		list_remove(&linker->later, name);
-		name->look = LOOK_QUEUED;
-		list_append(&linker->queued, name);
-	}
-	look_pump(linker);
-}
-
-/* Takes a look out of wherever it is. */
-static void look_cancel(struct linker *linker, struct topic_name *name)
-{
-	struct look *look = name->look_request;
-
-	if (name->look == LOOK_QUEUED)
-		list_remove(&linker->queued, name);
-	if (name->look == LOOK_LATER)
-		list_remove(&linker->later, name);
-	if (name->look == LOOK_ASKED) {
-		files_forget(look->question);
-		free(look);
-		linker->n_asked--;
-		name->look_request = NULL;
-	}
-	name->look = LOOK_NONE;
-}
-
-/* Wanting something: to be repeated. Otherwise the path leads elsewhere by now. */
-static bool is_passing(int error)
-{
-	return error == -ETIMEDOUT || error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EIO ||
-	       error == -EAGAIN || error == -EBUSY;
-}
-
 static void log_failure(struct linker *linker, const struct topic_name *name, const char *what, int error)
 {
-	char text[256];
-
-	if (!log_allows(&linker->failures, "links that could not be made"))
-		return;
-	escape(name->path ? name->path : "?", strlen(name->path ? name->path : "?"), text, sizeof(text));
-	log_warning("%s (%s): %s", what, strerror(-error), text);
-}
-
-/* The folder could not be looked at although a sidecar may be there. */
-static void look_failed(struct linker *linker, struct topic_name *name, int error)
-{
-	log_failure(linker, name, "cannot look for processes that meet beside a file", error);
-	topic_resync(name->topic);
-	if (is_passing(error))
-		look_later(linker, name);
-}
-
-static void looked(void *arg, int error, const struct files_reply *reply, int folder)
-{
-	struct look *look = arg;
-	struct linker *linker = look->linker;
-	struct topic_name *name = look->name;
-	bool holds = name->look_holds;
-	int r;
-
-	linker->n_asked--;
-	name->look = LOOK_NONE;
-	name->look_request = NULL;
-	name->look_holds = false;
-	if (error == 0 && !key_equal(&reply->key, &name->key))
-		error = -ESTALE;
-	if (error < 0) {
-		look_failed(linker, name, error);
-	} else {
-		r = linker_watch(linker, name, reply->watch, look->since);
-		if (folder >= 0)
-			linker_join(linker, name, folder);
-		else
-			topic_post(name->topic); /* came and went at once: what was posted in it still counts */
-		if (r > 0)
-			name->look_again = true;
-	}
-	linker_join_runtime(linker, name);
-	if (name->look_again && name->look == LOOK_NONE) {
-		name->look_again = false;
-		linker_appeared(linker, name, LINK_PLACE_FOLDER);
-	}
-	if (folder >= 0)
-		close(folder);
-	free(look);
-	if (holds)
-		settle(linker, name->topic);
-	look_pump(linker);
-}
-
-static pid_t some_pid(const struct topic_name *name)
-{
-	pid_t pid = 0;
-
-	for (const struct member *member = name->topic->members; member; member = member->next) {
-		if (member->name == name)
-			return member->pid;
-		pid = member->pid;
-	}
-	return pid;
-}
-
-static int look_ask(struct linker *linker, struct topic_name *name)
-{
-	struct look *look = calloc(1, sizeof(*look));
-
-	if (!look)
-		return -ENOMEM;
-	*look = (struct look){ .linker = linker, .name = name, .since = folders_clock(linker->set.folders) };
-	look->question = files_ask(linker->set.files, name->path, some_pid(name), NULL, looked, look);
-	if (!look->question) {
-		free(look);
-		return -ENOMEM;
-	}
-	name->look_request = look;
-	name->look = LOOK_ASKED;
-	name->look_again = false;
-	linker->n_asked++;
-	return 0;
-}
-
-static void look_pump(struct linker *linker)
-{
-	while (linker->queued.first && linker->n_asked < LIMIT_LOOKS) {
-		struct topic_name *name = linker->queued.first;
-		int r;
-
-		list_remove(&linker->queued, name);
-		name->look = LOOK_NONE;
-		r = name->path ? look_ask(linker, name) : -ENOENT;
-		if (r == 0)
-			continue;
-		look_failed(linker, name, r);
-		if (name->look_holds) {
-			name->look_holds = false;
-			settle(linker, name->topic);
-		}
-	}
-}
-
-int linker_watch(struct linker *linker, struct topic_name *name, int watch, uint64_t since)
-{
-	int r = watch;
-
-	if (watch > 0)
-		r = folders_attach(linker->set.folders, name, watch, since);
-	if (r < 0 && log_allows(&linker->unwatched, "folders that cannot be watched"))
-		log_failure(linker, name, "a folder cannot be watched: processes that meet there later are not heard of", r);
-	return r;
+	if (log_allows(&linker->failures, "links that could not be made"))
+		looks_log(name, what, error);
 }
 
 /* --- links ----------------------------------------------------------------------------------------- */
@@ -346,7 +124,7 @@ static void join_or_later(struct linker *linker, struct topic_name *name, enum l
 	r = join(linker, name, place, folder);
 	if (r < 0) {
 		log_failure(linker, name, "a link could not be made", r);
-		look_later(linker, name);
+		looks_later(linker->looks, name);
 	}
 }
 
@@ -384,7 +162,7 @@ void linker_appeared(struct linker *linker, struct topic_name *name, enum link_p
 	else if (link)
 		link->again = true;
 	else if (place == LINK_PLACE_FOLDER)
-		look_soon(linker, name);
+		looks_soon(linker->looks, name);
 	else if (linker_join_runtime(linker, name), !name->links[place])
 		topic_post(name->topic); /* came and went at once */
 }
@@ -392,7 +170,7 @@ void linker_appeared(struct linker *linker, struct topic_name *name, enum link_p
 void linker_leave(struct linker *linker, struct topic *topic)
 {
 	for (struct topic_name *name = topic->names; name; name = name->next) {
-		look_cancel(linker, name);
+		looks_cancel(linker->looks, name);
 		for (unsigned i = 0; i < TOPIC_PLACES; i++) {
 			struct link *link = name->links[i];
 
@@ -432,8 +210,8 @@ static void on_gone(struct linker *linker, struct link *link, int error)
 		return;
 	if (error < 0) {
 		log_failure(linker, name, "the link with processes that do not reach this daemon is not there", error);
-		if (is_passing(error))
-			look_later(linker, name);
+		if (looks_may_pass(error))
+			looks_later(linker->looks, name);
 	} else if (again) {
 		/* The watch may have fired for the next sidecar while this one was still linked. */
 		linker_appeared(linker, name, place);
@@ -472,7 +250,7 @@ static void lose(struct linker *linker, struct link *link)
 		name->topic->n_joining--;
 	name->look_holds |= joining;
 	/* Asked only when all are lost, so that no new link comes among the old ones. */
-	look_enqueue(linker, name);
+	looks_enqueue(linker->looks, name);
 }
 
 static void on_lost(void *arg)
@@ -482,12 +260,39 @@ static void on_lost(void *arg)
 
 	while ((entry = table_any(&linker->links)))
 		lose(linker, table_container(entry, struct link, by_id));
-	look_pump(linker);
+	looks_pump(linker->looks);
 }
 
 void linker_reap(struct linker *linker)
 {
 	agent_reap(linker->agent);
+}
+
+/* --- what the looks find ----------------------------------------------------------------------------- */
+
+static void on_looked(void *arg, struct topic_name *name, int error, int folder, bool held)
+{
+	struct linker *linker = arg;
+
+	if (folder >= 0)
+		linker_join(linker, name, folder);
+	else if (error == 0)
+		topic_post(name->topic); /* came and went at once: what was posted in it still counts */
+	linker_join_runtime(linker, name);
+	if (held)
+		settle(linker, name->topic);
+}
+
+static bool on_may_look(void *arg)
+{
+	struct linker *linker = arg;
+
+	return !agent_is_given_up(linker->agent);
+}
+
+int linker_watch(struct linker *linker, struct topic_name *name, int watch, uint64_t since)
+{
+	return looks_watch(linker->looks, name, watch, since);
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -503,18 +308,19 @@ struct linker *linker_new(const struct linker_setting *setting)
 		return NULL;
 	}
 	linker->set = *setting;
-	linker->queued.last = &linker->queued.first;
-	linker->later.last = &linker->later.first;
 	linker->agent = agent_new(setting->loop, setting->death_fd, on_message, on_lost, linker);
-	linker->later_timer = loop_timer(setting->loop, later_timer, linker);
-	if (!linker->agent || !linker->later_timer) /* agent_free and loop_event_free take NULL */
+	linker->looks = looks_new(&(struct looks_setting){
+		.loop = setting->loop,
+		.topics = setting->topics,
+		.files = setting->files,
+		.folders = setting->folders,
+		.looked = on_looked,
+		.may_look = on_may_look,
+		.arg = linker,
+	});
+	if (!linker->agent || !linker->looks)
 		return linker_free(linker);
 	return linker;
-}
-
-static void cancel(struct topic_name *name, void *arg)
-{
-	look_cancel(arg, name);
 }
 
 struct linker *linker_free(struct linker *linker)
@@ -523,9 +329,8 @@ struct linker *linker_free(struct linker *linker)
 
 	if (!linker)
 		return NULL;
-	topics_each(linker->set.topics, cancel, linker);
 	agent_free(linker->agent);
-	loop_event_free(linker->later_timer);
+	looks_free(linker->looks);
 	while ((entry = table_any(&linker->links))) {
 		table_remove(&linker->links, entry);
 		free(table_container(entry, struct link, by_id));

@@ -48,6 +48,17 @@ struct server {
 
 /* --- this process ---------------------------------------------------------------------------------- */
 
+/* From the moment there are files to be removed until the loop can do that, stopping has to wait. */
+static void hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(how, &set, NULL);
+}
+
 static void prepare_process(void)
 {
 	struct rlimit limit;
@@ -289,6 +300,7 @@ int server_run(const struct options *options)
 		log_error("a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
 		return EXIT_SERVED;
 	}
+	hold_signals(SIG_BLOCK);
 	status = serving_start(options->address, &server.serving);
 	if (status != EXIT_STOPPED)
 		return status;
@@ -301,6 +313,7 @@ int server_run(const struct options *options)
 	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
 		log_warning("cannot change to /: %s", strerror(errno));
+	hold_signals(SIG_UNBLOCK);
 	loop_run(server.context.loop);
 	stop(&server);
 	return EXIT_STOPPED;

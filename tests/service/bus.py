@@ -6,6 +6,7 @@ daemon is the program $PATHBUSD.
 """
 
 import contextlib
+import ctypes
 import errno
 import inspect
 import mmap
@@ -36,6 +37,9 @@ PAGE_SIZE = 4096
 GENERATION, WANT, RUNG, RESYNC, CLOSED, OFFLOAD, SLOTS = 512, 576, 584, 592, 600, 604, 1024
 SLOT_SIZE, N_SLOTS = 64, 48
 OWNER_DIED = 0x40000000
+
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Skip(Exception):
@@ -243,11 +247,10 @@ def processes():
 
 def parent_and_state(pid):
     try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-            fields = file.read().rpartition(")")[2].split()
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(fields[1]), fields[0]
+    return int(fields[1]), fields[0].decode()
 
 
 def command(pid):
@@ -260,15 +263,22 @@ def command(pid):
 class Daemon:
     """A private pathbusd in a folder of its own."""
 
-    def __init__(self, *arguments, folder=None, address=None, wait=True, pass_address=True, program_of=None, **popen):
+    def __init__(self, *arguments, folder=None, address=None, wait=True, pass_address=True, program_of=None,
+                 preexec_fn=lambda: None, **popen):
         self.folder = pathlib.Path(folder or new_folder())
         self.address = pathlib.Path(address or self.folder / "socket")
         self.log = self.folder / f"log-{time.monotonic_ns()}"
         command_line = [program_of or program(), *arguments]
         if pass_address:
             command_line[1:1] = ["--address", self.address]
+
+        def prepare():
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            preexec_fn()
+
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command_line, stdin=subprocess.DEVNULL, stderr=log, **popen)
+            self.process = subprocess.Popen(
+                command_line, stdin=subprocess.DEVNULL, stderr=log, preexec_fn=prepare, **popen)
         self.pid = self.process.pid
         running.append(self)
         if wait:
@@ -369,6 +379,8 @@ def as_user(uid, function):
     if pid == 0:
         status = 1
         try:
+            running.clear()
+            folders.clear()
             os.setgroups([])
             os.setgid(uid)
             os.setuid(uid)
@@ -377,6 +389,7 @@ def as_user(uid, function):
         except BaseException:
             traceback.print_exc()
         finally:
+            clean_up()
             sys.stderr.flush()
             os._exit(status)
     _, status = os.waitpid(pid, 0)

@@ -149,8 +149,7 @@ def without_passrights():
     ]
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     header = struct.pack("@HP", len(steps), ctypes.addressof(program))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(38, 1, 0, 0, 0) < 0 or libc.prctl(22, 2, header, 0, 0) < 0:
+    if bus.libc.prctl(38, 1, 0, 0, 0) < 0 or bus.libc.prctl(22, 2, header, 0, 0) < 0:
         raise OSError(ctypes.get_errno(), "no filter")
 
 

@@ -55,6 +55,15 @@ def test_clean_stop():
         connection.close()
 
 
+def test_stop_at_once():
+    """Whenever the signal comes, nothing is left."""
+    for _ in range(20):
+        daemon = bus.Daemon(wait=False)
+        bus.wait_for(lambda: os.path.exists(f"{daemon.address}.lock"), "it has begun to serve")
+        daemon.stop()
+        assert os.listdir(daemon.folder) == [daemon.log.name]
+
+
 def test_ignored_signals():
     with bus.daemon() as daemon:
         for number in (signal.SIGHUP, signal.SIGPIPE):
@@ -291,11 +300,11 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 
 
 def private_run():
-    libc = ctypes.CDLL(None, use_errno=True)
-    for call in (lambda: libc.unshare(CLONE_NEWNS),
-                 lambda: libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None),
-                 lambda: libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None),
-                 lambda: libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, None)):
+    bus.libc.prctl(bus.PR_SET_PDEATHSIG, signal.SIGKILL)
+    for call in (lambda: bus.libc.unshare(CLONE_NEWNS),
+                 lambda: bus.libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None),
+                 lambda: bus.libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None),
+                 lambda: bus.libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, None)):
         if call() < 0:
             raise OSError(ctypes.get_errno(), "no mount namespace")
 
@@ -319,7 +328,7 @@ class OwnPlace:
 
     def enter(self):
         namespace = os.open(f"/proc/{self.holder.pid}/ns/mnt", os.O_RDONLY)
-        if ctypes.CDLL(None).setns(namespace, CLONE_NEWNS) < 0:
+        if bus.libc.setns(namespace, CLONE_NEWNS) < 0:
             raise OSError("no way in")
         os.close(namespace)
 

@@ -145,13 +145,21 @@ def test_one_that_vanished_holds_nothing_up():
     with linking() as (agents, daemon), daemon.connect() as connection:
         agents.answer("gone")
         path = sidecar(daemon.folder, "file")
-        connection.open(daemon.folder / "file")
-        connection.open(daemon.folder / "file")
-        agents.wait("join", 2)
+        # Each opening asks anew, once the answer to the one before has come.
+        bus.wait_for(lambda: connection.open(daemon.folder / "file") and agents.n("join") > 1, "it is asked again")
         path.rmdir()
+        bus.wait_for(lambda: gone_is_known(agents, connection, daemon), "all that was asked is answered")
+        n_joins = agents.n("join")
         agents.answer("linked")
         sidecar(daemon.folder, "file")
-        agents.wait("join", 3)
+        agents.wait("join", n_joins + 1)
+
+
+def gone_is_known(agents, connection, daemon):
+    """No opening waits for a link any more, as far as can be told from outside."""
+    n_joins = agents.n("join")
+    connection.open(daemon.folder / "file")
+    return agents.n("join") == n_joins
 
 
 def test_one_that_cannot_be_linked():

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_daemon_topic.c - the topic engine without sockets: names, members, slots, bells, offloading.
+ */
+#include "harness/harness.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon/limit.h"
+#include "daemon/table.h"
+#include "daemon/topic.h"
+#include "os/os.h"
+#include "page.h"
+#include "wire.h"
+
+#define OFFLOAD 8
+#define BOTH (WIRE_RIGHT_SUBSCRIBE | WIRE_RIGHT_POST)
+
+static struct topics *topics;
+static int carrier = -1;
+
+static void setup(void)
+{
+	carrier = os_bell_new();
+	ck_assert_int_ge(carrier, 0);
+	topics = topics_new(OFFLOAD, carrier);
+	ck_assert_ptr_nonnull(topics);
+}
+
+static void teardown(void)
+{
+	topics = topics_free(topics);
+	close(carrier);
+}
+
+static struct topic_key key_of(const char *name)
+{
+	struct topic_key key = { .dir_dev = 1, .dir_ino = 2, .name_size = (uint32_t)strlen(name) };
+
+	strcpy(key.name, name);
+	return key;
+}
+
+static struct topic_name *add(const char *file)
+{
+	struct topic_key key = key_of(file);
+	struct topic_name *name = NULL;
+
+	ck_assert_int_eq(topics_add(topics, &key, &name), 0);
+	return name;
+}
+
+static struct member *join(struct topic_name *name)
+{
+	struct member *member = NULL;
+
+	ck_assert_int_eq(topic_join(name, 4711, BOTH, &member), 0);
+	member->told = true;
+	return member;
+}
+
+static struct page *map(const struct topic *topic)
+{
+	struct page *page = os_map(topic->page_fd, PAGE_SIZE_BYTES, true, NULL);
+
+	ck_assert_ptr_nonnull(page);
+	return page;
+}
+
+static bool is_rung(int bell)
+{
+	struct pollfd poll_fd = { .fd = bell, .events = POLLIN };
+	bool rung = poll(&poll_fd, 1, 0) == 1;
+
+	if (rung)
+		os_bell_drain(bell);
+	return rung;
+}
+
+/* --- names ------------------------------------------------------------------------------------------- */
+
+START_TEST(found_by_key_and_runtime_name)
+{
+	char runtime[KEY_NAME_MAX + 1], file[32];
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(file, sizeof(file), "file%d", i);
+		add(file);
+	}
+	ck_assert_uint_eq(topics_count(topics), 1000);
+	for (int i = 0; i < 1000; i++) {
+		struct topic_key key;
+		struct topic_name *name;
+
+		snprintf(file, sizeof(file), "file%d", i);
+		key = key_of(file);
+		name = topics_find(topics, &key);
+		ck_assert_ptr_nonnull(name);
+		ck_assert(key_equal(&name->key, &key));
+		key_runtime_name(&key, runtime);
+		ck_assert_ptr_eq(topics_find_runtime(topics, runtime), name);
+		runtime[20] ^= 1; /* in the part that is no hash of the table */
+		ck_assert_ptr_null(topics_find_runtime(topics, runtime));
+	}
+	ck_assert_ptr_null(topics_find_runtime(topics, "CACHEDIR.TAG"));
+	ck_assert_ptr_null(topics_find_runtime(topics, ""));
+}
+END_TEST
+
+START_TEST(one_topic_with_two_names)
+{
+	struct topic_name *one = add("one"), *two = NULL;
+	struct topic_key key = key_of("two");
+
+	topic_name_set_file(one, true, 7, 8);
+	ck_assert_ptr_eq(topics_find_file(topics, 7, 8), one);
+	ck_assert_ptr_null(topics_find_file(topics, 8, 7));
+	ck_assert_int_eq(topic_add_name(one->topic, &key, &two), 0);
+	ck_assert_ptr_eq(topics_find(topics, &key)->topic, one->topic);
+	ck_assert_uint_eq(topics_count(topics), 1);
+	topic_name_set_file(one, true, 7, 9);
+	ck_assert_ptr_null(topics_find_file(topics, 7, 8));
+	ck_assert_ptr_eq(topics_find_file(topics, 7, 9), one);
+	topic_free(one->topic);
+	ck_assert_ptr_null(topics_find_file(topics, 7, 9));
+	ck_assert_ptr_null(topics_find(topics, &key));
+	ck_assert_uint_eq(topics_count(topics), 0);
+}
+END_TEST
+
+START_TEST(a_page_says_whose_it_is)
+{
+	struct topic_name *name = add("file"), *other = add("other");
+	struct page *page = map(name->topic), *second = map(other->topic);
+
+	ck_assert_int_eq(page_check(page, &name->key, page->inode), 0);
+	ck_assert_int_eq(memcmp(second->id, page->id, PAGE_ID_SIZE) != 0, 1);
+	ck_assert_uint_ne(page->inode, second->inode);
+	munmap(page, PAGE_SIZE_BYTES);
+	munmap(second, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+/* --- members ------------------------------------------------------------------------------------------ */
+
+START_TEST(slots_are_given_out_lowest_first)
+{
+	struct topic_name *name = add("file");
+	struct member *members[PAGE_SLOTS + 2], *again;
+	struct page *page = map(name->topic);
+
+	for (unsigned i = 0; i < PAGE_SLOTS + 2; i++) {
+		members[i] = join(name);
+		ck_assert_uint_eq(members[i]->slot, i < PAGE_SLOTS ? i : WIRE_NO_SLOT);
+	}
+	atomic_store(&page->slots[5].posts, 99);
+	topic_leave(members[5], false);
+	ck_assert_uint_eq(atomic_load(&page->slots[5].pid), 0);
+	ck_assert_uint_eq(atomic_load(&page->slots[6].pid), 4711);
+	topic_leave(members[PAGE_SLOTS], false); /* has none */
+	again = join(name);
+	ck_assert_uint_eq(again->slot, 5);
+	ck_assert_uint_eq(atomic_load(&page->slots[5].posts), 0);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(a_death_is_told_to_the_others)
+{
+	struct topic_name *name = add("file");
+	struct member *witness = join(name), *reader = NULL, *untold = NULL;
+	struct page *page = map(name->topic);
+	uint64_t generation = atomic_load(&page->generation);
+
+	topic_leave(join(name), false);
+	ck_assert_uint_eq(atomic_load(&page->resync), 0);
+	ck_assert_int_eq(topic_join(name, 1, WIRE_RIGHT_SUBSCRIBE, &reader), 0);
+	reader->told = true;
+	topic_leave(reader, true); /* could not have posted */
+	ck_assert_int_eq(topic_join(name, 1, BOTH, &untold), 0);
+	topic_leave(untold, true); /* never had the lane */
+	ck_assert_uint_eq(atomic_load(&page->resync), 0);
+	ck_assert_uint_eq(atomic_load(&page->generation), generation);
+	topic_leave(join(name), true);
+	ck_assert_uint_eq(atomic_load(&page->resync), 1);
+	ck_assert_uint_eq(atomic_load(&page->generation), generation + 1);
+	topic_leave(witness, true); /* nobody is left to be told */
+	ck_assert_uint_eq(atomic_load(&page->resync), 1);
+	ck_assert_ptr_null(name->topic->members);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(a_death_is_told_to_a_link)
+{
+	struct topic_name *name = add("file");
+	struct member *member = join(name);
+	struct page *page = map(name->topic);
+	unsigned group;
+	int bell = topic_link_join(name->topic, &group);
+
+	ck_assert_int_ge(bell, 0);
+	atomic_store(&page->want, atomic_load(&page->generation));
+	topic_leave(member, true);
+	ck_assert_uint_eq(atomic_load(&page->resync), 1);
+	ck_assert(is_rung(bell));
+	topic_link_leave(name->topic, group);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+/* --- bells and offloading ------------------------------------------------------------------------------- */
+
+START_TEST(many_members_have_several_bells)
+{
+	enum { N = 2 * LIMIT_BELL_MEMBERS + 1 };
+	struct topic_name *name = add("file");
+	struct member *members[N];
+	struct page *page = map(name->topic);
+	int bells[3];
+
+	for (unsigned i = 0; i < N; i++) {
+		members[i] = join(name);
+		ck_assert_uint_eq(members[i]->group, i / LIMIT_BELL_MEMBERS);
+		ck_assert_int_eq((int)atomic_load(&page->offload), i >= OFFLOAD);
+		bells[members[i]->group] = member_bell(members[i]);
+	}
+	ck_assert_int_ne(bells[0], bells[1]);
+	ck_assert_int_ne(bells[1], bells[2]);
+
+	/* Posters ring the carrier only, and that rings all, once for each time. */
+	atomic_store(&page->want, atomic_load(&page->generation));
+	topic_resync(name->topic);
+	ck_assert(is_rung(carrier));
+	for (int i = 0; i < 3; i++)
+		ck_assert(!is_rung(bells[i]));
+	topics_carry(topics);
+	for (int i = 0; i < 3; i++)
+		ck_assert(is_rung(bells[i]));
+	topics_carry(topics);
+	for (int i = 0; i < 3; i++)
+		ck_assert(!is_rung(bells[i]));
+
+	/* A place that is free again is taken before another bell is made; bells at the end go with their members. */
+	topic_leave(members[3], false);
+	members[3] = join(name);
+	ck_assert_uint_eq(members[3]->group, 0);
+	topic_leave(members[N - 1], false);
+	ck_assert_uint_eq(name->topic->n_groups, 2);
+
+	/* Still offloaded while anybody has the second bell, however few there are. */
+	for (unsigned i = 0; i < LIMIT_BELL_MEMBERS; i++)
+		topic_leave(members[i], false);
+	for (unsigned i = LIMIT_BELL_MEMBERS; i < N - 2; i++)
+		topic_leave(members[i], false);
+	ck_assert_uint_eq(name->topic->n_members, 1);
+	ck_assert_uint_eq(atomic_load(&page->offload), 1);
+	topic_leave(members[N - 2], false);
+	ck_assert_uint_eq(atomic_load(&page->offload), 0);
+	ck_assert_uint_eq(name->topic->n_groups, 1);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(offloading_ends_at_half)
+{
+	struct topic_name *name = add("file");
+	struct member *members[OFFLOAD + 1];
+	struct page *page = map(name->topic);
+	int bell;
+
+	for (unsigned i = 0; i <= OFFLOAD; i++)
+		members[i] = join(name);
+	bell = member_bell(members[0]);
+	for (unsigned i = OFFLOAD; i >= OFFLOAD / 2; i--) {
+		ck_assert_uint_eq(atomic_load(&page->offload), 1);
+		topic_leave(members[i], false);
+	}
+	ck_assert_uint_eq(atomic_load(&page->offload), 0);
+
+	/* A poster that saw the flag before rings the carrier: that is not lost. */
+	atomic_fetch_add(&page->generation, 1);
+	topics_carry(topics);
+	ck_assert(is_rung(bell));
+
+	/* Now posters ring for themselves. */
+	atomic_store(&page->want, atomic_load(&page->generation));
+	topic_resync(name->topic);
+	ck_assert(is_rung(bell));
+	ck_assert(!is_rung(carrier));
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(offloaded_topics_leave_the_carriers_list)
+{
+	struct topic_name *names[3];
+	char file[2] = "a";
+
+	for (int i = 0; i < 3; i++, file[0]++) {
+		names[i] = add(file);
+		for (int j = 0; j <= OFFLOAD; j++)
+			join(names[i]);
+	}
+	topic_free(names[1]->topic);
+	topics_carry(topics);
+	topic_free(names[2]->topic);
+	topic_free(names[0]->topic);
+	topics_carry(topics);
+	ck_assert_uint_eq(topics_count(topics), 0);
+}
+END_TEST
+
+START_TEST(without_descriptors_nothing_is_left_behind)
+{
+	struct topic_key key = key_of("file");
+	struct topic_name *name = NULL;
+	int fds[64], n_fds = 0, r;
+
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }); /* of this case's process only */
+	while ((fds[n_fds] = dup(0)) >= 0)
+		n_fds++;
+	r = topics_add(topics, &key, &name);
+	ck_assert_int_eq(r, -EMFILE);
+	close(fds[--n_fds]);
+	r = topics_add(topics, &key, &name); /* enough for the page, not for the bell */
+	ck_assert_int_eq(r, -EMFILE);
+	ck_assert_ptr_null(name);
+	ck_assert_uint_eq(topics_count(topics), 0);
+	ck_assert_ptr_null(topics_find(topics, &key));
+	while (n_fds > 0)
+		close(fds[--n_fds]);
+}
+END_TEST
+
+/* --- the table ------------------------------------------------------------------------------------------ */
+
+START_TEST(a_table_of_equal_hashes)
+{
+	struct table table;
+	struct table_entry entries[300], *entry;
+	unsigned n = 0;
+
+	ck_assert_int_eq(table_init(&table), 0);
+	for (unsigned i = 0; i < 300; i++)
+		table_add(&table, &entries[i], i % 3);
+	for (entry = table_first(&table, 1); entry; entry = table_next(entry))
+		n++;
+	ck_assert_uint_eq(n, 100);
+	ck_assert_ptr_null(table_first(&table, 3));
+	for (unsigned i = 1; i < 300; i += 3)
+		table_remove(&table, &entries[i]);
+	ck_assert_ptr_null(table_first(&table, 1));
+	while ((entry = table_any(&table)))
+		table_remove(&table, entry);
+	ck_assert_uint_eq(table.n, 0);
+	table_deinit(&table);
+}
+END_TEST
+
+static const struct harness_case cases[] = {
+	HARNESS_CASE(found_by_key_and_runtime_name),
+	HARNESS_CASE(one_topic_with_two_names),
+	HARNESS_CASE(a_page_says_whose_it_is),
+	HARNESS_CASE(slots_are_given_out_lowest_first),
+	HARNESS_CASE(a_death_is_told_to_the_others),
+	HARNESS_CASE(a_death_is_told_to_a_link),
+	HARNESS_CASE(many_members_have_several_bells),
+	HARNESS_CASE(offloading_ends_at_half),
+	HARNESS_CASE(offloaded_topics_leave_the_carriers_list),
+	HARNESS_CASE(without_descriptors_nothing_is_left_behind),
+	HARNESS_CASE(a_table_of_equal_hashes),
+	{ 0 },
+};
+
+int main(int argc, char **argv)
+{
+	return harness_main(argc, argv,
+	                    &(struct harness_suite){
+	                            .name = "daemon-topic", .cases = cases, .setup = setup, .teardown = teardown });
+}
