@@ -67,8 +67,7 @@ static void ring(const struct lane *lane)
 		os_bell_ring(lane->bell);
 }
 
-/* What a post does unless nobody waits. Apart, so that the rest is small enough for the compiler to like it. */
-static void wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung)
+void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung)
 {
 	struct page *page = lane->page;
 	bool foreign = rung > generation && rung > atomic_load(&page->generation);
@@ -80,22 +79,6 @@ static void wake(const struct lane *lane, uint64_t generation, uint64_t want, ui
 	 * low costs no more than a bell. */
 	if (rung < generation || foreign)
 		atomic_compare_exchange_strong(&page->rung, &rung, generation);
-}
-
-uint64_t lane_post(const struct lane *lane)
-{
-	struct page *page = lane->page;
-	uint64_t generation = atomic_fetch_add(&page->generation, 1) + 1;
-	uint64_t want, rung;
-
-	/* rung above generation: the lane was exchanged for this one under a poster in here (libclient/topic.c),
-	 * which then put the old lane's number in. The numbers of two lanes never meet, so the next post, the
-	 * latest its own repetition, sees that and puts it right. */
-	want = atomic_load(&page->want);
-	rung = atomic_load(&page->rung);
-	if (__builtin_expect(want >= rung || rung > generation, 0))
-		wake(lane, generation, want, rung);
-	return generation;
 }
 
 void lane_ring(const struct lane *lane)

@@ -21,12 +21,29 @@ struct lane {
 	int carrier; /* the daemon's own bell for offloaded lanes; -1 in a sidecar */
 };
 
+/* What lane_post does unless nobody waits: apart, so that the rest is inlined. */
+__attribute__((cold)) void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung);
+
 /*
  * Raises the generation and rings if a member sleeps that has not seen it. Any thread; never blocks; no
  * system call when nobody sleeps. The caller then looks whether the lane is dead or closed (design 7.2).
  * Returns the new generation.
  */
-uint64_t lane_post(const struct lane *lane);
+static inline uint64_t lane_post(const struct lane *lane)
+{
+	struct page *page = lane->page;
+	uint64_t generation = atomic_fetch_add(&page->generation, 1) + 1;
+	uint64_t want, rung;
+
+	/* rung above generation: the lane was exchanged for this one under a poster in here (libclient/topic.c),
+	 * which then put the old lane's number in. The numbers of two lanes never meet, so the next post, the
+	 * latest its own repetition, sees that and puts it right. */
+	want = atomic_load(&page->want);
+	rung = atomic_load(&page->rung);
+	if (__builtin_expect(want >= rung || rung > generation, 0))
+		lane_wake(lane, generation, want, rung);
+	return generation;
+}
 
 /* Writes the bell whether or not somebody waits: for leavers, kickers and tests. */
 void lane_ring(const struct lane *lane);

@@ -51,13 +51,14 @@ struct page {
 	struct topic_key key;          /* the topic; 24 + 256 bytes */
 	uint8_t reserved0[512 - 40 - sizeof(struct topic_key)];
 
-	/* 512: on a line of its own, since every post writes it.
+	/* 512: a line of its own for what every post writes or reads. One, not two: whoever has raised the generation
+	 * has the line, and so looks at the rest at once. With two there is a miss in between, in which a member can
+	 * arm for the new generation: then that post rings for it and the next one too.
+	 *
 	 * Posts so far, counted from a random multiple of 2^32 (the numbers of two lanes never meet: lane.c).
 	 * Raised by posters; read by everyone. */
 	_Atomic uint64_t generation;
-	uint8_t reserved1[56];
-
-	/* 576: read at every post, written only when somebody sleeps or leaves. */
+	/* 520: read at every post, written only when somebody sleeps or leaves. */
 	_Atomic uint64_t want;         /* highest generation a member had seen when it went to sleep; only grows */
 	_Atomic uint64_t rung;         /* generation the bell was last rung for; starts above want; only grows */
 	_Atomic uint64_t resync;       /* raised by the daemon or a link: somebody may have died between a change
@@ -65,7 +66,7 @@ struct page {
 	_Atomic uint32_t closed;       /* 1: this page is being left; set before its owner goes. Never cleared */
 	_Atomic uint32_t offload;      /* 1: posters ring the daemon's bell, not the lane's. Set by the daemon
 	                                * before it hands out a second bell */
-	uint8_t reserved2[32];
+	uint8_t reserved2[640 - 552];
 
 	/* 640: for state and messages, which come with their own layout. */
 	uint8_t reserved3[1024 - 640];
@@ -78,11 +79,11 @@ _Static_assert(sizeof(struct page_slot) == 64, "a slot fills a cache line, so th
 _Static_assert(offsetof(struct page, inode) == 32, "layout");
 _Static_assert(offsetof(struct page, key) == 40, "layout");
 _Static_assert(offsetof(struct page, generation) == 512, "layout");
-_Static_assert(offsetof(struct page, want) == 576, "layout");
-_Static_assert(offsetof(struct page, rung) == 584, "layout");
-_Static_assert(offsetof(struct page, resync) == 592, "layout");
-_Static_assert(offsetof(struct page, closed) == 600, "layout");
-_Static_assert(offsetof(struct page, offload) == 604, "layout");
+_Static_assert(offsetof(struct page, want) == 520, "layout");
+_Static_assert(offsetof(struct page, rung) == 528, "layout");
+_Static_assert(offsetof(struct page, resync) == 536, "layout");
+_Static_assert(offsetof(struct page, closed) == 544, "layout");
+_Static_assert(offsetof(struct page, offload) == 548, "layout");
 _Static_assert(offsetof(struct page, reserved3) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "a lane is one page");

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,12 @@ static void disconnect(struct agent *agent)
 		}
 	}
 	agent->pid = 0;
+}
+
+void agent_kill(struct agent *agent)
+{
+	if (agent->pid > 0)
+		kill(agent->pid, SIGKILL);
 }
 
 void agent_reap(struct agent *agent)

@@ -27,6 +27,8 @@ struct agent *agent_free(struct agent *agent);
  */
 int agent_send(struct agent *agent, const struct link_message *message, const int *fds, unsigned n_fds);
 
+/* SIGKILL; `lost` follows when its socket ends. */
+void agent_kill(struct agent *agent);
 bool agent_is_given_up(const struct agent *agent);
 void agent_reap(struct agent *agent); /* on SIGCHLD */
 

@@ -57,8 +57,9 @@
 /* A request for which no worker became free by then: ETIMEDOUT. */
 #define LIMIT_FILES_QUEUE_MS 1000u
 
-/* How long an answer to an opening waits for an existing sidecar to be linked. Then it is sent, and logged. */
-#define LIMIT_LINK_MS 200u
+/* An existing sidecar that is not linked after so many milliseconds, while an opening waits for it: the link
+ * agent is killed and another started. */
+#define LIMIT_LINK_MS 5000u
 /* Looks for sidecars that the workers have at a time; openings come beside them. */
 #define LIMIT_LOOKS 2u
 /* A look that failed for want of something is repeated after so many milliseconds. */

@@ -263,6 +263,16 @@ static void on_lost(void *arg)
 	looks_pump(linker->looks);
 }
 
+bool linker_is_linking(const struct topic_name *name, enum link_place place)
+{
+	return name->links[place] != NULL;
+}
+
+void linker_replace_agent(struct linker *linker)
+{
+	agent_kill(linker->agent);
+}
+
 void linker_reap(struct linker *linker)
 {
 	agent_reap(linker->agent);

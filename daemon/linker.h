@@ -52,6 +52,12 @@ static inline bool linker_is_joining(const struct topic *topic)
 /* The topic has no members left and is about to be freed. */
 void linker_leave(struct linker *linker, struct topic *topic);
 
-void linker_reap(struct linker *linker); /* on SIGCHLD */
+/* Is there a link, or one under way? */
+bool linker_is_linking(const struct topic_name *name, enum link_place place);
+
+void linker_reap(struct linker *linker);
+
+/* Kills an agent that does not answer; its end is dealt with as any other. */
+void linker_replace_agent(struct linker *linker); /* on SIGCHLD */
 
 #endif

@@ -148,13 +148,16 @@ void opening_settled(struct topic *topic)
 		finish(topic->waiting, 0, NULL);
 }
 
+/* Never answered without the link: what this client posts then might not reach the sidecar. It takes us for
+ * absent long before this, meets the others there, and comes over when the answer comes after all. */
 static void link_is_late(void *arg)
 {
 	struct opening *opening = arg;
 
-	if (log_allows(&late_links, "openings answered before a link was made"))
-		log_warning("a sidecar is not linked after %u ms; an opening is answered without it", LIMIT_LINK_MS);
-	finish(opening, 0, NULL);
+	if (log_allows(&late_links, "links that take too long"))
+		log_warning("a sidecar is not linked after %u ms; the link agent is replaced", LIMIT_LINK_MS);
+	loop_set(opening->timer, LIMIT_LINK_MS);
+	linker_replace_agent(opening->context->linker);
 }
 
 static void wait_for_links(struct opening *opening)
@@ -163,7 +166,7 @@ static void wait_for_links(struct opening *opening)
 
 	opening->timer = loop_timer(opening->context->loop, link_is_late, opening);
 	if (!opening->timer) {
-		finish(opening, 0, NULL);
+		fail(opening, ENOMEM, reason(ENOMEM));
 		return;
 	}
 	loop_set(opening->timer, LIMIT_LINK_MS);
@@ -200,6 +203,15 @@ static void join(struct opening *opening, struct topic_name *name)
 	if (r > 0)
 		linker_appeared(context->linker, name, LINK_PLACE_FOLDER);
 	linker_join_runtime(context->linker, name);
+	if (opening->folder >= 0 && !linker_is_linking(name, LINK_PLACE_FOLDER)) {
+		/* No link can be made. Who is here already is told by the log; who comes is sent to the others. */
+		struct member *member = opening->member;
+
+		opening->member = NULL;
+		membership_end(context, member, false);
+		fail(opening, ENOTCONN, "it cannot be linked with its sidecar; meet there");
+		return;
+	}
 	if (linker_is_joining(topic))
 		wait_for_links(opening);
 	else

@@ -183,11 +183,41 @@ pathbus *pathbus_free(pathbus *bus)
 	return NULL;
 }
 
+/* The first time somebody wants to hear: all bells into the set, and what came since the openings is found. */
+static int start_listening(struct pathbus *bus)
+{
+	int r = 0;
+
+	if (atomic_load(&bus->listening))
+		return 0;
+	for (pathbus_topic *topic = bus->topics; topic && r == 0; topic = topic->next)
+		r = topic_start_listening(topic);
+	if (r < 0) {
+		for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+			topic_stop_listening(topic);
+		return r;
+	}
+	atomic_store(&bus->listening, true);
+	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		topic_rest(topic);
+	return 0;
+}
+
 int pathbus_fd(const pathbus *bus)
 {
+	struct pathbus *mine = (struct pathbus *)(uintptr_t)bus; /* constant to the caller */
+	int r;
+
 	if (!bus)
 		return -EINVAL;
-	return is_forked(bus->alive) ? -ECHILD : bus->set;
+	if (is_forked(bus->alive))
+		return -ECHILD;
+	if (atomic_load(&mine->listening))
+		return bus->set;
+	pthread_mutex_lock(&mine->lock);
+	r = start_listening(mine);
+	handle_unlock(mine);
+	return r < 0 ? r : bus->set;
 }
 
 const char *pathbus_version(void)
@@ -405,7 +435,9 @@ int pathbus_next(pathbus *bus, struct pathbus_event *event)
 		if (pthread_mutex_trylock(&bus->lock) != 0)
 			return 0;
 	}
-	r = next_locked(bus, event);
+	r = start_listening(bus);
+	if (r == 0)
+		r = next_locked(bus, event);
 	pthread_mutex_unlock(&bus->lock);
 	return r;
 }

@@ -68,7 +68,10 @@ struct joined {
 
 struct pathbus_topic {
 	/* --- any thread ---------------------------------------------------------------------------- */
-	_Atomic uint64_t own;             /* own posts begun: raised before the generation is */
+	_Atomic uint64_t own;             /* own posts begun by the thread that opened, the only one to write it, which
+	                                   * saves a locked instruction; raised before the generation is */
+	_Atomic uint64_t own_elsewhere;   /* those of other threads */
+	pthread_t home;                   /* the thread that opened; constant */
 	_Atomic uint64_t epoch;           /* see EPOCH_ */
 	struct page *page;                /* constant address once mapped; lanes are exchanged under it */
 	int bell;                         /* constant number; the lane's bell is exchanged under it */
@@ -147,6 +150,8 @@ struct pathbus {
 	enum pathbus_transport_kind kind;
 	uint64_t timeout_ns;
 	int set;                      /* what the program polls: bells, `mark`, `control` */
+	_Atomic bool listening;       /* it was asked for, or pathbus_next called: only then are bells in it. Who
+	                               * only waits or checks is spared an eighth of each wake-up */
 	int mark;                     /* always readable, edge-triggered: changing it makes `set` readable */
 	bool marked;                  /* ... and not collected yet */
 	bool settle_due;              /* topics were lost, or may move: control_settle has work */
@@ -176,6 +181,12 @@ void handle_mark(struct pathbus *bus);
 void handle_unlock(struct pathbus *bus);
 
 /* --- topic.c --- */
+static inline bool topic_listens(const pathbus_topic *topic);
+/* The bell is put into the handle's set, now that it listens. */
+int topic_start_listening(pathbus_topic *topic);
+void topic_stop_listening(pathbus_topic *topic);
+/* Sleeps as far as posters are concerned, or is queued because something came. */
+void topic_rest(pathbus_topic *topic);
 /* The handle's count of changes at a generation that was just loaded; see topic.c. */
 uint64_t topic_count(const pathbus_topic *topic, uint64_t generation);
 bool topic_is_later(uint64_t count, uint64_t than);
@@ -194,6 +205,15 @@ int topic_settle(pathbus_topic *topic, uint64_t deadline_ns);
 void topic_look_for_sidecar(pathbus_topic *topic);
 /* Tells the program that it could not be. */
 void topic_fail(pathbus_topic *topic, int error);
+/* Own posts begun. Read after the generation. */
+static inline uint64_t topic_own(const pathbus_topic *topic)
+{
+	return atomic_load(&topic->own) + atomic_load(&topic->own_elsewhere);
+}
+static inline bool topic_listens(const pathbus_topic *topic)
+{
+	return topic->subscribed && atomic_load_explicit(&topic->bus->listening, memory_order_relaxed);
+}
 static inline struct lane topic_lane(const pathbus_topic *topic)
 {
 	return (struct lane){ .page = topic->page, .bell = topic->bell, .carrier = atomic_load(&topic->carrier) };

@@ -6,6 +6,21 @@
 
 #include "internal.h"
 
+/* Before the generation is raised. The add to that orders this store before itself, and who loads the new
+ * generation sees it (topic_own). A thread that takes over the id of one that ended sees what that one stored. */
+static inline uint64_t count_own(pathbus_topic *topic)
+{
+	uint64_t own;
+
+	if (!pthread_equal(pthread_self(), topic->home)) {
+		own = atomic_fetch_add(&topic->own_elsewhere, 1) + 1;
+		return own + atomic_load_explicit(&topic->own, memory_order_relaxed);
+	}
+	own = atomic_load_explicit(&topic->own, memory_order_relaxed) + 1;
+	atomic_store_explicit(&topic->own, own, memory_order_relaxed);
+	return own + atomic_load_explicit(&topic->own_elsewhere, memory_order_relaxed);
+}
+
 /* Everything a post does to a lane, and the look afterwards (design 7.2). False: the lane is not, or no
  * longer, one that others are on. */
 static inline bool post_once(pathbus_topic *topic)
@@ -18,7 +33,7 @@ static inline bool post_once(pathbus_topic *topic)
 
 	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
 		return false;
-	own = atomic_fetch_add(&topic->own, 1) + 1;
+	own = count_own(topic);
 	lane_post(&(struct lane){
 		.page = page,
 		.bell = topic->bell,
@@ -34,7 +49,8 @@ static inline bool post_once(pathbus_topic *topic)
 	       atomic_load(&topic->epoch) == epoch;
 }
 
-static int post_slowly(pathbus_topic *topic)
+/* Apart, so that what is fast needs few registers. */
+__attribute__((cold, noinline)) static int post_slowly(pathbus_topic *topic)
 {
 	struct pathbus *bus = topic->bus;
 	int r;

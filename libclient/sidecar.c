@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -29,9 +30,8 @@
 #include "os/os.h"
 
 enum {
-	N_TEMPORARY = 10,   /* names for folders in the making or being removed */
-	STALE_SECONDS = 10, /* a folder in the making without a page is abandoned after this long */
-	JOIN_TRIES = 500,  /* of a millisecond each, while another process is coming or going */
+	N_TEMPORARY = 10, /* names for folders in the making or being removed */
+	JOIN_TRIES = 500, /* of a millisecond each, while another process is coming or going */
 };
 
 static const char *const entries[] = { "page", "bell", "CACHEDIR.TAG", ".gitignore" };
@@ -81,24 +81,20 @@ static void remove_folder(int parent, const char *name)
 	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-/* Does nobody work on this temporary folder any more? A maker holds its page's lock from the moment after it has
- * made it, and looks at the end whether all is still in place: who is swept away in that moment tries again.
- * Without a page its age decides. *ret_file receives the page, locked; -1: none. */
+/* Does nobody work on this temporary folder any more? Its maker holds the folder's own lock, its remover that of
+ * the page. *ret_file receives the page, locked; -1: none. */
 static bool is_abandoned(int dir, int *ret_file)
 {
 	struct stat st;
 	int file;
 
 	*ret_file = -1;
-	if (fstat(dir, &st) < 0 || st.st_uid != geteuid())
+	if (fstat(dir, &st) < 0 || st.st_uid != geteuid() || flock(dir, LOCK_EX | LOCK_NB) < 0)
 		return false;
 	file = os_open_own_file(dir, "page");
-	if (file == -ENOENT)
-		return time(NULL) - st.st_ctime > STALE_SECONDS;
-	if (file < 0)
-		return false;
-	*ret_file = file;
-	return os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0;
+	if (file >= 0)
+		*ret_file = file;
+	return file == -ENOENT || (file >= 0 && os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0);
 }
 
 /* Removes the temporary folders whose makers or removers have died. */
@@ -240,6 +236,7 @@ static int make(int parent, const char *name, const struct topic_key *key, struc
 {
 	struct sidecar made = SIDECAR_NONE;
 	char temporary[KEY_NAME_MAX + 1];
+	bool claimed = false;
 	int dir, r;
 
 	sweep(parent, name);
@@ -247,14 +244,22 @@ static int make(int parent, const char *name, const struct topic_key *key, struc
 	if (r < 0)
 		return r;
 	dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = dir < 0 ? -errno : fill_folder(dir, key, &made);
+	/* The lock says that the folder is being worked on. Who does not get it has come to another's folder: its
+	 * own, still empty, was taken for abandoned. */
+	if (dir < 0)
+		r = -errno;
+	else if (flock(dir, LOCK_EX | LOCK_NB) < 0)
+		r = errno == EWOULDBLOCK ? -EEXIST : -errno;
+	else
+		claimed = true;
+	if (r == 0)
+		r = fill_folder(dir, key, &made);
 	if (r == 0)
 		r = os_rename_new(parent, temporary, name);
-	/* Swept away: the page before it was locked, or all because it took so long. */
-	if (r == -ENOENT || r == -EAGAIN || (r == 0 && !path_is(parent, name, made.file)))
-		r = -EEXIST;
+	if (r == -ENOENT || (r == 0 && !path_is(parent, name, made.file)))
+		r = -EEXIST; /* taken for abandoned before the lock was there; or removed by hand */
 	if (r < 0) {
-		if (dir >= 0)
+		if (claimed)
 			empty_folder(dir);
 		unlinkat(parent, temporary, AT_REMOVEDIR);
 		sidecar_drop(&made);

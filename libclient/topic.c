@@ -35,7 +35,7 @@ const struct death death_never = { .magic = DEATH_MAGIC, .armed = 1 };
 
 uint64_t topic_count(const pathbus_topic *topic, uint64_t generation)
 {
-	uint64_t own = topic->echo ? 0 : atomic_load(&topic->own); /* after the generation was loaded */
+	uint64_t own = topic->echo ? 0 : topic_own(topic); /* after the generation was loaded */
 
 	return generation - own + atomic_load(&topic->offset);
 }
@@ -114,11 +114,11 @@ static int watch_bell(pathbus_topic *topic, int bell)
 	uint64_t tag = (uint64_t)(uintptr_t)topic;
 	int r = 0;
 
-	if (topic->subscribed)
+	if (topic_listens(topic))
 		r = os_set_add(topic->bus->set, bell, OS_READ | OS_EDGE, tag);
 	if (r == 0 && topic->wait_set >= 0) {
 		r = os_set_add(topic->wait_set, bell, OS_READ | OS_EDGE, tag);
-		if (r < 0 && topic->subscribed)
+		if (r < 0 && topic_listens(topic))
 			os_set_remove(topic->bus->set, bell);
 	}
 	return r;
@@ -126,7 +126,7 @@ static int watch_bell(pathbus_topic *topic, int bell)
 
 static void unwatch_bell(pathbus_topic *topic, int bell)
 {
-	if (topic->subscribed)
+	if (topic_listens(topic))
 		os_set_remove(topic->bus->set, bell);
 	if (topic->wait_set >= 0)
 		os_set_remove(topic->wait_set, bell);
@@ -187,7 +187,7 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	/* The baseline: everything up to here is taken as seen; RESYNC is told after that (design 7.3). */
 	topic->resync_seen = atomic_load(&page->resync);
 	generation = atomic_load(&page->generation);
-	atomic_store(&topic->offset, base - generation + (topic->echo ? 0 : atomic_load(&topic->own)));
+	atomic_store(&topic->offset, base - generation + (topic->echo ? 0 : topic_own(topic)));
 	topic->reported = base;
 	topic->armed = 0;
 	topic->collected = true;
@@ -357,6 +357,7 @@ static pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags)
 	if (!topic)
 		return NULL;
 	topic->bus = bus;
+	topic->home = pthread_self();
 	topic->path = path;
 	topic->flags = flags;
 	topic->alive = bus->alive;
@@ -374,12 +375,24 @@ static pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags)
 	return topic;
 }
 
-/* Sleeps as far as posters are concerned, or is queued because something came. */
-static void topic_rest(pathbus_topic *topic)
+int topic_start_listening(pathbus_topic *topic)
+{
+	if (!topic->subscribed || topic->bell < 0)
+		return 0;
+	return os_set_add(topic->bus->set, topic->bell, OS_READ | OS_EDGE, (uint64_t)(uintptr_t)topic);
+}
+
+void topic_stop_listening(pathbus_topic *topic)
+{
+	if (topic->subscribed && topic->bell >= 0)
+		os_set_remove(topic->bus->set, topic->bell);
+}
+
+void topic_rest(pathbus_topic *topic)
 {
 	struct lane lane = topic_lane(topic);
 
-	while (topic->subscribed) {
+	while (topic_listens(topic)) {
 		uint64_t generation = lane_generation(&lane);
 
 		if (topic_is_later(topic_count(topic, generation), topic->reported)) {

@@ -149,7 +149,8 @@ PATHBUS_PUBLIC pathbus *pathbus_free(pathbus *bus);
 /**
  * pathbus_fd: the descriptor to poll for reading (poll, select, epoll, kqueue; level- or edge-triggered).
  * It stays the handle's: never read, close or change it. Constant for the handle's life.
- * Returns it, or -ECHILD.
+ * Returns it, or -ECHILD, -EINVAL (NULL). The first call, or pathbus_next before it, starts listening, which
+ * programs that only wait or check are spared; it may return -ENOMEM or -ENOSPC (fs.epoll.max_user_watches).
  */
 PATHBUS_PUBLIC int pathbus_fd(const pathbus *bus);
 
@@ -163,6 +164,7 @@ PATHBUS_PUBLIC int pathbus_fd(const pathbus *bus);
  * @event  event->size set by the caller; overwritten only when 1 is returned
  * Returns 1 (an event), 0 (none), or
  *   -EINVAL  event->size is unknown      -ECHILD  in a forked child
+ *   -ENOMEM, -ENOSPC  before pathbus_fd was called: as there
  */
 PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
 

@@ -81,7 +81,7 @@ FILES = {
     "page-inode": PAGE + lay(32, b"\xff"),
     "page-key": PAGE + lay(40, b"\1\1"),
     "page-key-name": PAGE + lay(40 + 24, b"elif"),
-    "page-numbers": PAGE + lay(512, b"\xff" * 8) + lay(576, b"\xff" * 32),
+    "page-numbers": PAGE + lay(512, b"\xff" * 40),
     "escape-plain": ESCAPE + b"plain name.db",
     "escape-utf8": ESCAPE + "gr\u00fc\u00df \u20ac \U0001f514".encode(),
     "escape-controls": ESCAPE + bytes(range(32)) + b"\x7f\\",
