@@ -38,6 +38,7 @@ struct settings {
 _Noreturn void die(int r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 uint64_t now_ns(void);
+uint64_t cpu_ns(void); /* used by this process: what a post costs whoever makes it, neighbours or not */
 void pin(int core); /* the calling process */
 void pin_daemon(const struct settings *settings, int core); /* with all its processes; -1: no core of its own */
 /* From now on a process that is woken does not preempt the one that woke it, so that both have to sleep on

@@ -28,7 +28,7 @@ static double run(struct way *way, _Atomic uint64_t *word)
 {
 	uint64_t start, rings = atomic_load(&os_counts.rings);
 
-	start = now_ns();
+	start = cpu_ns();
 	if (way->topic) {
 		for (unsigned i = 0; i < N_POSTS; i++)
 			if (pathbus_post(way->topic) < 0)
@@ -37,7 +37,7 @@ static double run(struct way *way, _Atomic uint64_t *word)
 		for (unsigned i = 0; i < N_POSTS; i++)
 			atomic_fetch_add(word, 1);
 	}
-	start = now_ns() - start;
+	start = cpu_ns() - start;
 	way->rings += atomic_load(&os_counts.rings) - rings;
 	return (double)start / N_POSTS;
 }

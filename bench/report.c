@@ -134,7 +134,7 @@ static void print_figure(const struct figure *figure, double value, double low, 
 {
 	const char *transport = figure->transport ? figure->transport : "";
 	char name[64], ratio[16] = "", target[32] = "", middle[32];
-	int digits = value < 100 ? 1 : 0;
+	int digits = value < 10 && !*figure->unit ? 3 : value < 100 ? 1 : 0;
 
 	snprintf(name, sizeof(name), "%s%s%s", transport, *transport ? ", " : "", figure->name);
 	snprintf(middle, sizeof(middle), "%.*f-%.*f", digits, low, digits, high);

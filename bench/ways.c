@@ -148,7 +148,7 @@ static void play_poll(struct side *side, unsigned n)
 		die(0, "more posts came than were made");
 }
 
-/* --- the table ----------------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------------- */
 
 const struct way ways[N_WAYS] = {
 	{ "futex", PATHBUS_AUTO, play_futex, LIMIT_NONE, 0 },

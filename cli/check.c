@@ -92,7 +92,7 @@ static int print(const struct line_check *check)
 
 static int run(const struct pathbus_options *options, size_t n_files, char **files)
 {
-	struct line_check check = { .file = files[0], .transport.size = sizeof check.transport };
+	struct line_check check = { .file = files[0], .transport.size = sizeof(check.transport) };
 	pathbus *bus;
 	int error = pathbus_new(&bus, options), subscribe, post, status;
 

@@ -12,7 +12,7 @@ void line_time(struct timespec time, char ret[LINE_TIME_SIZE])
 	struct tm parts;
 
 	gmtime_r(&time.tv_sec, &parts);
-	strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts);
+	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &parts);
 	snprintf(ret, LINE_TIME_SIZE, "%.20s.%03uZ", seconds, (unsigned)(time.tv_nsec / 1000000) % 1000);
 }
 

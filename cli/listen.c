@@ -68,7 +68,7 @@ static int open_files(char **files)
 static void tell_ready(void)
 {
 	for (size_t i = 0; !quiet && i < loop.n_files; i++) {
-		struct pathbus_transport transport = { .size = sizeof transport };
+		struct pathbus_transport transport = { .size = sizeof(transport) };
 
 		if (pathbus_transport(loop.files[i].topic, &transport) == 0)
 			fprintf(stderr, "listening on %s (%s)\n", tell_name(loop.files[i].name),
@@ -86,7 +86,7 @@ static int run(const struct pathbus_options *options, size_t n_files, char **fil
 		return STATUS_FAILED;
 	}
 	loop.n_files = n_files;
-	loop.files = calloc(n_files, sizeof *loop.files);
+	loop.files = calloc(n_files, sizeof(*loop.files));
 	if (!loop.files) {
 		tell("out of memory");
 		return STATUS_FAILED;

@@ -114,7 +114,7 @@ static void take_error(struct loop *loop, struct loop_file *file)
 static void take_event(struct loop *loop)
 {
 	struct loop_file *file = loop->event.userdata;
-	struct pathbus_transport transport = { .size = sizeof transport };
+	struct pathbus_transport transport = { .size = sizeof(transport) };
 	struct line_event line = { .file = file->name, .event = &loop->event };
 
 	if (pathbus_transport(file->topic, &transport) == 0)
@@ -205,7 +205,7 @@ static void wait_once(struct loop *loop)
 int loop_run(struct loop *loop)
 {
 	loop->deadline_ns = now_ns() + loop->timeout_ns;
-	loop->event.size = sizeof loop->event;
+	loop->event.size = sizeof(loop->event);
 	while (!loop->ending || loop->line || loop->child) {
 		int n = 0;
 

@@ -16,7 +16,7 @@ static const struct command *const commands[] = {
 	&command_post, &command_listen, &command_check, &command_ping, &command_version,
 };
 
-#define N_COMMANDS (sizeof commands / sizeof commands[0])
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 enum { OPTION_ADDRESS = OPTION_LONG, OPTION_TRANSPORT, OPTION_TIMEOUT_MS, OPTION_VERSION };
 
@@ -32,7 +32,7 @@ static const struct option_spec specs[] = {
 	{ 0 },
 };
 
-static struct pathbus_options options = { .size = sizeof options };
+static struct pathbus_options options = { .size = sizeof(options) };
 static bool want_help, want_version;
 
 static const char epilogue[] =
@@ -52,7 +52,7 @@ static bool set_transport(const char *value)
 		[PATHBUS_AUTO] = "auto", [PATHBUS_BUS] = "bus", [PATHBUS_PEER] = "peer",
 	};
 
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(value, names[i]) == 0) {
 			options.transport = (enum pathbus_transport_kind)i;
 			return true;

@@ -110,7 +110,7 @@ void options_help(const struct option_spec *specs)
 	for (const struct option_spec *at = specs; at->name; at++) {
 		char left[64];
 
-		snprintf(left, sizeof left, "%c%c%s --%s%s%s", at->id < OPTION_LONG ? '-' : ' ',
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", at->id < OPTION_LONG ? '-' : ' ',
 			 at->id < OPTION_LONG ? at->id : ' ', at->id < OPTION_LONG ? "," : " ", at->name,
 			 at->value ? " " : "", at->value ? at->value : "");
 		printf("  %-26s %s\n", left, at->help);

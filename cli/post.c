@@ -22,7 +22,7 @@ static bool set(int id, const char *value)
 
 static int post(pathbus *bus, const char *file)
 {
-	struct pathbus_transport transport = { .size = sizeof transport };
+	struct pathbus_transport transport = { .size = sizeof(transport) };
 	pathbus_topic *topic;
 	int error = pathbus_open(bus, file, PATHBUS_POST, &topic), status = STATUS_OK;
 

@@ -26,7 +26,7 @@ static int set_number(const char *name, uint64_t value)
 {
 	char text[24];
 
-	snprintf(text, sizeof text, "%" PRIu64, value);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
 	return setenv(name, text, 1);
 }
 

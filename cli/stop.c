@@ -40,7 +40,7 @@ int stop_init(void)
 			return -errno;
 	sigemptyset(&action.sa_mask);
 	sigemptyset(&unblock);
-	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (numbers[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 			continue;
 		if (sigaction(numbers[i], &action, NULL) < 0)
@@ -59,7 +59,7 @@ int stop_take(void)
 	int number;
 
 	/* First the pipe, then the word: a signal in between is seen now and makes one wake-up too many. */
-	while (read(ends[0], bytes, sizeof bytes) > 0)
+	while (read(ends[0], bytes, sizeof(bytes)) > 0)
 		;
 	number = stopped_by;
 	if (number)

@@ -19,7 +19,7 @@
 
 static const char *transport_name(const pathbus_topic *topic)
 {
-	struct pathbus_transport transport = { .size = sizeof transport };
+	struct pathbus_transport transport = { .size = sizeof(transport) };
 
 	if (pathbus_transport(topic, &transport) < 0 || transport.kind == PATHBUS_AUTO)
 		return "none";
@@ -47,7 +47,7 @@ static int listen_on(pathbus *bus, sqlite3_stmt *query)
 	};
 
 	while (poll(ready, 2, -1) > 0 && !ready[1].revents) {
-		struct pathbus_event event = { .size = sizeof event };
+		struct pathbus_event event = { .size = sizeof(event) };
 		struct timespec at;
 		int more;
 

@@ -13,7 +13,7 @@
 
 int main(int argc, char **argv)
 {
-	struct pathbus_transport transport = { .size = sizeof transport };
+	struct pathbus_transport transport = { .size = sizeof(transport) };
 	struct timespec at = { 0 };
 	pathbus *bus = NULL;
 	pathbus_topic *topic;

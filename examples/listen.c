@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-	struct pathbus_event event = { .size = sizeof event };
+	struct pathbus_event event = { .size = sizeof(event) };
 	pathbus *bus = NULL;
 	pathbus_topic *topic;
 	int error = pathbus_new(&bus, NULL); /* a daemon if there is one; works without */
