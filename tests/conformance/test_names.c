@@ -52,7 +52,7 @@ START_TEST(any_bytes)
 	static const char *const names[] = {
 		"\xff\xfe\x80", "caf\xe9", "line\nbreak", "tab\there", "esc\x1b[31m", " ", "~", "~0", "-",
 		"a\"b'c\\d", "%s%n", ".hidden", "..two", "...", ".data.pathbus", ".pathbus", "data (deleted)",
-		"\xc3\xa9", "\xe2\x80\xae" "override", "memfd:x", "pipe:[1]",
+		"\xc3\xa9", ("\xe2\x80\xae" "override"), "memfd:x", "pipe:[1]",
 	};
 	pathbus_topic *data;
 
