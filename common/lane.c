@@ -67,7 +67,8 @@ static void ring(const struct lane *lane)
 		os_bell_ring(lane->bell);
 }
 
-void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung)
+void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung, const _Atomic uint64_t *epoch,
+               uint64_t before)
 {
 	struct page *page = lane->page;
 	bool foreign = rung > generation && rung > atomic_load(&page->generation);
@@ -75,6 +76,10 @@ void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint
 	if (want < rung && !foreign)
 		return; /* a later poster than this one has rung already */
 	ring(lane);
+	/* Moved: the bell may have been the old lane's, and `rung` would be the new one's. Left low, the repetition
+	 * rings, and so does everybody else. */
+	if (epoch && atomic_load(epoch) != before)
+		return;
 	/* Once, and only from the value that was compared: if it has moved, another poster has rung, and leaving it
 	 * low costs no more than a bell. */
 	if (rung < generation || foreign)

@@ -22,14 +22,19 @@ struct lane {
 };
 
 /* What lane_post does unless nobody waits: apart, so that the rest is inlined. */
-__attribute__((cold)) void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung);
+__attribute__((cold)) void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung,
+                                     const _Atomic uint64_t *epoch, uint64_t before);
 
 /*
  * Raises the generation and rings if a member sleeps that has not seen it. Any thread; never blocks; no
  * system call when nobody sleeps. The caller then looks whether the lane is dead or closed (design 7.2).
  * Returns the new generation.
+ *
+ * `epoch`: NULL, or a word that was `before` when the caller took *lane, and is moved ahead of an exchange of the
+ * page, the bell or the carrier under it. If it has been, what was rung may not be the bell of the page that was
+ * posted to; `rung` is then left alone, so that the caller's repetition and everybody else still ring.
  */
-static inline uint64_t lane_post(const struct lane *lane)
+static inline uint64_t lane_post_at(const struct lane *lane, const _Atomic uint64_t *epoch, uint64_t before)
 {
 	struct page *page = lane->page;
 	uint64_t generation = atomic_fetch_add(&page->generation, 1) + 1;
@@ -41,8 +46,13 @@ static inline uint64_t lane_post(const struct lane *lane)
 	want = atomic_load(&page->want);
 	rung = atomic_load(&page->rung);
 	if (__builtin_expect(want >= rung || rung > generation, 0))
-		lane_wake(lane, generation, want, rung);
+		lane_wake(lane, generation, want, rung, epoch, before);
 	return generation;
+}
+
+static inline uint64_t lane_post(const struct lane *lane)
+{
+	return lane_post_at(lane, NULL, 0);
 }
 
 /* Writes the bell whether or not somebody waits: for leavers, kickers and tests. */

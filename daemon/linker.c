@@ -198,6 +198,14 @@ static void on_linked(struct linker *linker, struct link *link)
 	settle(linker, link->name->topic);
 }
 
+/* Openings, or the end of the topic, wait for the next look at this name to end. */
+static void hold(struct topic_name *name)
+{
+	if (!name->look_holds)
+		name->topic->n_joining++;
+	name->look_holds = true;
+}
+
 static void on_gone(struct linker *linker, struct link *link, int error)
 {
 	struct topic_name *name = link->name;
@@ -213,7 +221,9 @@ static void on_gone(struct linker *linker, struct link *link, int error)
 		if (looks_may_pass(error))
 			looks_later(linker->looks, name);
 	} else if (again) {
-		/* The watch may have fired for the next sidecar while this one was still linked. */
+		/* The watch may have fired for the next sidecar while this one was still linked. Openings wait for that. */
+		if (state == STATE_JOINING && place == LINK_PLACE_FOLDER)
+			hold(name);
 		linker_appeared(linker, name, place);
 	}
 	if (state == STATE_JOINING)
@@ -263,9 +273,33 @@ static void on_lost(void *arg)
 	looks_pump(linker->looks);
 }
 
-bool linker_is_linking(const struct topic_name *name, enum link_place place)
+bool linker_part(struct linker *linker, struct topic *topic)
 {
-	return name->links[place] != NULL;
+	topic->n_joining++; /* a look that fails at once must not end the topic in here */
+	for (struct topic_name *name = topic->names; name; name = name->next) {
+		linker_join_runtime(linker, name);
+		if (name->links[LINK_PLACE_FOLDER] || !name->path)
+			continue;
+		hold(name);
+		looks_enqueue(linker->looks, name);
+	}
+	looks_pump(linker->looks);
+	return --topic->n_joining > 0;
+}
+
+bool linker_is_parting(struct linker *linker, struct topic *topic)
+{
+	/* Looks that began before the last member left do not count; nor do failures that may pass, unless there
+	 * can be no links at all, which the log says. */
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		if (name->look != LOOK_NONE && !(name->look == LOOK_LATER && agent_is_given_up(linker->agent)))
+			hold(name);
+	return topic->n_joining > 0;
+}
+
+bool linker_is_failing(const struct topic_name *name)
+{
+	return name->look == LOOK_LATER;
 }
 
 void linker_replace_agent(struct linker *linker)

@@ -52,8 +52,15 @@ static inline bool linker_is_joining(const struct topic *topic)
 /* The topic has no members left and is about to be freed. */
 void linker_leave(struct linker *linker, struct topic *topic);
 
-/* Is there a link, or one under way? */
-bool linker_is_linking(const struct topic_name *name, enum link_place place);
+/*
+ * The last member has left, and posts were made: looks for sidecars that are not linked, links what is found. True:
+ * this is under way, and setting.settled follows. linker_is_parting: must it go on, once settled?
+ */
+bool linker_part(struct linker *linker, struct topic *topic);
+bool linker_is_parting(struct linker *linker, struct topic *topic);
+
+/* Is there something that could not be linked, and will be tried again later? */
+bool linker_is_failing(const struct topic_name *name);
 
 void linker_reap(struct linker *linker);
 

@@ -76,6 +76,7 @@ static void finish(struct opening *opening, int error, const char *text)
 	struct member *member = opening->member;
 
 	opening->member = NULL;
+	stop_waiting(opening); /* its topic may go with the member, if the client has ended meanwhile */
 	opening->done(opening->arg, opening, opening->request, error, text, member);
 	opening_free(opening);
 }
@@ -116,13 +117,20 @@ static void fail(struct opening *opening, int error, const char *why)
 	finish(opening, error, text);
 }
 
+static void topic_end(const struct context *context, struct topic *topic);
+
 void membership_end(const struct context *context, struct member *member, bool died)
 {
 	struct topic *topic = member->name->topic;
 
 	topic_leave(member, died);
-	if (topic->n_members > 0)
-		return;
+	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
+	if (topic->n_members == 0 && !((died || topic_was_posted(topic)) && linker_part(context->linker, topic)))
+		topic_end(context, topic);
+}
+
+static void topic_end(const struct context *context, struct topic *topic)
+{
 	linker_leave(context->linker, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next)
 		folders_detach(context->folders, name);
@@ -135,6 +143,7 @@ void opening_cancel(struct opening *opening)
 {
 	struct member *member = opening->member;
 
+	stop_waiting(opening); /* its topic may go with the member */
 	if (member)
 		membership_end(opening->context, member, false);
 	opening_free(opening);
@@ -142,10 +151,35 @@ void opening_cancel(struct opening *opening)
 
 /* --- waiting for links ----------------------------------------------------------------------------- */
 
-void opening_settled(struct topic *topic)
+/* No link can be made now. Who is on the topic already has been told by the log; who comes is sent to the others. */
+static void refuse_unlinked(struct opening *opening)
 {
-	while (topic->waiting)
-		finish(topic->waiting, 0, NULL);
+	struct member *member = opening->member;
+
+	stop_waiting(opening);
+	opening->member = NULL;
+	membership_end(opening->context, member, false);
+	fail(opening, ENOTCONN, "it cannot be linked with its sidecar; meet there");
+}
+
+void opening_settled(const struct context *context, struct topic *topic)
+{
+	if (topic->n_members == 0) {
+		if (!linker_is_parting(context->linker, topic))
+			topic_end(context, topic);
+		return;
+	}
+	while (topic->waiting) {
+		struct opening *opening = topic->waiting;
+		bool is_last = topic->n_members == 1;
+
+		if (linker_is_failing(opening->member->name))
+			refuse_unlinked(opening);
+		else
+			finish(opening, 0, NULL);
+		if (is_last)
+			return; /* nobody else waits; and the topic may have gone with it */
+	}
 }
 
 /* Never answered without the link: what this client posts then might not reach the sidecar. It takes us for
@@ -203,16 +237,9 @@ static void join(struct opening *opening, struct topic_name *name)
 	if (r > 0)
 		linker_appeared(context->linker, name, LINK_PLACE_FOLDER);
 	linker_join_runtime(context->linker, name);
-	if (opening->folder >= 0 && !linker_is_linking(name, LINK_PLACE_FOLDER)) {
-		/* No link can be made. Who is here already is told by the log; who comes is sent to the others. */
-		struct member *member = opening->member;
-
-		opening->member = NULL;
-		membership_end(context, member, false);
-		fail(opening, ENOTCONN, "it cannot be linked with its sidecar; meet there");
-		return;
-	}
-	if (linker_is_joining(topic))
+	if (linker_is_failing(name))
+		refuse_unlinked(opening);
+	else if (linker_is_joining(topic))
 		wait_for_links(opening);
 	else
 		finish(opening, 0, NULL);

@@ -38,10 +38,13 @@ struct opening *opening_new(const struct context *context, const struct opening_
 /* The connection has ended: `done` is not called any more. */
 void opening_cancel(struct opening *opening);
 
-/* Takes a member out; frees its topic with the last one. `died`: see topic_leave. */
+/*
+ * Takes a member out. With the last one the topic ends, but not before it is certain that nobody who meets beside
+ * the file has missed a post. `died`: see topic_leave.
+ */
 void membership_end(const struct context *context, struct member *member, bool died);
 
-/* For the linker: openings of this topic may go on. */
-void opening_settled(struct topic *topic);
+/* For the linker: openings of this topic may go on, or it may end. */
+void opening_settled(const struct context *context, struct topic *topic);
 
 #endif

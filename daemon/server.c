@@ -73,8 +73,8 @@ static void prepare_process(void)
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	/* A dump would keep the sockets open long after the death word was marked. */
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	/* A dump would hold the end back, death word included. 1 and not 0: that also stops dumps to a pipe (core(5)). */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 });
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
@@ -149,8 +149,9 @@ static void on_runtime_appeared(void *arg, const char *entry)
 
 static void on_settled(void *arg, struct topic *topic)
 {
-	(void)arg;
-	opening_settled(topic);
+	struct server *server = arg;
+
+	opening_settled(&server->context, topic);
 }
 
 /* --- starting -------------------------------------------------------------------------------------- */

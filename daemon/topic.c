@@ -257,6 +257,17 @@ void topics_carry(struct topics *topics)
 	}
 }
 
+bool topic_was_posted(struct topic *topic)
+{
+	struct page *page = page_borrow(topic);
+	bool posted = true;
+
+	if (page)
+		posted = (atomic_load(&page->generation) & UINT32_MAX) != 1; /* page_init's first */
+	page_return(topic, page);
+	return posted;
+}
+
 static void tell_members(struct topic *topic, bool is_resync)
 {
 	struct page *page = page_borrow(topic);

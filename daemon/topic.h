@@ -127,6 +127,9 @@ int member_bell(const struct member *member); /* the topic's */
 int topic_link_join(struct topic *topic, unsigned *ret_group);
 void topic_link_leave(struct topic *topic, unsigned group);
 
+/* Has anybody posted in its lane? True where that cannot be told. */
+bool topic_was_posted(struct topic *topic);
+
 /* Tells all members "look again". */
 void topic_resync(struct topic *topic);
 /* One post of the daemon's own. */

@@ -98,13 +98,10 @@ bool bus_is_dead(struct pathbus *bus)
 	return connection->state != BUS_UP;
 }
 
-void bus_deinit(struct pathbus *bus, bool say_goodbye)
+void bus_deinit(struct pathbus *bus)
 {
 	struct bus_connection *connection = &bus->connection;
-	unsigned char frame[WIRE_HEADER_SIZE];
 
-	if (say_goodbye && connection->state == BUS_UP && connection->out_used == 0)
-		(void)send(connection->socket, frame, wire_put_goodbye(frame), MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (connection->socket >= 0)
 		close(connection->socket);
 	bus_close_fds(connection);
@@ -215,6 +212,19 @@ void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial)
 	if (bus->connection.state != BUS_UP || bus->connection.serial != serial)
 		return;
 	(void)send_frame(bus, frame, wire_put_close(frame, &(struct wire_close){ .topic = bus_topic }));
+}
+
+void bus_say_goodbye(struct pathbus *bus)
+{
+	struct bus_connection *connection = &bus->connection;
+	unsigned char frame[WIRE_HEADER_SIZE];
+
+	if (connection->state != BUS_UP)
+		return;
+	flush(bus);
+	if (connection->out_used == 0)
+		(void)send(connection->socket, frame, wire_put_goodbye(frame), MSG_DONTWAIT | MSG_NOSIGNAL);
+	connection->state = BUS_DOWN;
 }
 
 static bool is_awaited(const struct pathbus *bus)
@@ -341,6 +351,11 @@ int bus_try(struct pathbus *bus)
 		}
 		if (fd == -EPERM || fd == -EMFILE || fd == -ENFILE)
 			refused = fd;
+		if (fd == -EAGAIN) {
+			/* It is there, and so many are waiting that there is no room: nothing will announce that there is. */
+			connection->refusal = fd;
+			connection->refused_until_ns = os_now_ns() + RETRY_FIRST_MS * UINT64_C(1000000);
+		}
 	}
 	return refused ? refused : -ENOTCONN;
 }
@@ -435,6 +450,7 @@ static int bus_settle(pathbus_topic *topic, uint64_t deadline_ns)
 			r = bus_request_open(topic);
 			if (r < 0) {
 				bus_lost(bus);
+				r = -EAGAIN; /* as if it had ended a moment earlier */
 				continue;
 			}
 		}

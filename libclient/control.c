@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -39,6 +40,38 @@ void control_finish(struct pathbus *bus)
 		control_set_timer(bus);
 }
 
+/* A daemon's answer that may be another next time. */
+static bool may_pass(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ETIMEDOUT || error == -ENOTCONN ||
+	       error == -EIO || error == -EAGAIN;
+}
+
+static bool was_refused_for_now(const pathbus_topic *topic)
+{
+	const struct bus_connection *connection = &topic->bus->connection;
+
+	return connection->state == BUS_UP && topic->request == 0 && topic->asked == connection->serial &&
+	       topic->place != PLACE_BUS && may_pass(topic->request_error);
+}
+
+/* Is there a topic that cannot get on by itself? */
+static bool is_stuck(const struct pathbus *bus)
+{
+	for (const pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		if (topic->page && (((atomic_load(&topic->epoch) & EPOCH_LOST) && topic->fail_told) || was_refused_for_now(topic)))
+			return true;
+	return false;
+}
+
+/* What was refused for a passing reason may be asked again. */
+static void forget_refusals(struct pathbus *bus)
+{
+	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		if (topic->request == 0 && may_pass(topic->request_error))
+			topic->asked = 0;
+}
+
 static bool wants_bus(const struct pathbus *bus)
 {
 	if (bus->kind == PATHBUS_PEER || bus->connection.state != BUS_DOWN)
@@ -56,7 +89,7 @@ void control_set_timer(struct pathbus *bus)
 
 	if (bus->connection.deadline_ns && !bus->connection.silent)
 		at = bus->connection.deadline_ns;
-	if ((bus->watch_failed || bus->connection.refusal) && wants_bus(bus)) {
+	if (((bus->watch_failed || bus->connection.refusal) && wants_bus(bus)) || is_stuck(bus)) {
 		if (bus->retry_ns == 0) {
 			bus->retry_pause_ns = bus->retry_pause_ns ? bus->retry_pause_ns * 2 : RETRY_FIRST_MS * UINT64_C(1000000);
 			if (bus->retry_pause_ns > RETRY_LAST_MS * UINT64_C(1000000))
@@ -65,23 +98,23 @@ void control_set_timer(struct pathbus *bus)
 		}
 		if (bus->retry_ns < at)
 			at = bus->retry_ns;
+	} else {
+		bus->retry_ns = 0;
+		if (bus->connection.deadline_ns == 0) /* what is being tried may fail again */
+			bus->retry_pause_ns = 0;
 	}
 	if (look && now + LOOK_INTERVAL_MS * UINT64_C(1000000) < at)
 		at = now + LOOK_INTERVAL_MS * UINT64_C(1000000);
-	if (at == OS_NEVER && bus->timer < 0)
+	if (at == bus->timer_ns)
 		return;
-	if (bus->timer < 0) {
-		int timer = os_timer_new();
-
-		if (timer < 0)
-			return; /* no descriptor left: the next call looks at the clock */
-		if (os_set_add(bus->control, timer, OS_READ, TAG_TIMER) < 0) {
-			close(timer);
-			return;
-		}
-		bus->timer = timer;
-	}
+	bus->timer_ns = at;
 	os_timer_set(bus->timer, at == OS_NEVER ? 0 : at > now ? at - now : 1, 0);
+}
+
+static void on_timer(struct pathbus *bus)
+{
+	os_timer_clear(bus->timer);
+	bus->timer_ns = OS_NEVER;
 }
 
 static void on_time(struct pathbus *bus)
@@ -96,6 +129,7 @@ static void on_time(struct pathbus *bus)
 	}
 	if (bus->retry_ns && now >= bus->retry_ns) {
 		bus->retry_ns = 0;
+		forget_refusals(bus);
 		control_due(bus);
 		if (bus->kind != PATHBUS_PEER)
 			(void)bus_try(bus);
@@ -134,6 +168,8 @@ static bool have_watch(struct pathbus *bus)
 	return watch >= 0;
 }
 
+static bool is_watched_for(const struct pathbus *bus, int id);
+
 /* The folder of a socket, or the nearest one above that exists. */
 static int open_nearest(const char *address)
 {
@@ -154,25 +190,46 @@ static int open_nearest(const char *address)
 	return dir;
 }
 
+static bool is_same_folder(int a, int b)
+{
+	struct stat one, other;
+
+	return a >= 0 && b >= 0 && fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+/* A deeper folder may be made between the choice and the watch: chosen again afterwards. */
+static void watch_socket_folder(struct pathbus *bus, int i)
+{
+	int dir = open_nearest(bus->connection.addresses[i]);
+
+	for (bool again = true; again && dir >= 0;) {
+		int id = os_watch_add(bus->watch, dir), now;
+
+		if (id <= 0) {
+			bus->watch_failed = true;
+			break;
+		}
+		now = open_nearest(bus->connection.addresses[i]);
+		again = now >= 0 && !is_same_folder(dir, now);
+		if (again && !is_watched_for(bus, id))
+			os_watch_remove(bus->watch, id);
+		if (!again)
+			bus->socket_watch[i] = id;
+		close(dir);
+		dir = now;
+	}
+	if (dir >= 0)
+		close(dir);
+}
+
 void control_watch_sockets(struct pathbus *bus)
 {
 	if (bus->kind == PATHBUS_PEER || bus->connection.state != BUS_DOWN || !have_watch(bus))
 		return;
-	for (int i = 0; i < bus->connection.n_addresses; i++) {
-		int dir, id;
-
-		if (bus->socket_watch[i] > 0)
-			continue;
-		dir = open_nearest(bus->connection.addresses[i]);
-		if (dir < 0)
-			continue;
-		id = os_watch_add(bus->watch, dir);
-		if (id > 0)
-			bus->socket_watch[i] = id;
-		else if (i == bus->connection.n_addresses - 1)
-			bus->watch_failed = true;
-		close(dir);
-	}
+	for (int i = 0; i < bus->connection.n_addresses; i++)
+		if (bus->socket_watch[i] <= 0)
+			watch_socket_folder(bus, i);
 }
 
 int control_watch_folder(struct pathbus *bus, int dir)
@@ -280,7 +337,6 @@ void control_settle(struct pathbus *bus)
 		control_watch_sockets(bus);
 	} else if (bus->connection.state == BUS_UP) {
 		unwatch_sockets(bus);
-		bus->retry_ns = bus->retry_pause_ns = 0;
 	}
 	control_set_timer(bus);
 }
@@ -296,7 +352,7 @@ void control_process(struct pathbus *bus)
 		else if (tags[i] == TAG_WATCH)
 			on_folders(bus);
 		else if (tags[i] == TAG_TIMER)
-			os_timer_clear(bus->timer);
+			on_timer(bus);
 	}
 	on_time(bus);
 	/* A death word is ahead of the end of its socket. */

@@ -89,9 +89,12 @@ static int make_sets(struct pathbus *bus)
 	bus->set = os_set_new();
 	bus->control = os_set_new();
 	bus->mark = os_bell_new();
-	if (bus->set < 0 || bus->control < 0 || bus->mark < 0)
-		return bus->set < 0 ? bus->set : bus->control < 0 ? bus->control : bus->mark;
-	r = os_set_add(bus->set, bus->control, OS_READ, TAG_CONTROL);
+	bus->timer = os_timer_new(); /* now: it is needed most when there is no descriptor left */
+	if (bus->set < 0 || bus->control < 0 || bus->mark < 0 || bus->timer < 0)
+		return bus->set < 0 ? bus->set : bus->control < 0 ? bus->control : bus->mark < 0 ? bus->mark : bus->timer;
+	r = os_set_add(bus->control, bus->timer, OS_READ, TAG_TIMER);
+	if (r == 0)
+		r = os_set_add(bus->set, bus->control, OS_READ, TAG_CONTROL);
 	if (r == 0)
 		r = os_set_add(bus->set, bus->mark, OS_READ | OS_EDGE, TAG_MARK);
 	if (r == 0)
@@ -104,9 +107,11 @@ static void handle_destroy(struct pathbus *bus)
 	bool forked = is_forked(bus->alive);
 	int *const fds[] = { &bus->set, &bus->control, &bus->mark, &bus->timer, &bus->watch };
 
+	if (!forked)
+		bus_say_goodbye(bus);
 	while (bus->topics)
 		pathbus_close(bus->topics);
-	bus_deinit(bus, !forked);
+	bus_deinit(bus);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
@@ -130,6 +135,7 @@ static struct pathbus *handle_alloc(void)
 	atomic_store(bus->alive, 1);
 	pthread_mutex_init(&bus->lock, NULL);
 	bus->set = bus->control = bus->mark = bus->timer = bus->watch = -1;
+	bus->timer_ns = OS_NEVER;
 	bus->queue_tail = &bus->queue_head;
 	bus_init(bus);
 	return bus;
@@ -313,7 +319,9 @@ static void stay_readable(pathbus_topic *topic)
 {
 	struct lane lane = topic_lane(topic);
 
-	if (!topic->bus->marked && (topic->collected || !lane_rung_since(&lane, topic->armed)))
+	/* Offloaded: `rung` tells of the carrier's bell, not yet of this one. */
+	if (!topic->bus->marked && (topic->collected || !lane_rung_since(&lane, topic->armed) ||
+	                            atomic_load_explicit(&topic->page->offload, memory_order_relaxed)))
 		handle_mark(topic->bus);
 }
 

@@ -37,6 +37,8 @@ enum {
 	REFUSED_MS = 1000,      /* a daemon that would not have us is not asked again for this long */
 	RETRY_FIRST_MS = 250,   /* where the socket's folder cannot be watched: pauses grow from here */
 	RETRY_LAST_MS = 30000,  /* to here */
+	JOIN_MS = 500,          /* for processes that are coming to or going from a sidecar, in calls that may wait */
+	JOIN_QUICKLY_MS = 20,   /* in those that may not */
 	GONE_INTERVAL_MS = 10,  /* a wake-up looks whether its sidecar has been removed, at most this often */
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
 	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
@@ -61,6 +63,7 @@ struct joined {
 	uint32_t slot;            /* WIRE_NO_SLOT: none */
 	uint32_t bus_topic;       /* PLACE_BUS: the daemon's number */
 	struct sidecar sidecar;   /* PLACE_PEER: holds page and bell as well; `bell` above is a copy to use */
+	uint64_t deadline_ns;     /* PLACE_PEER: until when to wait for those who come and go */
 	bool in_runtime_folder, local_only;
 	bool may_read, may_write;
 	char why[128];
@@ -156,8 +159,10 @@ struct pathbus {
 	bool marked;                  /* ... and not collected yet */
 	bool settle_due;              /* topics were lost, or may move: control_settle has work */
 	int control;                  /* a set within the set: socket, timer, watch */
-	int timer;                    /* -1 until needed */
+	int timer;
+	uint64_t timer_ns;            /* what it is set to; OS_NEVER */
 	uint64_t retry_ns, retry_pause_ns;
+	pathbus_topic *waited;        /* the one whose wait set holds `control` and `mark` */
 	int watch;                    /* -1 until needed, or impossible */
 	bool watch_failed;
 	int socket_watch[N_ADDRESSES];
@@ -189,6 +194,8 @@ void topic_stop_listening(pathbus_topic *topic);
 void topic_rest(pathbus_topic *topic);
 /* The handle's count of changes at a generation that was just loaded; see topic.c. */
 uint64_t topic_count(const pathbus_topic *topic, uint64_t generation);
+/* The same for a look that is not followed by another: lags by no more than the posts in the making. */
+uint64_t topic_count_now(const pathbus_topic *topic);
 bool topic_is_later(uint64_t count, uint64_t than);
 /* Does the topic live on a lane that works? Notices a daemon's death (then all its topics are lost). */
 bool topic_is_well(pathbus_topic *topic);
@@ -222,7 +229,10 @@ extern const struct death death_never;
 
 /* --- bus.c --- */
 void bus_init(struct pathbus *bus);
-void bus_deinit(struct pathbus *bus, bool say_goodbye);
+/* Before the topics of a handle are closed: one frame for all. A frame for each might fill the socket, and then
+ * the end without a goodbye would look like a death. */
+void bus_say_goodbye(struct pathbus *bus);
+void bus_deinit(struct pathbus *bus);
 int bus_set_addresses(struct pathbus *bus, const char *address);
 /* Connects if it is down and a server is there. Never waits. Returns 0 (greeting or up) or why not. */
 int bus_try(struct pathbus *bus);
@@ -248,7 +258,7 @@ int bus_handle_frames(struct pathbus *bus);
 void bus_close_fds(struct bus_connection *connection);
 
 /* --- peer.c --- */
-int peer_join(pathbus_topic *topic, struct joined *ret);
+int peer_join(pathbus_topic *topic, uint64_t deadline_ns, struct joined *ret);
 /* Runtime folder only: is there a sidecar at the file's side now? */
 bool peer_wants_to_move(pathbus_topic *topic);
 

@@ -44,7 +44,7 @@ static int join_runtime(const struct topic_key *key, struct joined *ret)
 
 		if (dir < 0)
 			return dir;
-		r = sidecar_enter(dir, name, key, &sidecar, &unmakeable);
+		r = sidecar_enter(dir, name, key, ret->deadline_ns, &sidecar, &unmakeable);
 		close(dir);
 	}
 	if (r < 0)
@@ -56,16 +56,17 @@ static int join_runtime(const struct topic_key *key, struct joined *ret)
 
 /* Whoever sits in the runtime folder while there is a sidecar beside the file has to come over: posts that
  * they make from now on would not reach us. */
-static void call_over(const struct topic_key *key)
+static int call_over(const struct topic_key *key)
 {
 	char name[KEY_NAME_MAX + 1];
-	int dir = sidecar_runtime_folder();
+	int dir = sidecar_runtime_folder(), r;
 
-	if (dir < 0)
-		return;
+	if (dir < 0) /* else nobody can be there */
+		return dir == -EMFILE || dir == -ENFILE || dir == -ENOMEM ? dir : 0;
 	key_runtime_name(key, name);
-	sidecar_kick(dir, name, key);
+	r = sidecar_kick(dir, name, key);
 	close(dir);
+	return r;
 }
 
 static int join_beside(const struct place *place, struct joined *ret, bool *ret_unmakeable)
@@ -75,10 +76,14 @@ static int join_beside(const struct place *place, struct joined *ret, bool *ret_
 	int r;
 
 	key_sidecar_name(&place->key, name);
-	r = sidecar_enter(place->dir, name, &place->key, &sidecar, ret_unmakeable);
+	r = sidecar_enter(place->dir, name, &place->key, ret->deadline_ns, &sidecar, ret_unmakeable);
 	if (r < 0)
 		return r;
-	call_over(&place->key);
+	r = call_over(&place->key);
+	if (r < 0) {
+		sidecar_leave(&sidecar, NULL);
+		return r;
+	}
 	fill_joined(ret, &sidecar);
 	return 0;
 }
@@ -125,9 +130,11 @@ static int join_at(pathbus_topic *topic, const struct place *place, const char *
 	return r;
 }
 
-int peer_join(pathbus_topic *topic, struct joined *ret)
+int peer_join(pathbus_topic *topic, uint64_t deadline_ns, struct joined *ret)
 {
-	struct joined joined = { .place = PLACE_PEER, .page = -1, .bell = -1, .sidecar = SIDECAR_NONE };
+	struct joined joined = {
+		.place = PLACE_PEER, .page = -1, .bell = -1, .sidecar = SIDECAR_NONE, .deadline_ns = deadline_ns
+	};
 	const char *reason = topic->bus->kind == PATHBUS_PEER ? "asked for" : "no daemon answers";
 	struct place place;
 	int r;
@@ -174,8 +181,8 @@ static int peer_settle(pathbus_topic *topic, uint64_t deadline_ns)
 	struct joined joined;
 	int r;
 
-	(void)deadline_ns;
-	r = peer_join(topic, &joined);
+	/* Whoever waits for the daemon may have used all of its time up by now. */
+	r = peer_join(topic, os_now_ns() + (deadline_ns ? JOIN_MS : JOIN_QUICKLY_MS) * UINT64_C(1000000), &joined);
 	if (r < 0)
 		return r;
 	if (is_first && ((topic->subscribed && !joined.may_read) || ((topic->flags & PATHBUS_POST) && !joined.may_write))) {

@@ -34,11 +34,11 @@ static inline bool post_once(pathbus_topic *topic)
 	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
 		return false;
 	own = count_own(topic);
-	lane_post(&(struct lane){
+	lane_post_at(&(struct lane){
 		.page = page,
 		.bell = topic->bell,
 		.carrier = atomic_load_explicit(&topic->carrier, memory_order_relaxed), /* epoch is checked below */
-	});
+	}, &topic->epoch, epoch);
 	slot = atomic_load_explicit(&topic->slot, memory_order_relaxed);
 	if (slot < PAGE_SLOTS)
 		atomic_store_explicit(&page->slots[slot].posts, own, memory_order_relaxed);

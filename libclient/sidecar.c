@@ -12,7 +12,9 @@
  * last one out holds both bytes, and so does who removes a leftover. (tests/model/leave.pml)
  *
  * A temporary name is the sidecar's name and a number, so that what a crash leaves of the making or the
- * removing is found again without listing the user's folder.
+ * removing is found again without listing the user's folder. While it is made the folder itself is locked
+ * (flock): numbers are used again, and a maker that was overtaken must not work in another's folder. Folders are
+ * emptied by descriptor only, never by name, for the same reason.
  */
 #include "sidecar.h"
 
@@ -31,7 +33,7 @@
 
 enum {
 	N_TEMPORARY = 10, /* names for folders in the making or being removed */
-	JOIN_TRIES = 500, /* of a millisecond each, while another process is coming or going */
+	MIN_TRIES = 8,    /* and a pause of a millisecond after each, while another process is coming or going */
 };
 
 static const char *const entries[] = { "page", "bell", "CACHEDIR.TAG", ".gitignore" };
@@ -413,8 +415,8 @@ static void take_slot(struct sidecar *sidecar)
 		}
 }
 
-static int enter(int parent, const char *name, const struct topic_key *key, bool may_make, struct sidecar *ret,
-                 bool *ret_unmakeable)
+static int enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, bool may_make,
+                 struct sidecar *ret, bool *ret_unmakeable)
 {
 	struct sidecar entered = SIDECAR_NONE;
 	int own_parent, r = -EAGAIN;
@@ -423,7 +425,7 @@ static int enter(int parent, const char *name, const struct topic_key *key, bool
 	own_parent = fcntl(parent, F_DUPFD_CLOEXEC, 0);
 	if (own_parent < 0)
 		return -errno;
-	for (int i = 0; i < JOIN_TRIES && r == -EAGAIN; i++) {
+	for (int i = 0; r == -EAGAIN && (i < MIN_TRIES || os_now_ns() < deadline_ns); i++) {
 		r = join_once(parent, name, key, &entered);
 		if (r == -ENOENT && may_make) {
 			r = make(parent, name, key, &entered);
@@ -448,17 +450,18 @@ static int enter(int parent, const char *name, const struct topic_key *key, bool
 	return 0;
 }
 
-int sidecar_join(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
+int sidecar_join(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret)
 {
 	bool unmakeable;
 
-	return enter(parent, name, key, false, ret, &unmakeable);
+	return enter(parent, name, key, deadline_ns, false, ret, &unmakeable);
 }
 
-int sidecar_enter(int parent, const char *name, const struct topic_key *key, struct sidecar *ret, bool *ret_unmakeable)
+int sidecar_enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret,
+                  bool *ret_unmakeable)
 {
 	*ret_unmakeable = false;
-	return enter(parent, name, key, true, ret, ret_unmakeable);
+	return enter(parent, name, key, deadline_ns, true, ret, ret_unmakeable);
 }
 
 /* --- leaving ---------------------------------------------------------------------------------------- */
@@ -508,15 +511,20 @@ bool sidecar_is_gone(const struct sidecar *sidecar)
 	return fstat(sidecar->file, &st) == 0 && st.st_nlink == 0;
 }
 
-void sidecar_kick(int parent, const char *name, const struct topic_key *key)
+int sidecar_kick(int parent, const char *name, const struct topic_key *key)
 {
 	struct sidecar found = SIDECAR_NONE;
 	struct page *page;
 	struct stat st;
+	int r;
 
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || sidecar_join(parent, name, key, &found) < 0)
-		return;
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	r = sidecar_join(parent, name, key, 0, &found);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	page = os_map(found.file, PAGE_SIZE_BYTES, true, NULL);
+	r = page ? 0 : -errno;
 	if (page) {
 		lane_close(&(struct lane){ .page = page, .bell = found.bell, .carrier = -1 });
 		os_bell_ring(found.bell);
@@ -524,6 +532,7 @@ void sidecar_kick(int parent, const char *name, const struct topic_key *key)
 		munmap(page, PAGE_SIZE_BYTES);
 	}
 	sidecar_drop(&found);
+	return r;
 }
 
 int sidecar_runtime_folder(void)

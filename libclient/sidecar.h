@@ -26,16 +26,18 @@ struct sidecar {
 /*
  * Joins the sidecar `name` in folder `parent` (the descriptor stays the caller's) if it is there.
  * Returns 0, -ENOENT (none), -EPERM (another user's), -EEXIST (something that is no sidecar), -EROFS,
- * -EBUSY (somebody is half-way through leaving and does not go on), -EPROTONOSUPPORT (another version's).
+ * -EBUSY (somebody is half-way through leaving and does not go on; waits for it until `deadline_ns`, and some
+ * milliseconds in any case), -EPROTONOSUPPORT (another version's).
  * A sidecar that a crash, a copy or a restore left behind is removed: -ENOENT.
  */
-int sidecar_join(int parent, const char *name, const struct topic_key *key, struct sidecar *ret);
+int sidecar_join(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret);
 
 /*
  * As sidecar_join, and makes it if it is not there. An error that concerns the making and not something found
  * sets *ret_unmakeable: EROFS, EACCES, EPERM (no FIFOs, no folders), ENOSPC, EDQUOT, ...; nothing is left.
  */
-int sidecar_enter(int parent, const char *name, const struct topic_key *key, struct sidecar *ret, bool *ret_unmakeable);
+int sidecar_enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret,
+                  bool *ret_unmakeable);
 
 /*
  * Leaves; the last one out removes the folder. Rings for those who stay, so that a link can see whether it is
@@ -53,8 +55,9 @@ void sidecar_drop(struct sidecar *sidecar);
 /* Has the folder been removed under its members? */
 bool sidecar_is_gone(const struct sidecar *sidecar);
 
-/* Tells the members of a sidecar, if there is one, to join anew: sets `closed` and wakes them. */
-void sidecar_kick(int parent, const char *name, const struct topic_key *key);
+/* Tells the members of a sidecar, if there is one, to join anew: sets `closed` and wakes them. Returns 0, or an
+ * error, and then they have not been told. */
+int sidecar_kick(int parent, const char *name, const struct topic_key *key);
 
 /* The user's runtime folder, made if need be: an O_PATH descriptor, or -EPERM (somebody else's), -errno. */
 int sidecar_runtime_folder(void);

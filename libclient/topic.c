@@ -40,6 +40,18 @@ uint64_t topic_count(const pathbus_topic *topic, uint64_t generation)
 	return generation - own + atomic_load(&topic->offset);
 }
 
+/* Own posts between the two loads would make the count lag by any number: those that were looked at are then
+ * looked at again. What remains is those that are being made at this moment. */
+uint64_t topic_count_now(const pathbus_topic *topic)
+{
+	for (;;) {
+		uint64_t own = topic->echo ? 0 : topic_own(topic), generation = atomic_load(&topic->page->generation);
+
+		if (topic->echo || topic_own(topic) == own)
+			return generation - own + atomic_load(&topic->offset);
+	}
+}
+
 /* Later than: a count that lags below the cursor wraps to a huge difference. */
 bool topic_is_later(uint64_t count, uint64_t than)
 {
@@ -94,10 +106,13 @@ void topic_look_for_sidecar(pathbus_topic *topic)
 	now = os_now_ns();
 	if (now - topic->sidecar_seen_ns < GONE_INTERVAL_MS * UINT64_C(1000000))
 		return;
-	if (sidecar_is_gone(&topic->sidecar))
+	if (sidecar_is_gone(&topic->sidecar)) {
+		/* Takes everybody along: those who only post and are never woken, and those who were too soon to look. */
+		lane_close(&(struct lane){ .page = topic->page, .bell = topic->bell, .carrier = -1 });
 		topic_lose(topic);
-	else
+	} else {
 		topic->sidecar_seen_ns = now;
+	}
 }
 
 void topic_fail(pathbus_topic *topic, int error)
@@ -157,10 +172,10 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	uint64_t epoch, base, generation;
 	struct page *page;
 
-	base = topic->page ? topic_count(topic, atomic_load(&topic->page->generation)) : 0;
+	base = topic->page ? topic_count_now(topic) : 0;
 	if (topic_is_later(topic->reported, base))
 		base = topic->reported;
-	base += topic->page ? MOVE_STEP : 1;
+	base += MOVE_STEP; /* the first time too: whatever lags, it is later than a cursor of 0 */
 
 	epoch = atomic_fetch_or(&topic->epoch, EPOCH_SWAP);
 	page = os_map(joined->page, PAGE_SIZE_BYTES, true, topic->page);
@@ -267,6 +282,13 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 
 		if (r2 < 0) /* just freed, yet refused: nothing would wake us here */
 			topic_lose(topic);
+		/* What it posted last may have been in a lane that nobody carried any more. */
+		if (old_place == PLACE_BUS && joined->place == PLACE_PEER && atomic_load(&topic->may_post)) {
+			struct lane lane = topic_lane(topic);
+
+			atomic_fetch_add(&topic->own_elsewhere, 1);
+			lane_post(&lane);
+		}
 		leave_old(topic, old_place, old_bus_topic, old_serial, &old_sidecar);
 		topic->resync_due = true;
 		handle_queue(topic);
@@ -346,6 +368,8 @@ static void topic_free(pathbus_topic *topic)
 		topic->next->previous = topic->previous;
 	if (topic->bus->hot == topic)
 		topic->bus->hot = NULL;
+	if (topic->bus->waited == topic)
+		topic->bus->waited = NULL;
 	free(topic->path);
 	free(topic);
 }
@@ -412,8 +436,10 @@ static void check_sidecars(struct pathbus *bus, const char *path)
 {
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
 		if (topic->place == PLACE_PEER && strcmp(topic->path, path) == 0 && topic_is_well(topic) &&
-		    sidecar_is_gone(&topic->sidecar))
+		    sidecar_is_gone(&topic->sidecar)) {
+			lane_close(&(struct lane){ .page = topic->page, .bell = topic->bell, .carrier = -1 });
 			topic_lose(topic);
+		}
 }
 
 static int open_locked(struct pathbus *bus, char *path, unsigned flags, pathbus_topic **ret)

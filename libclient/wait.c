@@ -13,12 +13,18 @@
 /* The count as any thread can take it: between two equal epochs nothing was exchanged. */
 static uint64_t count_now(const pathbus_topic *topic)
 {
-	for (;;) {
+	for (unsigned tries = 0;; tries++) {
 		uint64_t epoch = atomic_load(&topic->epoch), count;
 
-		if (epoch & EPOCH_SWAP)
-			continue; /* some microseconds */
-		count = topic_count(topic, atomic_load(&topic->page->generation));
+		if (epoch & EPOCH_SWAP) {
+			/* Some microseconds, unless the mover lost the processor, to this very thread perhaps. */
+			if (tries > 1000) {
+				pthread_mutex_lock(&topic->bus->lock);
+				handle_unlock(topic->bus);
+			}
+			continue;
+		}
+		count = topic_count_now(topic);
 		if ((atomic_load(&topic->epoch) & ~(uint64_t)EPOCH_LOST) == (epoch & ~(uint64_t)EPOCH_LOST))
 			return count;
 	}
@@ -63,15 +69,36 @@ static int make_wait_set(pathbus_topic *topic)
 
 	if (set < 0)
 		return set;
-	r = os_set_add(set, topic->bus->control, OS_READ, TAG_CONTROL);
-	if (r == 0)
-		r = os_set_add(set, topic->bus->mark, OS_READ | OS_EDGE, TAG_MARK);
-	if (r == 0)
-		r = os_set_add(set, topic->bell, OS_READ | OS_EDGE, (uint64_t)(uintptr_t)topic);
+	r = os_set_add(set, topic->bell, OS_READ | OS_EDGE, (uint64_t)(uintptr_t)topic);
 	if (r < 0)
 		close(set);
 	else
 		topic->wait_set = set;
+	return r;
+}
+
+/* `control` and `mark` are in one wait set at a time, that of the topic that is waited on: the kernel limits how
+ * many sets may watch one descriptor. What they would have told another is found by looking. */
+static int take_turn(pathbus_topic *topic)
+{
+	struct pathbus *bus = topic->bus;
+	int r;
+
+	if (bus->waited == topic)
+		return 0;
+	if (bus->waited) {
+		os_set_remove(bus->waited->wait_set, bus->control);
+		os_set_remove(bus->waited->wait_set, bus->mark);
+		bus->waited = NULL;
+	}
+	r = os_set_add(topic->wait_set, bus->control, OS_READ, TAG_CONTROL);
+	if (r == 0) {
+		r = os_set_add(topic->wait_set, bus->mark, OS_READ | OS_EDGE, TAG_MARK);
+		if (r < 0)
+			os_set_remove(topic->wait_set, bus->control);
+	}
+	if (r == 0)
+		bus->waited = topic;
 	return r;
 }
 
@@ -85,11 +112,17 @@ static int prepare_wait(pathbus_topic *topic, bool control)
 	if (control)
 		control_process(bus);
 	/* What cannot be settled now is tried again when the control set says that something has changed. */
-	if (!topic_is_well(topic))
-		(void)topic_settle(topic, 0);
+	if (!topic_is_well(topic)) {
+		int settled = topic_settle(topic, 0);
+
+		if (settled < 0 && settled != -EINPROGRESS)
+			topic_fail(topic, settled);
+	}
 	control_finish(bus);
 	if (topic->wait_set < 0)
 		r = make_wait_set(topic);
+	if (r == 0)
+		r = take_turn(topic);
 	pthread_mutex_unlock(&bus->lock);
 	return r;
 }
@@ -138,7 +171,7 @@ int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, uns
 
 		if (has_changed(topic, seen))
 			return 1;
-		if (topic->wait_set < 0 || seems_lost(topic)) {
+		if (topic->wait_set < 0 || topic->bus->waited != topic || seems_lost(topic)) {
 			int r = prepare_wait(topic, seems_lost(topic));
 
 			if (r < 0)

@@ -12,6 +12,9 @@
 
 #include "os/os.h"
 
+/* How long to wait for somebody who is coming or going; then the daemon tries again later. */
+enum { JOIN_MS = 500 };
+
 static void post(struct side *side, bool resync)
 {
 	side->own++;
@@ -78,18 +81,19 @@ static void close_lane(struct lane *lane)
 
 static int join_sidecar(const struct link_message *join, int folder, struct sidecar *ret)
 {
+	uint64_t deadline = os_now_ns() + JOIN_MS * UINT64_C(1000000);
 	char name[KEY_NAME_MAX + 1];
 	int runtime, r;
 
 	if (join->place == LINK_PLACE_FOLDER) {
 		key_sidecar_name(&join->key, name);
-		return sidecar_join(folder, name, &join->key, ret);
+		return sidecar_join(folder, name, &join->key, deadline, ret);
 	}
 	key_runtime_name(&join->key, name);
 	runtime = sidecar_runtime_folder();
 	if (runtime < 0)
 		return runtime;
-	r = sidecar_join(runtime, name, &join->key, ret);
+	r = sidecar_join(runtime, name, &join->key, deadline, ret);
 	close(runtime);
 	return r;
 }

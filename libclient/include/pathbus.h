@@ -157,8 +157,8 @@ PATHBUS_PUBLIC int pathbus_fd(const pathbus *bus);
 /**
  * pathbus_next: takes one event. Never waits for another process.
  *
- * Call it until it returns 0, or once per wake-up: the descriptor stays readable in between. Topics are
- * served in turn. The first event after opening is not owed: who opens reads the file once itself, and hears
+ * Call it until it returns 0, or, in level-triggered loops, once per wake-up: the descriptor stays readable in
+ * between. Topics are served in turn. The first event after opening is not owed: who opens reads the file once itself, and hears
  * of every post that returns after pathbus_open has.
  *
  * @event  event->size set by the caller; overwritten only when 1 is returned
@@ -183,6 +183,7 @@ PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
  *   -ELOOP         too many symbolic links              -ENAMETOOLONG
  *   -EACCES        the folder may not be searched, the file may not be read, or PATHBUS_POST without the right
  *   -EPERM         peer to peer, and the sidecar belongs to another user: run pathbusd
+ *   -EPROTONOSUPPORT  peer to peer, and the sidecar is in use by another, incompatible version
  *   -ENOTCONN      PATHBUS_BUS and the daemon is away
  *   -ETIMEDOUT     the file system of the path does not answer the daemon
  *   -EROFS         peer to peer: a sidecar exists but is on a read-only mount

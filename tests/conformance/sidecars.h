@@ -13,6 +13,7 @@ bool is_there(const char *path);
 ino_t inode_of(const char *path); /* 0: it is not there */
 /* Does this process hold that inode open, and does the path still lead to it? */
 bool is_held(const char *path);
+int n_holds(const char *path); /* how often */
 
 /* The entries of a folder that begin with this, without `.` and `..`; 0 if there is no such folder. */
 int count_entries(const char *folder, const char *prefix);

@@ -21,6 +21,14 @@ static void *post_many(void *arg)
 	return NULL;
 }
 
+static void *post_until_stopped(void *arg)
+{
+	while (!atomic_load(&stop))
+		if (pathbus_post(arg) < 0)
+			atomic_fetch_add(&n_failed, 1);
+	return NULL;
+}
+
 static void *look_around(void *arg)
 {
 	struct pathbus_transport transport = { .size = sizeof(transport) };
@@ -136,15 +144,17 @@ START_TEST(each_thread_with_a_handle_of_its_own)
 }
 END_TEST
 
+static _Atomic int answers[2]; /* of the first check; of the wait that said something else than 1 */
+
 static void *wait_for_it(void *arg)
 {
 	uint64_t seen = 0;
+	int r = 1;
 
-	if (pathbus_check(arg, &seen) != 1)
-		atomic_fetch_add(&n_failed, 1);
-	for (int i = 0; i < 500; i++)
-		if (pathbus_wait(arg, &seen, harness_deadline(harness_limit_ms), 0) != 1)
-			atomic_fetch_add(&n_failed, 1);
+	atomic_store(&answers[0], pathbus_check(arg, &seen));
+	for (int i = 0; i < 500 && r == 1; i++)
+		r = pathbus_wait(arg, &seen, harness_deadline(harness_limit_ms), 0);
+	atomic_store(&answers[1], r);
 	atomic_store(&stop, true);
 	return NULL;
 }
@@ -168,7 +178,38 @@ START_TEST(own_threads_do_not_disturb_a_wait)
 		ck_assert_int_eq(pathbus_post(of_b), 0);
 	join(owner, 1);
 	join(posters, 2);
+	ck_assert_int_eq(atomic_load(&answers[0]), 1);
+	ck_assert_int_eq(atomic_load(&answers[1]), 1);
 	ck_assert_uint_eq(atomic_load(&n_failed), 0);
+	pathbus_free(a);
+	pathbus_free(b);
+}
+END_TEST
+
+/* A cursor counts a stranger's posts and no own ones, however many of those are being made meanwhile. */
+START_TEST(own_threads_do_not_disturb_a_cursor)
+{
+	pathbus *a, *b;
+	pathbus_topic *of_a, *of_b;
+	pthread_t posters[2];
+	uint64_t seen = 0;
+
+	transport_begin(_i);
+	a = transport_new();
+	b = transport_new();
+	of_a = transport_open(a, "data", 0);
+	of_b = transport_open(b, "data", 0);
+	ck_assert_int_eq(pathbus_check(of_a, &seen), 1);
+	start(posters, 2, post_until_stopped, of_a);
+	for (int i = 0; i < 5000; i++) {
+		ck_assert_int_eq(pathbus_check(of_a, &seen), 0);
+		ck_assert_int_eq(pathbus_post(of_b), 0);
+		harness_await(pathbus_check(of_a, &seen) == 1);
+	}
+	atomic_store(&stop, true);
+	join(posters, 2);
+	ck_assert_int_eq(pathbus_check(of_a, &seen), 0);
+	ck_assert_uint_eq(take_posts(a), 5000);
 	pathbus_free(a);
 	pathbus_free(b);
 }
@@ -178,6 +219,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(posts_from_many_threads, N_TRANSPORTS),
 	HARNESS_CASE_EACH(each_thread_with_a_handle_of_its_own, N_TRANSPORTS),
 	HARNESS_CASE_EACH(own_threads_do_not_disturb_a_wait, N_TRANSPORTS),
+	HARNESS_CASE_EACH(own_threads_do_not_disturb_a_cursor, N_TRANSPORTS),
 	{ 0 },
 };
 

@@ -224,6 +224,14 @@ uint64_t take_posts(pathbus *bus)
 	return n;
 }
 
+void drain(pathbus *bus)
+{
+	struct pathbus_event event;
+
+	while (take(bus, &event))
+		ck_assert_msg(event.kind != PATHBUS_EVENT_ERROR, "error event: %s", strerror(-event.error));
+}
+
 void await_readable(pathbus *bus)
 {
 	struct pollfd pollfd = { .fd = pathbus_fd(bus), .events = POLLIN };

@@ -66,6 +66,8 @@ bool is_readable(int fd);
 int take(pathbus *bus, struct pathbus_event *ret);
 /* Takes what there is, until 0. Returns the posts of it; anything but posts fails the case. */
 uint64_t take_posts(pathbus *bus);
+/* Takes what there is, posts and RESYNCs; an error fails the case. */
+void drain(pathbus *bus);
 /* Waits for exactly that many posts, taking everything each time the descriptor becomes readable. */
 void await_posts(pathbus *bus, uint64_t n);
 /* Sleeps on the descriptor until it is readable. */

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -331,6 +332,73 @@ START_TEST(wait_alone_moves_on)
 }
 END_TEST
 
+static unsigned take_all_descriptors(int *fds, unsigned max)
+{
+	unsigned n = 0;
+
+	while (n < max && (fds[n] = dup(0)) >= 0)
+		n++;
+	return n;
+}
+
+/* Joining anew fails because no descriptor is left. It is told, and tried again by itself. */
+START_TEST(what_could_not_be_joined_is_tried_again)
+{
+	struct listener a, b;
+	struct rlimit limit;
+	int fds[64];
+	unsigned n;
+
+	harness_daemon_start(&daemon_, NULL);
+	open_two(&a, &b);
+	harness_daemon_kill(&daemon_);
+	ck_assert_int_eq(pathbus_post(b.topic), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 64;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	n = take_all_descriptors(fds, 64);
+	listener_expect(&a, PATHBUS_EVENT_ERROR);
+	ck_assert_int_eq(a.last_error, -EMFILE);
+	while (n > 0)
+		close(fds[--n]);
+	listener_await_transport(&a, PATHBUS_PEER);
+	expect_post(&b, &a);
+	listener_close(&a);
+	listener_close(&b);
+}
+END_TEST
+
+/* More topics than the kernel lets sets watch one descriptor. */
+START_TEST(waiting_on_many_topics)
+{
+	enum { N = 600 };
+	struct pathbus_options options = { .size = sizeof(options), .transport = PATHBUS_PEER };
+	pathbus *bus, *poster;
+	pathbus_topic *topics[N], *theirs;
+	uint64_t seen[N] = { 0 };
+	struct rlimit limit;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(pathbus_new(&bus, &options), 0);
+	ck_assert_int_eq(pathbus_new(&poster, &options), 0);
+	for (int i = 0; i < N; i++)
+		ck_assert_int_eq(pathbus_open(bus, harness_path("many-%d", i), 0, &topics[i]), 0);
+	for (int i = 0; i < N; i++) {
+		ck_assert_int_eq(pathbus_wait(topics[i], &seen[i], 0, 0), 1);
+		ck_assert_int_eq(pathbus_wait(topics[i], &seen[i], 1, 0), 0);
+	}
+	for (int i = 0; i < N; i += 60) {
+		ck_assert_int_eq(pathbus_open(poster, harness_path("many-%d", i), 0, &theirs), 0);
+		ck_assert_int_eq(pathbus_post(theirs), 0);
+		ck_assert_int_eq(pathbus_wait(topics[i], &seen[i], UINT64_MAX, 0), 1);
+	}
+	pathbus_free(poster);
+	pathbus_free(bus);
+}
+END_TEST
+
 static _Atomic bool stop_posting;
 static _Atomic int n_failed;
 
@@ -437,6 +505,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(cursors_survive_every_move),
 	HARNESS_CASE(check_alone_moves_on),
 	HARNESS_CASE(wait_alone_moves_on),
+	HARNESS_CASE(what_could_not_be_joined_is_tried_again),
+	HARNESS_CASE(waiting_on_many_topics),
 	HARNESS_CASE(moving_under_a_posting_thread),
 	HARNESS_CASE(a_poster_that_dies_makes_the_others_look),
 	HARNESS_CASE(a_goodbye_makes_nobody_look),

@@ -173,10 +173,21 @@ def test_one_that_cannot_be_linked():
 def test_a_passing_failure_is_tried_again():
     with linking() as (agents, daemon), daemon.connect() as connection:
         agents.answer("error", 24)
-        sidecar(daemon.folder, "file")
         connection.open(daemon.folder / "file")
+        sidecar(daemon.folder, "file")
+        agents.wait("join", 1)
         agents.answer("linked")
         agents.wait("join", 2)
+
+
+def refused(connection, path):
+    """An opening that would not be linked is not answered with a lane: its client meets the others in the sidecar."""
+    try:
+        connection.open(path)
+    except bus.Failed as failure:
+        assert "ENOTCONN" in str(failure), failure
+    else:
+        raise AssertionError("opened without its link")
 
 
 def test_an_agent_that_does_not_answer():
@@ -187,8 +198,23 @@ def test_an_agent_that_does_not_answer():
         agents.wait("join", 1)
         # Others are served meanwhile.
         other.open(daemon.folder / "other")
-        connection.expect(bus.OPENED, 5)
+        # Never answered without the link; the agent is replaced, and the next one links.
         daemon.expect_said("not linked")
+        agents.answer("linked")
+        connection.expect(bus.OPENED, 5)
+        assert len(agents.starts()) >= 2
+
+
+def test_a_client_that_goes_while_its_link_is_made():
+    with linking() as (agents, daemon), daemon.connect() as other:
+        agents.answer("silent")
+        sidecar(daemon.folder, "file")
+        for _ in range(3):
+            with daemon.connect() as connection:
+                connection.send(bus.open_frame(5, daemon.folder / "file"))
+                agents.wait("join", 1)
+        # The last of them took its topic along; the daemon goes on.
+        other.open(daemon.folder / "other")
 
 
 def test_an_agent_that_dies_is_replaced():
@@ -210,11 +236,11 @@ def test_an_agent_that_keeps_dying_is_given_up():
     with linking() as (agents, daemon), daemon.connect() as connection:
         agents.answer("die")
         sidecar(daemon.folder, "file")
-        connection.open(daemon.folder / "file")
+        refused(connection, daemon.folder / "file")
         daemon.expect_said("given up")
         assert len(agents.starts()) == 5
         # Everything else goes on, and nothing waits.
-        connection.open(daemon.folder / "file")
+        refused(connection, daemon.folder / "file")
         connection.open(daemon.folder / "other")
         assert len(agents.starts()) == 5
 
@@ -223,9 +249,10 @@ def test_no_agent_at_all():
     with linking() as (agents, daemon), daemon.connect() as connection:
         (agents.folder / "pathbus-link").unlink()
         sidecar(daemon.folder, "file")
-        connection.open(daemon.folder / "file")
+        refused(connection, daemon.folder / "file")
         daemon.expect_said("cannot be started")
-        connection.open(daemon.folder / "file")
+        refused(connection, daemon.folder / "file")
+        connection.open(daemon.folder / "other")
 
 
 def test_the_agent_outlives_the_daemon():

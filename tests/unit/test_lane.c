@@ -329,6 +329,33 @@ START_TEST(foreign_number_in_rung)
 }
 END_TEST
 
+/*
+ * A poster whose bell is exchanged between its generation and its ring rings the wrong one. It must not say that it
+ * has rung: its repetition would ring nobody, and nobody else's post would either.
+ */
+START_TEST(moved_on_the_way)
+{
+	_Atomic uint64_t epoch = 4;
+	struct member member;
+	struct lane lane, wrong;
+	int bell;
+
+	lane_make(_i);
+	lane = lane_open();
+	join(&member);
+	bell = os_bell_new();
+	wrong = lane;
+	wrong.bell = bell;
+	lane_post_at(&wrong, &epoch, 0);
+	ck_assert(!is_readable(&member));
+	lane_post_at(&lane, &epoch, 4);
+	ck_assert(is_readable(&member));
+	close(bell);
+	leave(&member);
+	lane_leave(&lane);
+}
+END_TEST
+
 START_TEST(closing_wakes_everybody)
 {
 	struct member sleeping, awake;
@@ -763,6 +790,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(want_only_grows, N_KINDS),
 	HARNESS_CASE_EACH(poster_dies_on_the_way, N_KINDS),
 	HARNESS_CASE_EACH(foreign_number_in_rung, N_KINDS),
+	HARNESS_CASE_EACH(moved_on_the_way, N_KINDS),
 	HARNESS_CASE_EACH(closing_wakes_everybody, N_KINDS),
 	HARNESS_CASE_EACH(resync_wakes_like_a_post, N_KINDS),
 	HARNESS_CASE_EACH(offloaded_lane_rings_the_carrier, N_KINDS),
