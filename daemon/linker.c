@@ -19,6 +19,7 @@
 enum link_state {
 	STATE_JOINING, /* JOIN sent; counts in topic->n_joining */
 	STATE_LINKED,
+	STATE_PARTING, /* LEAVE sent, for a topic whose end waits for it; counts in topic->n_joining */
 	STATE_LEAVING, /* LEAVE sent; the topic is gone, the id still taken */
 };
 
@@ -206,12 +207,31 @@ static void hold(struct topic_name *name)
 	name->look_holds = true;
 }
 
+/* The link has carried all there was. Somebody may have come to the topic, or to the sidecar, meanwhile. */
+static void on_left(struct linker *linker, struct link *link)
+{
+	struct topic_name *name = link->name;
+	enum link_place place = link->place;
+	bool again = link->again;
+
+	link_free(linker, link);
+	if (!name)
+		return;
+	if (again || name->topic->n_members > 0) {
+		if (place == LINK_PLACE_FOLDER)
+			hold(name);
+		linker_appeared(linker, name, place);
+	}
+	settle(linker, name->topic);
+}
+
 static void on_gone(struct linker *linker, struct link *link, int error)
 {
 	struct topic_name *name = link->name;
 	enum link_place place = link->place;
 	enum link_state state = link->state;
-	bool again = link->again || state == STATE_LINKED;
+	bool counts = state == STATE_JOINING || state == STATE_PARTING;
+	bool again = link->again || state != STATE_JOINING;
 
 	link_free(linker, link);
 	if (!name)
@@ -222,11 +242,11 @@ static void on_gone(struct linker *linker, struct link *link, int error)
 			looks_later(linker->looks, name);
 	} else if (again) {
 		/* The watch may have fired for the next sidecar while this one was still linked. Openings wait for that. */
-		if (state == STATE_JOINING && place == LINK_PLACE_FOLDER)
+		if (counts && place == LINK_PLACE_FOLDER)
 			hold(name);
 		linker_appeared(linker, name, place);
 	}
-	if (state == STATE_JOINING)
+	if (counts)
 		settle(linker, name->topic);
 }
 
@@ -236,9 +256,11 @@ static void on_message(void *arg, const struct link_message *message)
 	struct link *link = link_find(linker, message->link);
 
 	if (!link)
-		log_debug("link %u ended twice", message->link); /* by itself, and then by LEAVE */
+		log_debug("link %u is not known any more", message->link);
 	else if (message->type == LINK_LINKED)
 		on_linked(linker, link);
+	else if (message->type == LINK_LEFT)
+		on_left(linker, link);
 	else if (message->type == LINK_GONE)
 		on_gone(linker, link, message->error);
 	else
@@ -249,7 +271,7 @@ static void on_message(void *arg, const struct link_message *message)
 static void lose(struct linker *linker, struct link *link)
 {
 	struct topic_name *name = link->name;
-	bool joining = link->state == STATE_JOINING;
+	bool joining = link->state == STATE_JOINING || link->state == STATE_PARTING;
 
 	link_free(linker, link);
 	if (!name)
@@ -273,9 +295,26 @@ static void on_lost(void *arg)
 	looks_pump(linker->looks);
 }
 
+/* What we take for linked may have ended by itself, and another sidecar have come: only its answer tells. */
+static void part_linked(struct linker *linker, struct topic *topic)
+{
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		for (unsigned i = 0; i < TOPIC_PLACES; i++) {
+			struct link *link = name->links[i];
+
+			if (!link || link->state != STATE_LINKED)
+				continue;
+			link->state = STATE_PARTING;
+			link->again = false;
+			topic->n_joining++;
+			send_plain(linker, link, LINK_LEAVE);
+		}
+}
+
 bool linker_part(struct linker *linker, struct topic *topic)
 {
 	topic->n_joining++; /* a look that fails at once must not end the topic in here */
+	part_linked(linker, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next) {
 		linker_join_runtime(linker, name);
 		if (name->links[LINK_PLACE_FOLDER] || !name->path)
@@ -294,6 +333,7 @@ bool linker_is_parting(struct linker *linker, struct topic *topic)
 	for (struct topic_name *name = topic->names; name; name = name->next)
 		if (name->look != LOOK_NONE && !(name->look == LOOK_LATER && agent_is_given_up(linker->agent)))
 			hold(name);
+	part_linked(linker, topic);
 	return topic->n_joining > 0;
 }
 

@@ -133,10 +133,10 @@ static void on_message(const struct link_message *message, const int *fds, int n
 	if (message->type == LINK_AGAIN && link)
 		link_post_to_bus(link);
 	if (message->type == LINK_LEAVE) {
-		/* Gone by itself a moment ago: that answer is on its way, this one does no harm. */
-		if (link)
+		if (link) {
 			end_link(link);
-		answer(message->link, LINK_GONE, 0);
+			answer(message->link, LINK_LEFT, 0);
+		}
 	}
 }
 

@@ -23,11 +23,13 @@ enum link_type {
 	/* daemon to agent */
 	LINK_JOIN = 1,  /* join lane and sidecar; 4 descriptors: page, bell, carrier's bell, folder (O_PATH).
 	                 * Answered by LINKED or GONE. Never makes a sidecar */
-	LINK_LEAVE = 2, /* the lane has no members left: carry what is in it and leave; answered by GONE */
+	LINK_LEAVE = 2, /* the lane has no members left: carry what is in it and leave; answered by LEFT, or not at
+	                 * all by a link that has ended by itself: its GONE is on the way */
 	LINK_AGAIN = 3, /* the folder watch saw the sidecar appear although it is linked: one post to the lane */
 	/* agent to daemon */
 	LINK_LINKED = 16, /* both joined, baselines taken, announced on both sides */
 	LINK_GONE = 17,   /* not, or no longer, linked: see `error`; the lane has had a post since */
+	LINK_LEFT = 18,   /* as told: all that was in the lane is in the sidecar */
 };
 
 enum link_place {

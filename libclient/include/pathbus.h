@@ -223,7 +223,8 @@ PATHBUS_PUBLIC void pathbus_set_userdata(pathbus_topic *topic, void *userdata);
 PATHBUS_PUBLIC int pathbus_post(pathbus_topic *topic);
 
 /**
- * pathbus_check: has the topic changed since *seen? Any thread. No system call.
+ * pathbus_check: has the topic changed since *seen? Any thread. No system call (unless the daemon has died).
+ * While another thread is in the middle of a post on this very topic, somebody else's may show one call later.
  *
  * @seen  the caller's cursor: 0 at first (the first call then returns 1); moved forward when 1 is returned
  * Returns 1 changed (own posts not counted, unless PATHBUS_ECHO), 0 not, or -EINVAL (seen is NULL), -ECHILD

@@ -20,7 +20,7 @@
  * Broken on purpose; each must be caught:
  *   OWN_AFTER     own is raised after generation                                 (heard; with DEAF: missed)
  *   OWN_FIRST     the reader reads own and then generation                       (heard; with DEAF: missed)
- *   OWN_RACY      own is raised by a load and a store, by several threads        (heard)
+ *   OWN_RACY      own is raised by a load and a store, by several threads        (heard; with DEAF: missed)
  *   FORGET        reported becomes the difference even when that has fallen       (heard)
  *   UNEQUAL       any difference from what was reported is an event, not only more (heard)
  *   SWALLOW       a thread that has posted collects the edge, so that the program is not woken by its own post

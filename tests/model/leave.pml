@@ -45,7 +45,7 @@
 #ifndef ROUNDS
 #define ROUNDS 1
 #endif
-#define INODES (N * ROUNDS + 3)
+#define INODES ((N + 1) * ROUNDS + 2)  /* each makes one at most, each time it joins */
 
 byte path = 0;
 byte next = 1;                  /* the next inode */

@@ -22,6 +22,8 @@
  * What happens (unless said otherwise the daemon dies and comes back, at any moment):
  *   NO_DEATH    it lives on                                   NO_RESTART  it dies and stays away
  *   TAKEOVER    the second daemon (the system's) appears while the first (a user's) is there, which then steps down
+ *   ENDS        a lane ends some time after its last member has left, and its sidecar is no longer watched for; the
+ *               daemon looks for one a last time, and if one has come it is linked first
  *   LINK_DIES   the link is killed once, at any step; with NO_DEATH
  *
  * The documented limit: NO_RESTART and M_NOBUS without M_FIRST. A sidecar that appears after the poster has opened,
@@ -29,7 +31,6 @@
  *
  * Broken on purpose; each must be caught:
  *   NO_WORD      a poster does not look at the death word
- *   WORD_EARLY   it looks before it adds to generation
  *   WORD_LATE    the sockets end before the word is marked
  *   NO_RESYNC    a member that has joined anew does not look
  *   LOOK_FIRST   it looks and then takes its baseline
@@ -37,11 +38,14 @@
  *   LATE_BASE    it announces itself and then takes its baselines
  *   LATE_LINK    an opening is answered although an existing sidecar is not linked yet
  *   NO_COUNT     a sidecar that came and went before the link could join it is forgotten
+ *   FORGETS      (with ENDS) a lane ends without that last look
  *   NO_WATCH     a daemon that starts does not look for a sidecar that is there already
  *   LINK_LEAVES  the link leaves a living daemon while the sidecar has other members
  *   LINK_HASTY   it leaves as the last one out without a last look at the sidecar
  *   LINK_TERM    it leaves when it is told to (SIGTERM), not when its daemon's word is marked
  *   LINK_BLIND   it leaves when the word is marked without a last look at the lane, and does not announce itself
+ *   WORD_EARLY   (with NO_LAST) a poster looks at the death word before it adds to generation; alone it is made up for
+ *                by what the link and the members do after the word
  *   NO_HANDOVER  (with TAKEOVER) the daemon that steps down does not post to the other one
  *   EARLY_HAND   (with TAKEOVER) it posts there and then marks its word
  *
@@ -73,6 +77,20 @@ bit  word[2];                   /* its death word is marked */
 byte members = 0;               /* of the sidecar, links included */
 bit  appeared[2];               /* the daemon has yet to deal with a sidecar that it saw come */
 bit  running[2];                /* it has a link */
+#ifdef ENDS
+byte openings = 0;
+byte here[2];                   /* members of each lane, links not counted */
+bit  lane[2];                   /* there is one */
+#define LANE(life)   lane[life]
+#define EMPTY(life)  (lane[life] && here[life] == 0 && openings == 0 && !running[life])
+#ifdef FORGETS
+#define LAST_LOOK(life)  true
+#else
+#define LAST_LOOK(life)  (!appeared[life])
+#endif
+#else
+#define LANE(life)   true
+#endif
 bit  linked[2];                 /* its link has joined both sides and announced itself */
 
 byte truth = 0, returned = 0, looked = 0;
@@ -81,14 +99,20 @@ bit  m_joined = 0, p_done = 0;
 /* a client takes a daemon whose word is marked for dead */
 #define ANSWERS(life)  (up[life] && !word[life])
 #ifdef LATE_LINK
-#define OPENS(life)    ANSWERS(life)
+#define OPENS(life)    (ANSWERS(life) && LANE(life))
 #else
-#define OPENS(life)    (ANSWERS(life) && (members == 0 || linked[life]))
+#define OPENS(life)    (ANSWERS(life) && LANE(life) && (members == 0 || linked[life]))
 #endif
 
 /* the folder appears with its first member, and is gone with the last */
-#define ENTER  if :: members == 0 -> appeared[0] = up[0]; appeared[1] = up[1] :: else fi; members++
+#define ENTER  if :: members == 0 -> appeared[0] = up[0] && LANE(0); appeared[1] = up[1] && LANE(1) :: else fi; members++
+#ifdef ENDS
+#define ENTER_LANE(life)  here[life]++
+#define QUIT(channel)  if :: channel == S -> members-- :: else -> here[channel]-- fi
+#else
+#define ENTER_LANE(life)  skip
 #define QUIT(channel)  if :: channel == S -> members-- :: else fi
+#endif
 
 /* ++generation by a member; a link does not count its own posts, so it posts with one of the lower two */
 inline post(channel) {
@@ -106,13 +130,32 @@ inline post(channel) {
 
 /* An opening: the system's daemon (1) first, then the user's (0), then the sidecar. It waits for the link. */
 inline join(channel, bus) {
+#ifdef ENDS
+  openings++;                                   /* a lane does not end while somebody waits for it */
+  do
+  :: atomic {
+       /* a new lane: first the watch, then the look */
+       if
+       :: bus && ANSWERS(1) && !lane[1] -> lane[1] = 1; appeared[1] = (members > 0)
+       :: bus && !ANSWERS(1) && ANSWERS(0) && !lane[0] -> lane[0] = 1; appeared[0] = (members > 0)
+       fi
+     }
+  ::
+#endif
   atomic {
     if
-    :: bus && OPENS(1) -> channel = 1
-    :: bus && !ANSWERS(1) && OPENS(0) -> channel = 0
+    :: bus && OPENS(1) -> channel = 1; ENTER_LANE(1)
+    :: bus && !ANSWERS(1) && OPENS(0) -> channel = 0; ENTER_LANE(0)
     :: !bus || (!ANSWERS(0) && !ANSWERS(1)) -> channel = S; ENTER
     fi
+#ifdef ENDS
+    ; openings--
+#endif
   }
+#ifdef ENDS
+     ; break
+  od
+#endif
 }
 
 active proctype subscriber() {
@@ -217,6 +260,9 @@ proctype daemon(byte life) {
   do
   :: atomic { appeared[life] && !running[life] -> appeared[life] = 0; running[life] = 1; run link(life) }
   :: MAY_DIE(life) -> break
+#ifdef ENDS
+  :: atomic { EMPTY(life) && LAST_LOOK(life) -> lane[life] = 0; appeared[life] = 0 }
+#endif
   od;
 
 #ifdef WORD_LATE

@@ -28,8 +28,16 @@
  *   WANT_RACY     want is raised by a load, a comparison and a store
  *   LATE_COLLECT  the member collects its edges after its last look
  *   DRAIN         a poster empties the bell before it rings; events not yet collected are gone with it
+ *   STRAY_BLIND   (with STRAY) posters do not notice that rung is another lane's number
+ *   STRAY_RUNG    (with STRAY) the one that rang the wrong bell moves rung all the same
  *
  * Different, and as sound:
+ *   RUNG_ONCE     rung moves only from the value that was compared with want: one compare-and-swap, as in lane.c
+ *   STRAY         (with RUNG_ONCE) the handle of one poster moves here from another lane in the middle of its first
+ *                 post. Either it has added there and puts a number of that lane into rung here; posters that
+ *                 find rung above generation ring, and put it right. Or it has added here and rings the bell
+ *                 that is no longer its own; then it leaves rung alone. It repeats the post before it returns.
+ *   LAZY_ARM      a member that finds the generation for which it armed last sleeps without arming again
  *   RUNG_STORE    rung is stored plainly: it may fall, which costs superfluous rings and nothing else
  *   RUNG_THEN     the poster reads rung first and want after it
  *   FRESH_LOW     a new page has rung 0: the first post rings although nobody has armed
@@ -43,6 +51,7 @@
 #ifndef POSTS
 #define POSTS 3
 #endif
+#define FOREIGN 100             /* above all generations of this lane */
 
 byte generation = 1;
 byte want = 0;                  /* below rung: nobody has armed, so the first post rings nobody */
@@ -82,6 +91,13 @@ inline claim() {
 #if defined(RUNG_THEN)
 #define LOAD   w = rung
 #define ARMED  (want >= w)
+#elif defined(RUNG_ONCE)
+#define LOAD   w = want; r = rung
+#ifdef STRAY_BLIND
+#define ARMED  (w >= r)
+#else
+#define ARMED  (w >= r || (r > g && r > generation))
+#endif
 #elif defined(LOOK_FIRST)
 #define LOAD   w = (want >= rung)
 #define ARMED  (w == 1)
@@ -93,8 +109,48 @@ inline claim() {
 #define ARMED  (w >= rung)
 #endif
 
+/* and how it notes that it has rung */
+#if defined(RUNG_FIRST)
+#define NOTE_RUNG  skip
+#elif defined(RUNG_AHEAD)
+#define NOTE_RUNG  rung = generation
+#elif defined(RUNG_STORE)
+#define NOTE_RUNG  rung = g
+#elif defined(RUNG_ONCE)
+#define NOTE_RUNG  if :: rung == r && (r < g || r == FOREIGN) -> rung = g :: else fi
+#else
+#define NOTE_RUNG  RAISE(rung, g)
+#endif
+
 active [NP] proctype poster() {
-  byte g = 0, w = 0, k = 0;
+  byte g = 0, w = 0, r = 0, k = 0;
+
+#ifdef STRAY
+  if
+  :: _pid == 0 ->                               /* it added to the other lane's generation */
+     LOAD;
+     if
+     :: w >= r ->
+        do
+        :: d_step { k < NS -> edge[k] = 1; k++ }
+        :: d_step { k == NS -> if :: rung == r -> rung = FOREIGN :: else fi; k = 0 };
+           break
+        od
+     :: else
+     fi
+  :: _pid == 0 ->                               /* it rings the other lane's bell */
+     atomic { generation++; g = generation };
+     LOAD;
+#ifdef STRAY_RUNG
+     if
+     :: ARMED -> d_step { NOTE_RUNG }
+     :: else
+     fi
+#endif
+  :: else
+  fi;
+  atomic { g = 0; w = 0; r = 0 };
+#endif
 
   do
   ::
@@ -123,33 +179,33 @@ active [NP] proctype poster() {
            MAY_DIE
         :: d_step {
              k == NS ->
-#if defined(RUNG_AHEAD)
-             rung = generation;
-#elif defined(RUNG_STORE)
-             rung = g;
-#elif !defined(RUNG_FIRST)
-             RAISE(rung, g);
-#endif
+             NOTE_RUNG;
              RAISE(returned, g);        /* at once: between rung and the return nothing is shared */
-             g = 0;
+             g = 0; r = 0;
              claim()
            };
            break
         od
-     :: d_step { else -> w = 0; RAISE(returned, g); g = 0; claim() }
+     :: d_step { else -> w = 0; r = 0; RAISE(returned, g); g = 0; claim() }
      fi
   od;
 #ifdef CRASH
 dead:
-  atomic { g = 0; w = 0; k = 0 }
+  atomic { g = 0; w = 0; r = 0; k = 0 }
 #endif
 }
 
 active [NS] proctype member() {
   byte me = _pid - NP, w = 0, k = 0;
+#ifdef LAZY_ARM
+  byte armed = 0;
+#endif
 
 look:
   seen[me] = generation;
+#ifdef LAZY_ARM
+  if :: seen[me] == armed -> goto rest :: else fi;
+#endif
 
 #if defined(WANT_STORE)
   want = seen[me];
@@ -172,7 +228,11 @@ again:
 #ifdef LATE_COLLECT
   edge[me] = 0;
 #endif
-  d_step { asleep[me] = 1; claim() }
+#ifdef LAZY_ARM
+  armed = seen[me];
+rest:
+#endif
+  atomic { asleep[me] = 1; claim() }
 
   /* Woken by an edge, or called by a program that had other reasons. The edges are collected first of all. */
   d_step {

@@ -12,7 +12,7 @@ import signal
 import socket
 import struct
 
-JOIN, LEAVE, AGAIN, LINKED, GONE = 1, 2, 3, 16, 17
+JOIN, LEAVE, AGAIN, LINKED, GONE, LEFT = 1, 2, 3, 16, 17, 18
 NAMES = {JOIN: "join", LEAVE: "leave", AGAIN: "again"}
 MESSAGE = struct.Struct("=IIIi280s")
 
@@ -47,7 +47,7 @@ def on_message(data, fds):
     where = os.readlink(f"/proc/self/fd/{fds[3]}") if kind == JOIN else "-"
     say(NAMES[kind], link, place, name, where, len(fds))
     if kind == LEAVE:
-        answer(GONE, link)
+        answer(LEFT, link)
     if kind == JOIN:
         word, *number = wanted()
         if word == "linked":

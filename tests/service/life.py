@@ -242,7 +242,7 @@ def test_process_settings():
         files = next(line for line in limits if line.startswith("Max open files")).split()
         assert files[3] == files[4], "the descriptor limit was not raised"
         core = next(line for line in limits if line.startswith("Max core file")).split()
-        assert core[4] == core[5] == "0"
+        assert core[4] == core[5] == "1"  # 0 would let dumps to a pipe through
         status = pathlib.Path(f"/proc/{daemon.pid}/status").read_text()
         assert "Umask:\t0077" in status
         assert os.readlink(f"/proc/{daemon.pid}/cwd") == "/"
