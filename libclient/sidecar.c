@@ -397,6 +397,12 @@ static int join_once(int parent, const char *name, const struct topic_key *key, 
 		if (joined.bell < 0)
 			r = joined.bell == -ENOENT ? -EAGAIN : joined.bell;
 	}
+	/* Somebody may have stayed his hand because of our lock: leave as a member does. */
+	if (r < 0) {
+		os_lock(joined.file, OS_LOCK_NONE, LOCK_MEMBER, 1);
+		if (os_lock(joined.file, OS_LOCK_EXCLUSIVE, LOCK_MEMBER, 2) == 0)
+			take_apart(parent, name, joined.file);
+	}
 out:
 	close(dir);
 	if (r < 0)

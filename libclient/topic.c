@@ -282,8 +282,9 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 
 		if (r2 < 0) /* just freed, yet refused: nothing would wake us here */
 			topic_lose(topic);
-		/* What it posted last may have been in a lane that nobody carried any more. */
-		if (old_place == PLACE_BUS && joined->place == PLACE_PEER && atomic_load(&topic->may_post)) {
+		/* What it posted last may have been in a lane that nobody carried any more, or that gave way to another
+		 * daemon's, where somebody had been waiting already. */
+		if (old_place == PLACE_BUS && atomic_load(&topic->may_post)) {
 			struct lane lane = topic_lane(topic);
 
 			atomic_fetch_add(&topic->own_elsewhere, 1);

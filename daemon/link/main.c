@@ -19,14 +19,17 @@
 #include "os/os.h"
 #include "protocol.h"
 
-enum { TAG_CONTROL = 1, TAG_STOP = 2, TAG_TIMER = 3 };
+enum { TAG_CONTROL = 1, TAG_STOP = 2, TAG_TIMER = 3, TAG_DEADLINE = 4 };
+/* A service manager ends us and the daemon together: what is posted until its word is marked is still carried. */
+enum { STOP_MS = 2000 };
 enum { TAG_PEER = 1 }; /* lowest bit of a link's address: its sidecar's bell */
 
 static struct agent {
 	int set, control, stop;
+	int deadline; /* a timer, set by SIGTERM */
 	struct link *links;
 	bool done;
-} agent = { .set = -1, .control = LINK_FD_CONTROL, .stop = -1 };
+} agent = { .set = -1, .control = LINK_FD_CONTROL, .stop = -1, .deadline = -1 };
 
 static void on_signal(int number)
 {
@@ -183,8 +186,9 @@ static int start(void)
 	}
 	agent.set = os_set_new();
 	agent.stop = os_bell_new();
-	if (agent.set < 0 || agent.stop < 0)
-		return agent.set < 0 ? agent.set : agent.stop;
+	agent.deadline = os_timer_new();
+	if (agent.set < 0 || agent.stop < 0 || agent.deadline < 0)
+		return agent.set < 0 ? agent.set : agent.stop < 0 ? agent.stop : agent.deadline;
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -192,6 +196,8 @@ static int start(void)
 	r = os_set_add(agent.set, agent.control, OS_READ, TAG_CONTROL);
 	if (r == 0)
 		r = os_set_add(agent.set, agent.stop, OS_READ, TAG_STOP);
+	if (r == 0)
+		r = os_set_add(agent.set, agent.deadline, OS_READ, TAG_DEADLINE);
 	if (r == 0 && !os_bell_fifo_reliable()) {
 		/* The kernels on which a FIFO wakes only when it is empty: look every 20 ms. */
 		timer = os_timer_new();
@@ -213,6 +219,13 @@ static void on_tag(uint64_t tag)
 			look_after(link, tag & TAG_PEER);
 			return;
 		}
+}
+
+/* Only after the daemon's end is what a poster was told to be in its lane certain to be there. */
+static void on_stop(void)
+{
+	os_bell_drain(agent.stop);
+	os_timer_set(agent.deadline, STOP_MS * UINT64_C(1000000), 0);
 }
 
 static void look_at_all(void)
@@ -244,7 +257,9 @@ int main(void)
 
 		for (int i = 0; i < n; i++) {
 			if (tags[i] == TAG_STOP)
-				agent.done = true;
+				on_stop();
+			else if (tags[i] == TAG_DEADLINE)
+				agent.done = true; /* it lives: it starts another of us, which announces itself */
 			else if (tags[i] == TAG_TIMER)
 				look_at_all();
 			else if (tags[i] != TAG_CONTROL)

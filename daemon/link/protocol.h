@@ -7,8 +7,9 @@
  *
  *     pathbus-link            with descriptor 3: its end of the pair, 4: the death page (read-only use)
  *
- * The end of the pair (the daemon died) and SIGTERM mean the same: carry what is in the lanes, announce
- * oneself once more in each sidecar, leave, exit.
+ * At the end of the pair (the daemon died) it carries what is in the lanes, announces itself once more in each
+ * sidecar, leaves, exits. SIGTERM means the same, but waits for that end for two seconds: a service manager
+ * signals both, and the last look at a lane has to come after the daemon's death word.
  */
 #ifndef PATHBUS_DAEMON_LINK_PROTOCOL_H
 #define PATHBUS_DAEMON_LINK_PROTOCOL_H

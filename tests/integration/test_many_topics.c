@@ -53,6 +53,27 @@ static int n_descriptors(pid_t pid)
 	return n;
 }
 
+/* Lanes that the daemon holds. Its other descriptors are its own affair: it may have started another worker. */
+static int n_lanes(pid_t pid)
+{
+	char path[64];
+	struct dirent *entry;
+	DIR *dir;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	ck_assert_msg(dir != NULL, "%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir))) {
+		char target[64] = "";
+
+		if (readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) > 0)
+			n += strncmp(target, "/memfd:", 7) == 0;
+	}
+	closedir(dir);
+	return n;
+}
+
 static const char *name_of(int i)
 {
 	static char name[16];
@@ -130,7 +151,7 @@ START_TEST(a_thousand_are_heard)
 		/* The first handle is gone when the second is served. */
 		bus = transport_new();
 		ck_assert_int_eq(pathbus_ping(bus, NULL), 0);
-		before_of_daemon = n_descriptors(transport_daemon()->process.pid) - 1;
+		before_of_daemon = n_lanes(transport_daemon()->process.pid);
 		pathbus_free(bus);
 	}
 	bus = transport_new();
@@ -148,7 +169,7 @@ START_TEST(a_thousand_are_heard)
 	pathbus_free(bus);
 	ck_assert_int_eq(n_descriptors(getpid()), before);
 	if (_i == ON_BUS)
-		harness_await(n_descriptors(transport_daemon()->process.pid) <= before_of_daemon);
+		harness_await(n_lanes(transport_daemon()->process.pid) <= before_of_daemon);
 }
 END_TEST
 
@@ -165,7 +186,7 @@ START_TEST(leaving_all_of_them_is_no_death)
 	transport_begin(ON_BUS);
 	bus = transport_new();
 	open_all(bus, topics);
-	before = n_descriptors(transport_daemon()->process.pid);
+	before = n_lanes(transport_daemon()->process.pid);
 	harness_spawn(&poster, post_on_each, NULL);
 	harness_expect_line(&poster, "open");
 	harness_tell(&poster, "post");
@@ -175,7 +196,7 @@ START_TEST(leaving_all_of_them_is_no_death)
 	harness_tell(&poster, "end");
 	harness_expect_exit(&poster, 0);
 	harness_daemon_resume(transport_daemon());
-	harness_await(n_descriptors(transport_daemon()->process.pid) <= before);
+	harness_await(n_lanes(transport_daemon()->process.pid) <= before);
 	expect_quiet(bus);
 	pathbus_free(bus);
 }

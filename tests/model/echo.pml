@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hiding one's own posts by counting.
  *
  * One handle: a reader, and NOWN threads that post through the same handle. One stranger or more (NP) posts too.

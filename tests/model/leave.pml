@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Joining and leaving a sidecar: who may rename the folder away, and when.
  *
  * The folder stands for its page: `path` is the inode that the name leads to, 0 if there is none. The locks are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two places without a daemon: the sidecar beside the file, and the page in shared memory of those who cannot make
  * one. All processes are one user's, but some cannot make the folder (a read-only mount, say); they join it when it
  * is there. Nobody may end up alone.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The offloaded lane: posters ring the carrier, and the carrier rings the members.
  *
  * Two groups of members, each with a bell of its own. Member 0 is in group 0 and was there from the start;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The seams: what becomes of a post while the daemon dies and comes back, while one daemon takes over from another,
  * and while some processes reach only the sidecar.
  *

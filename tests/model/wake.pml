@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The wake-up protocol of a lane: one page, one bell, NP posters, NS members.
  *
  *   generation  posts so far
