@@ -169,7 +169,8 @@ void side_open(struct side *side)
 	snprintf(file, sizeof(file), "wakeup-%d", (int)(way - ways));
 	side->bus = handle_new(side->settings, way->transport);
 	side->topic = topic_of(side->settings, side->bus, file, 0);
-	drain(side->bus);
+	if (way->play == play_poll)
+		drain(side->bus); /* who only waits never listens: the handle's own set stays out of it */
 	while (pathbus_check(side->topic, &side->seen) == 1)
 		;
 }
