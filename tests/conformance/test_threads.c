@@ -2,6 +2,7 @@
 /* test_threads.c - the calls that any thread may make, while the handle's own thread takes events. */
 #include "conformance/transports.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -186,6 +187,72 @@ START_TEST(own_threads_do_not_disturb_a_wait)
 }
 END_TEST
 
+/* The other side of a game in which each post is answered by taking it, and each taking by the next post, after
+ * pauses of all lengths: so that posts come at every moment of falling asleep. */
+static _Atomic int n_answered;
+
+static void *answer_with_posts(void *arg)
+{
+	for (int i = 1; !atomic_load(&stop); i++) {
+		while (atomic_load(&n_answered) < i - 1 && !atomic_load(&stop))
+			;
+		for (volatile int pause = i % 500; pause > 0; pause--)
+			;
+		if (pathbus_post(arg) < 0)
+			atomic_fetch_add(&n_failed, 1);
+	}
+	return NULL;
+}
+
+static int n_rounds(void)
+{
+	return harness_full() ? 500000 : 20000;
+}
+
+START_TEST(a_post_at_any_moment)
+{
+	int id = _i / 2;
+	bool wait = _i % 2;
+	pathbus *a, *b;
+	pathbus_topic *of_a, *of_b;
+	pthread_t poster[1];
+	uint64_t seen = 0, taken;
+
+	transport_begin(id);
+	a = transport_new();
+	b = transport_new();
+	of_a = transport_open(a, "data", PATHBUS_POST);
+	of_b = transport_open(b, "data", 0);
+	ck_assert_int_eq(pathbus_check(of_b, &seen), 1);
+	expect_quiet(b);
+	start(poster, 1, answer_with_posts, of_a);
+	for (int i = 1; i <= n_rounds(); i++) {
+		if (wait) {
+			if (pathbus_wait(of_b, &seen, harness_deadline(harness_limit_ms), 0) != 1)
+				ck_abort_msg("lost in round %d", i);
+			atomic_fetch_add(&n_answered, 1);
+		} else {
+			struct pollfd pollfd = { .fd = pathbus_fd(b), .events = POLLIN };
+			struct pathbus_event event = { .size = sizeof(event) };
+
+			for (taken = 0; taken == 0;) {
+				if (poll(&pollfd, 1, (int)harness_limit_ms) != 1)
+					ck_abort_msg("lost in round %d", i);
+				while (pathbus_next(b, &event) == 1) {
+					taken += event.count;
+					atomic_fetch_add(&n_answered, (int)event.count);
+				}
+			}
+		}
+	}
+	atomic_store(&stop, true);
+	join(poster, 1);
+	ck_assert_uint_eq(atomic_load(&n_failed), 0);
+	pathbus_free(a);
+	pathbus_free(b);
+}
+END_TEST
+
 /* A cursor counts a stranger's posts and no own ones, however many of those are being made meanwhile. */
 START_TEST(own_threads_do_not_disturb_a_cursor)
 {
@@ -201,6 +268,12 @@ START_TEST(own_threads_do_not_disturb_a_cursor)
 	of_b = transport_open(b, "data", 0);
 	ck_assert_int_eq(pathbus_check(of_a, &seen), 1);
 	start(posters, 2, post_until_stopped, of_a);
+	for (int i = 0; i < 500000; i++) {
+		uint64_t fresh = 0;
+
+		if (pathbus_check(of_a, &fresh) != 1) /* whatever is under way */
+			ck_abort_msg("a new cursor is not behind, in round %d", i);
+	}
 	for (int i = 0; i < 5000; i++) {
 		ck_assert_int_eq(pathbus_check(of_a, &seen), 0);
 		ck_assert_int_eq(pathbus_post(of_b), 0);
@@ -220,6 +293,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(each_thread_with_a_handle_of_its_own, N_TRANSPORTS),
 	HARNESS_CASE_EACH(own_threads_do_not_disturb_a_wait, N_TRANSPORTS),
 	HARNESS_CASE_EACH(own_threads_do_not_disturb_a_cursor, N_TRANSPORTS),
+	HARNESS_CASE_EACH(a_post_at_any_moment, 2 * N_TRANSPORTS),
 	{ 0 },
 };
 

@@ -211,14 +211,24 @@ def test_one_client_does_not_use_all_workers_up():
                 os.kill(pid, signal.SIGSTOP)
             stopped += free
             open_later(greedy, daemon.folder / f"slow{number}")
-            bus.wait_for(lambda: len(daemon.workers()) > len(stopped), "another worker is started")
+            # One that was stopped before it had said that it is ready is replaced, as well it may be.
+            bus.wait_for(lambda: set(daemon.workers()) - set(stopped), "another worker is started")
         for number in range(20):
             open_later(greedy, daemon.folder / f"more{number}")
         other.open(daemon.folder / "file")
-        for pid in stopped:
+        for pid in set(stopped) & set(daemon.workers()):
             os.kill(pid, signal.SIGCONT)
         for _ in range(22):
             greedy.expect(bus.OPENED)
+
+
+def can_open(connection, path):
+    try:
+        connection.open(path).close()
+    except bus.Failed as failure:
+        assert "ETIMEDOUT" in str(failure), failure
+        return False
+    return True
 
 
 def test_all_workers_hang():
@@ -233,6 +243,8 @@ def test_all_workers_hang():
             open_later(connection, daemon.folder / "slow")
         for connection in connections:
             connection.expect_error(errno.ETIMEDOUT)
+        # Until new workers are ready nobody is free, and the daemon says so.
+        bus.wait_for(lambda: can_open(connections[0], daemon.folder / "file"), "there are workers again")
         for connection in connections:
             connection.open(daemon.folder / "file")
             connection.close()
