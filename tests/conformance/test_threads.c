@@ -191,13 +191,18 @@ END_TEST
  * pauses of all lengths: so that posts come at every moment of falling asleep. */
 static _Atomic int n_answered;
 
+static void dawdle(int n)
+{
+	for (volatile int i = n; i > 0; i--)
+		;
+}
+
 static void *answer_with_posts(void *arg)
 {
 	for (int i = 1; !atomic_load(&stop); i++) {
 		while (atomic_load(&n_answered) < i - 1 && !atomic_load(&stop))
 			;
-		for (volatile int pause = i % 500; pause > 0; pause--)
-			;
+		dawdle(i % 499);
 		if (pathbus_post(arg) < 0)
 			atomic_fetch_add(&n_failed, 1);
 	}
@@ -231,6 +236,7 @@ START_TEST(a_post_at_any_moment)
 			if (pathbus_wait(of_b, &seen, harness_deadline(harness_limit_ms), 0) != 1)
 				ck_abort_msg("lost in round %d", i);
 			atomic_fetch_add(&n_answered, 1);
+			dawdle(i % 331);
 		} else {
 			struct pollfd pollfd = { .fd = pathbus_fd(b), .events = POLLIN };
 			struct pathbus_event event = { .size = sizeof(event) };
@@ -241,6 +247,7 @@ START_TEST(a_post_at_any_moment)
 				while (pathbus_next(b, &event) == 1) {
 					taken += event.count;
 					atomic_fetch_add(&n_answered, (int)event.count);
+					dawdle(i % 331);
 				}
 			}
 		}
