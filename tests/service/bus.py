@@ -231,6 +231,14 @@ class Topic:
         self.connection.send(frame(CLOSE, 0, struct.pack("<I", self.id)))
 
 
+def waits_in(pid):
+    """The kernel's function that a process sleeps in; "0" where that is not told."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return "0"
+
+
 def wait_for(condition, what, limit_s=LIMIT_S):
     end = time.monotonic() + limit_s
     while True:
@@ -318,6 +326,16 @@ class Daemon:
 
     def workers(self):
         return [pid for pid in self.children() if b"--worker" in command(pid)]
+
+    def settled_workers(self):
+        """All workers, once each of them waits for a question (or was stopped): one that is stopped before it has
+        said that it is ready is replaced."""
+        def settled():
+            states = [waits_in(pid) for pid in self.workers()]
+            return states and all(state == "0" or "skb" in state or "stop" in state for state in states)
+
+        wait_for(settled, "the workers wait for questions")
+        return self.workers()
 
     def n_descriptors(self):
         """Without the one per worker: their number depends on how fast they answer."""

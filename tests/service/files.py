@@ -179,7 +179,7 @@ def open_later(connection, path):
 
 def test_a_path_that_hangs():
     with bus.daemon() as daemon, daemon.connect() as unlucky, daemon.connect() as other:
-        worker, = daemon.workers()
+        worker, = daemon.settled_workers()
         os.kill(worker, signal.SIGSTOP)
         request = open_later(unlucky, daemon.folder / "slow")
         # Everybody else is served, by another worker.
@@ -193,7 +193,7 @@ def test_a_path_that_hangs():
 def test_a_slow_path():
     """One that answers in time is no failure."""
     with bus.daemon("--files-timeout", "600000") as daemon, daemon.connect() as slow, daemon.connect() as other:
-        worker, = daemon.workers()
+        worker, = daemon.settled_workers()
         os.kill(worker, signal.SIGSTOP)
         request = open_later(slow, daemon.folder / "slow")
         other.open(daemon.folder / "file")
@@ -206,7 +206,7 @@ def test_one_client_does_not_use_all_workers_up():
     with bus.daemon("--files-timeout", "600000") as daemon, daemon.connect() as greedy, daemon.connect() as other:
         stopped = []
         for number in range(2):
-            free = [pid for pid in daemon.workers() if pid not in stopped]
+            free = [pid for pid in daemon.settled_workers() if pid not in stopped]
             for pid in free:
                 os.kill(pid, signal.SIGSTOP)
             stopped += free
@@ -237,7 +237,7 @@ def test_all_workers_hang():
         stopped = set()
         for connection in connections:
             bus.wait_for(lambda: set(daemon.workers()) - stopped, "there is another worker")
-            for pid in set(daemon.workers()) - stopped:
+            for pid in set(daemon.settled_workers()) - stopped:
                 os.kill(pid, signal.SIGSTOP)
                 stopped.add(pid)
             open_later(connection, daemon.folder / "slow")
@@ -274,7 +274,7 @@ def test_a_client_that_goes_while_its_path_hangs():
     with bus.daemon("--files-timeout", "100") as daemon, daemon.connect() as other:
         for _ in range(3):
             connection = daemon.connect()
-            for pid in daemon.workers():
+            for pid in daemon.settled_workers():
                 os.kill(pid, signal.SIGSTOP)
             open_later(connection, daemon.folder / "slow")
             connection.close()

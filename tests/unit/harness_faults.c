@@ -46,8 +46,8 @@ START_TEST(leaves_child)
 	static struct harness_process child;
 
 	harness_spawn(&child, sleeps, NULL);
+	harness_signal(&child, SIGSTOP); /* before it can hear that we have hung up, and end */
 	harness_hang_up(&child);
-	harness_signal(&child, SIGSTOP);
 }
 END_TEST
 
