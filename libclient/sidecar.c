@@ -246,6 +246,8 @@ static int make(int parent, const char *name, const struct topic_key *key, struc
 	if (r < 0)
 		return r;
 	dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0 && errno == EACCES && fchmodat(parent, temporary, 0700, AT_SYMLINK_NOFOLLOW) == 0) /* by its umask */
+		dir = openat(parent, temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	/* The lock says that the folder is being worked on. Who does not get it has come to another's folder: its
 	 * own, still empty, was taken for abandoned. */
 	if (dir < 0)
@@ -550,7 +552,9 @@ int sidecar_runtime_folder(void)
 	r = address_runtime_folder(geteuid(), path, sizeof(path));
 	if (r < 0)
 		return r;
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	if (mkdir(path, 0700) == 0)
+		(void)chmod(path, 0700); /* whatever the umask */
+	else if (errno != EEXIST)
 		return -errno;
 	dir = os_open_folder(AT_FDCWD, path, false);
 	if (dir < 0)

@@ -12,6 +12,8 @@
 /* As an unprivileged user, whose files these are: the mode bits decide for their owner as well. */
 static void begin(int transport)
 {
+	if (geteuid() == 0)
+		(void)transport_try_own_mounts(); /* which somebody without privileges could only do by getting some */
 	transport_become_nobody();
 	transport_begin(transport);
 }

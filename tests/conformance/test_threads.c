@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -200,8 +201,9 @@ static void dawdle(int n)
 static void *answer_with_posts(void *arg)
 {
 	for (int i = 1; !atomic_load(&stop); i++) {
-		while (atomic_load(&n_answered) < i - 1 && !atomic_load(&stop))
-			;
+		for (int spins = 0; atomic_load(&n_answered) < i - 1 && !atomic_load(&stop); spins++)
+			if (spins > 1000)
+				sched_yield();
 		dawdle(i % 499);
 		if (pathbus_post(arg) < 0)
 			atomic_fetch_add(&n_failed, 1);
@@ -211,7 +213,7 @@ static void *answer_with_posts(void *arg)
 
 static int n_rounds(void)
 {
-	return harness_full() ? 500000 : 20000;
+	return harness_full() ? 200000 : 8000;
 }
 
 START_TEST(a_post_at_any_moment)
@@ -233,7 +235,8 @@ START_TEST(a_post_at_any_moment)
 	start(poster, 1, answer_with_posts, of_a);
 	for (int i = 1; i <= n_rounds(); i++) {
 		if (wait) {
-			if (pathbus_wait(of_b, &seen, harness_deadline(harness_limit_ms), 0) != 1)
+			/* Without a deadline, at which it would look again: a lost one is the case's time limit. */
+			if (pathbus_wait(of_b, &seen, UINT64_MAX, 0) != 1)
 				ck_abort_msg("lost in round %d", i);
 			atomic_fetch_add(&n_answered, 1);
 			dawdle(i % 331);

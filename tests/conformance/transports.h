@@ -46,6 +46,7 @@ struct harness_daemon *transport_daemon(void);
 void transport_become_nobody(void);
 /* A mount namespace of one's own, with a runtime folder of one's own; or the case is skipped. */
 void transport_own_mounts(void);
+bool transport_try_own_mounts(void);
 /* This user's: /dev/shm/pathbus-UID. */
 const char *transport_runtime_folder(void);
 bool transport_own_runtime(void);

@@ -113,6 +113,8 @@ START_TEST(file_systems_without_fifos)
 {
 	static const char *const types[] = { "devpts", "cgroup2" };
 
+	if (geteuid() != 0)
+		harness_skip("needs root, whose these are");
 	begin_on(types[_i], _i == 0 ? "newinstance,ptmxmode=0666" : NULL);
 	expect_runtime(transport_path("data"));
 	expect_runtime(transport_path(_i == 0 ? "ptmx" : "cgroup.procs"));
@@ -213,8 +215,9 @@ START_TEST(a_foreign_runtime_folder)
 			ck_assert_int_eq(chmod(folder, 0777), 0);
 		} else {
 			ck_assert_int_eq(mkdir(folder, 0700), 0);
-			if (chown(folder, 65534, 65534) < 0)
+			if (geteuid() != 0)
 				break;
+			ck_assert_int_eq(chown(folder, 65534, 65534), 0);
 		}
 		ck_assert_int_eq(pathbus_open(bus, transport_path("data"), 0, &topic), -EPERM);
 		ck_assert_ptr_null(topic);
