@@ -90,12 +90,8 @@ int runtime_new(struct folders *folders, runtime_appeared_fn *appeared, void *ar
 	return 0;
 }
 
-struct runtime *runtime_free(struct runtime *runtime, bool remove)
+struct runtime *runtime_free(struct runtime *runtime)
 {
-	if (!runtime)
-		return NULL;
-	if (remove)
-		(void)rmdir(runtime->path);
 	free(runtime);
 	return NULL;
 }

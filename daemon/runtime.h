@@ -20,8 +20,9 @@ typedef void runtime_appeared_fn(void *arg, const char *entry);
 
 /* Where the folder cannot be had that is logged, and nothing is found in it. -ENOMEM. */
 int runtime_new(struct folders *folders, runtime_appeared_fn *appeared, void *arg, struct runtime **ret);
-/* `remove`: the folder too, if it is empty. */
-struct runtime *runtime_free(struct runtime *runtime, bool remove);
+/* The folder stays: it is shared with programs and other daemons of the user, and its removal would make each of them
+ * look for what may have been in it, and wake all their subscribers. */
+struct runtime *runtime_free(struct runtime *runtime);
 
 /* May there be a sidecar of this key in it? */
 bool runtime_may_have(struct runtime *runtime, const struct topic_key *key);

@@ -259,18 +259,10 @@ static int make_all(struct server *server, const struct options *options)
 static void stop(struct server *server)
 {
 	struct context *context = &server->context;
-	bool runtime_is_home = false;
 
 	/* Before any socket: whoever posts from now on joins anew. */
 	if (server->death.page)
 		death_page_mark(&server->death);
-	if (context->runtime) {
-		char folder[ADDRESS_SIZE];
-
-		/* Clients watch the socket's folder for the next daemon. */
-		if (address_runtime_folder(geteuid(), folder, sizeof(folder)) == 0)
-			runtime_is_home = strncmp(server->serving.path, folder, strlen(folder)) == 0;
-	}
 	listener_free(server->listener);
 	clients_free(server->clients);
 	serving_stop(&server->serving);
@@ -279,7 +271,7 @@ static void stop(struct server *server)
 	files_free(context->files);
 	carrier_free(server->carrier);
 	topics_free(context->topics);
-	runtime_free(context->runtime, !runtime_is_home);
+	runtime_free(context->runtime);
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
