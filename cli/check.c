@@ -126,6 +126,7 @@ const struct command command_check = {
 	.about = "Opens the topic as a program would, looks, and closes it.",
 	.options = specs,
 	.set = set,
-	.max_files = 1,
+	.min_words = 1,
+	.max_words = 1,
 	.run = run,
 };

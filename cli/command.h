@@ -11,11 +11,13 @@
 #include "pathbus.h"
 
 /* Exit statuses; the help and the man page explain them. 66, 69 and 77 are those of sysexits.h, 124 is
- * that of timeout(1). */
+ * that of timeout(1), 3 and 4 are for scripts that must tell them from a failure. */
 enum {
 	STATUS_OK = 0,
 	STATUS_FAILED = 1,
 	STATUS_USAGE = 2,
+	STATUS_BEHIND = 3,
+	STATUS_CHANGED = 4,
 	STATUS_NO_FOLDER = 66,
 	STATUS_NO_DAEMON = 69,
 	STATUS_DENIED = 77,
@@ -23,17 +25,18 @@ enum {
 };
 
 struct command {
-	const char *name;
+	const char *name;      /* one word, or two: "state get" */
 	const char *arguments; /* for the help, e.g. "FILE..."; NULL: takes none */
 	const char *summary;   /* one line without a full stop */
 	const char *about;     /* paragraphs for the help; NULL: the summary says it all */
 	const struct option_spec *options; /* NULL: only the global ones */
 	option_set *set;                   /* NULL with options */
-	size_t max_files;                  /* SIZE_MAX: any number; more than 0: at least one is needed */
+	size_t min_words, max_words;       /* of `arguments`; SIZE_MAX: any number */
 	/* Returns an exit status, having told what went wrong. `options` is for pathbus_new. */
-	int (*run)(const struct pathbus_options *options, size_t n_files, char **files);
+	int (*run)(const struct pathbus_options *options, size_t n_words, char **words);
 };
 
-extern const struct command command_post, command_listen, command_check, command_ping, command_version;
+extern const struct command command_post, command_listen, command_state_get, command_state_set, command_state_cas,
+	command_check, command_ping, command_version;
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json.c - the lines of `listen --json` and `check --json`. The only file that knows the JSON library.
+ * json.c - the lines of --json. The only file that knows the JSON library.
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,47 @@ static json_t *time_string(struct timespec time)
 	return json_string(text);
 }
 
+static json_t *origin_string(uint64_t origin)
+{
+	char text[LINE_ORIGIN_SIZE];
+
+	line_origin(origin, text);
+	return json_string(text);
+}
+
+static json_t *base64(const void *bytes, size_t size)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *at = bytes;
+	size_t length = (size + 2) / 3 * 4;
+	char *text = malloc(length + 1), *to = text;
+	json_t *ret;
+
+	if (!text)
+		return NULL;
+	for (; size > 0; at += 3, to += 4) {
+		size_t n = size < 3 ? size : 3;
+		unsigned three = (unsigned)at[0] << 16 | (n > 1 ? (unsigned)at[1] << 8 : 0) | (n > 2 ? at[2] : 0u);
+
+		for (unsigned i = 0; i < 4; i++)
+			to[i] = i <= n ? digits[three >> (18 - 6 * i) & 63] : '=';
+		size -= n;
+	}
+	ret = json_stringn(text, length);
+	free(text);
+	return ret;
+}
+
+/* Bytes of a message: as `name` if they are UTF-8, else as `name_base64`. */
+static int set_bytes(json_t *object, const char *name, const char *name_base64, const void *bytes, size_t size)
+{
+	json_t *text = json_stringn(bytes, size); /* NULL: they are not */
+
+	if (text)
+		return json_object_set_new(object, name, text);
+	return json_object_set_new(object, name_base64, base64(bytes, size));
+}
+
 /* Takes the object. NULL: it was not complete, or there is no memory for the text. */
 static char *finish(json_t *object, int failed)
 {
@@ -85,6 +127,12 @@ char *line_event_json(const struct line_event *line)
 		failed |= json_object_set_new(object, "pid", json_integer(event->pid));
 	if (event->uid != (uid_t)-1)
 		failed |= json_object_set_new(object, "uid", json_integer(event->uid));
+	if (event->kind == PATHBUS_EVENT_MESSAGE) {
+		failed |= json_object_set_new(object, "origin", origin_string(event->origin));
+		if (event->key)
+			failed |= set_bytes(object, "key", "key_base64", event->key, event->key_size);
+		failed |= set_bytes(object, "data", "data_base64", event->data, event->data_size);
+	}
 	if (event->error)
 		failed |= json_object_set_new(object, "error", json_string(strerror(-event->error)));
 	return finish(object, failed);
@@ -124,5 +172,53 @@ char *line_check_json(const struct line_check *check)
 	failed |= json_object_set_new(object, "may_listen", json_boolean(check->may_subscribe));
 	failed |= json_object_set_new(object, "may_post", json_boolean(check->may_post));
 	failed |= json_object_set_new(object, "daemon", daemon_object(check));
+	return finish(object, failed);
+}
+
+static json_t *laggard(const struct pathbus_laggard *from)
+{
+	json_t *object = json_object();
+	int failed = json_object_set_new(object, "pid", json_integer(from->pid));
+
+	if (from->uid != (uid_t)-1) {
+		failed |= json_object_set_new(object, "uid", json_integer(from->uid));
+		failed |= json_object_set_new(object, "user", json_string(tell_name(line_user(from->uid))));
+	}
+	if (from->command[0])
+		failed |= json_object_set_new(object, "command", json_string(tell_name(from->command)));
+	failed |= json_object_set_new(object, "origin", origin_string(from->origin));
+	if (failed) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+char *line_sync_json(const struct line_sync *line)
+{
+	const struct pathbus_sync *sync = line->sync;
+	json_t *object = json_object(), *missing = json_array();
+	int failed = set_file(object, line->file);
+
+	failed |= json_object_set_new(object, "transport", json_string(tell_transport(line->transport)));
+	failed |= json_object_set_new(object, "subscribers", number(sync->n_subscribers));
+	failed |= json_object_set_new(object, "caught_up", number(sync->n_caught_up));
+	failed |= json_object_set_new(object, "untracked", number(sync->n_untracked));
+	for (unsigned i = 0; i < sync->n_laggards; i++)
+		failed |= json_array_append_new(missing, laggard(&sync->laggards[i]));
+	failed |= json_object_set_new(object, "missing", missing);
+	return finish(object, failed);
+}
+
+/* The value is a string: numbers of JSON are signed here, and of 53 bits in many a reader. */
+char *line_state_json(const char *file, uint64_t value, uint64_t version)
+{
+	json_t *object = json_object();
+	int failed = set_file(object, file);
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	failed |= json_object_set_new(object, "value", json_string(text));
+	failed |= json_object_set_new(object, "version", number(version));
 	return finish(object, failed);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* line.c - times, names of events, lines for people. */
+/* line.c - times, names, lines for people. */
 #include "line.h"
 
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "escape.h"
 #include "tell.h"
 
 void line_time(struct timespec time, char ret[LINE_TIME_SIZE])
@@ -28,6 +32,25 @@ struct timespec line_wall_clock(uint64_t monotonic_ns)
 	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
 }
 
+void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE])
+{
+	snprintf(ret, LINE_ORIGIN_SIZE, "%016llx", (unsigned long long)origin);
+}
+
+const char *line_user(uid_t uid)
+{
+	static char text[24];
+	const struct passwd *entry;
+
+	if (uid == (uid_t)-1)
+		return "unknown";
+	entry = getpwuid(uid);
+	if (entry && entry->pw_name[0])
+		return entry->pw_name;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)uid);
+	return text;
+}
+
 const char *line_event_name(enum pathbus_event_kind kind)
 {
 	switch (kind) {
@@ -45,13 +68,88 @@ const char *line_event_name(enum pathbus_event_kind kind)
 	return "unknown"; /* of a newer library */
 }
 
+/* The bytes in quotes, as one word of a line. Returns where it ends; ESCAPE_SIZE(size) + 2 will do. */
+static char *quote(char *to, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+
+	*to++ = '"';
+	while (size > 0) {
+		const char *mark = memchr(at, '"', size);
+		size_t n = mark ? (size_t)(mark - at) : size;
+
+		to += escape(at, n, to, ESCAPE_SIZE(n));
+		if (mark) {
+			*to++ = '\\';
+			*to++ = '"';
+			n++;
+		}
+		at += n;
+		size -= n;
+	}
+	*to++ = '"';
+	*to = '\0';
+	return to;
+}
+
+/* What follows the file: the sender, the key, and, last since it may be long, the message. NULL: out of memory. */
+static char *message_text(const struct pathbus_event *event)
+{
+	char *text = malloc(96 + ESCAPE_SIZE(event->key_size) + ESCAPE_SIZE(event->data_size)), *at = text;
+
+	if (!text)
+		return NULL;
+	if (event->pid)
+		at += sprintf(at, " pid=%lld", (long long)event->pid);
+	if (event->uid != (uid_t)-1)
+		at += sprintf(at, " uid=%llu", (unsigned long long)event->uid);
+	if (event->key) {
+		at += sprintf(at, " key=");
+		at = quote(at, event->key, event->key_size);
+	}
+	*at++ = ' ';
+	quote(at, event->data, event->data_size);
+	return text;
+}
+
 char *line_event_text(const struct line_event *line)
 {
-	char time[LINE_TIME_SIZE], *text;
+	const struct pathbus_event *event = line->event;
+	char time[LINE_TIME_SIZE], *rest = NULL, *text;
 
-	line_time(line->time, time);
-	if (asprintf(&text, "%s %s %llu %s\n", time, line_event_name(line->event->kind),
-		     (unsigned long long)line->event->count, tell_name(line->file)) < 0)
+	if (event->kind == PATHBUS_EVENT_MESSAGE)
+		rest = message_text(event);
+	else if (event->kind != PATHBUS_EVENT_GAP)
+		rest = strdup("");
+	else if (asprintf(&rest, " missed %llu message%s", (unsigned long long)event->count,
+			  event->count == 1 ? "" : "s") < 0)
+		rest = NULL;
+	if (!rest)
 		return NULL;
+	line_time(line->time, time);
+	if (asprintf(&text, "%s %s %llu %s%s\n", time, line_event_name(event->kind),
+		     (unsigned long long)event->count, tell_name(line->file), rest) < 0)
+		text = NULL;
+	free(rest);
 	return text;
+}
+
+void line_print_sync(const struct line_sync *line)
+{
+	const struct pathbus_sync *sync = line->sync;
+	unsigned n_missing = sync->n_subscribers - sync->n_caught_up;
+
+	printf("%s%s%u of %u subscribers have caught up", line->prefixed ? tell_name(line->file) : "",
+	       line->prefixed ? ": " : "", sync->n_caught_up, sync->n_subscribers);
+	if (sync->n_untracked > 0)
+		printf("; %u more cannot be followed", sync->n_untracked);
+	printf("\n");
+	for (unsigned i = 0; i < sync->n_laggards; i++) {
+		const struct pathbus_laggard *at = &sync->laggards[i];
+
+		printf("missing: process %lld, user %s, command %s\n", (long long)at->pid, line_user(at->uid),
+		       at->command[0] ? tell_name(at->command) : "unknown");
+	}
+	if (n_missing > sync->n_laggards)
+		printf("missing: %u more\n", n_missing - sync->n_laggards);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * line.h - what `listen` and `check` print, as text and as JSON.
+ * line.h - what the commands print: a line for people, or a JSON object on a line.
  */
 #ifndef PATHBUS_CLI_LINE_H
 #define PATHBUS_CLI_LINE_H
@@ -12,13 +12,14 @@
 #include "pathbus.h"
 
 #define LINE_TIME_SIZE 32
+#define LINE_ORIGIN_SIZE 17
 
 /* An event as `listen` shows it. */
 struct line_event {
 	const char *file; /* as on the command line */
 	const struct pathbus_event *event;
 	enum pathbus_transport_kind transport;
-	struct timespec time; /* CLOCK_REALTIME, when it was received */
+	struct timespec time; /* CLOCK_REALTIME: when it was published, or, of what is no message, received */
 };
 
 /* What `check` found. */
@@ -32,10 +33,22 @@ struct line_check {
 	uint64_t ping_ns;    /* if it answers */
 };
 
+/* What `post --wait` found on one file. */
+struct line_sync {
+	const char *file;
+	enum pathbus_transport_kind transport;
+	const struct pathbus_sync *sync;
+	bool prefixed; /* of several files: the text begins with the name */
+};
+
 /* RFC 3339, UTC, milliseconds. */
 void line_time(struct timespec time, char ret[LINE_TIME_SIZE]);
 /* CLOCK_MONOTONIC nanoseconds of the past, as wall-clock time. */
 struct timespec line_wall_clock(uint64_t monotonic_ns);
+/* 16 hexadecimal digits. Too large for a number of JSON, and nobody calculates with it. */
+void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE]);
+/* The user's name, or the number; "unknown". Valid until the next call. */
+const char *line_user(uid_t uid);
 /* "post", "resync" ... */
 const char *line_event_name(enum pathbus_event_kind kind);
 
@@ -43,5 +56,9 @@ const char *line_event_name(enum pathbus_event_kind kind);
 char *line_event_text(const struct line_event *);
 char *line_event_json(const struct line_event *);
 char *line_check_json(const struct line_check *);
+char *line_sync_json(const struct line_sync *);
+char *line_state_json(const char *file, uint64_t value, uint64_t version);
+/* Several lines: the count, and one for each that is missing. */
+void line_print_sync(const struct line_sync *);
 
 #endif

@@ -61,19 +61,19 @@ static void finish_event(struct loop *loop)
 
 static void finish_line(struct loop *loop)
 {
-	const struct loop_file *file = loop->event.userdata;
 	int error;
 
 	free(loop->line);
 	loop->line = NULL;
 	if (loop->event.kind == PATHBUS_EVENT_ERROR)
 		return;
-	loop->n_events++;
+	if (loop->format != LOOP_RAW || loop->event.kind == PATHBUS_EVENT_MESSAGE)
+		loop->n_events++;
 	if (!loop->command) {
 		finish_event(loop);
 		return;
 	}
-	error = run_start(loop->command, file->name, &loop->event, &loop->child);
+	error = run_start(loop->command, &loop->shown, &loop->child);
 	if (error < 0) {
 		loop->child = 0;
 		fail(loop, "run /bin/sh", error);
@@ -84,13 +84,15 @@ static void finish_line(struct loop *loop)
 static void write_line(struct loop *loop)
 {
 	size_t size = loop->line_size - loop->line_used;
-	ssize_t n = write(STDOUT_FILENO, loop->line + loop->line_used, size < PIPE_BUF ? size : PIPE_BUF);
+	ssize_t n = 0;
 
+	if (size > 0)
+		n = write(STDOUT_FILENO, loop->line + loop->line_used, size < PIPE_BUF ? size : PIPE_BUF);
 	if (n < 0 && errno == EPIPE)
 		end(loop, STATUS_OK);
 	else if (n < 0 && errno != EINTR && errno != EAGAIN)
 		fail(loop, "write to the output", -errno);
-	else if (n > 0 && (loop->line_used += (size_t)n) == loop->line_size)
+	else if (n >= 0 && (loop->line_used += (size_t)n) == loop->line_size)
 		finish_line(loop);
 }
 
@@ -111,22 +113,57 @@ static void take_error(struct loop *loop, struct loop_file *file)
 		loop->ending = true;
 }
 
+/* The output has no place for what is no message, and yet nothing may be missing in silence. */
+static void tell_missing(const struct loop *loop)
+{
+	if (loop->event.kind == PATHBUS_EVENT_GAP)
+		tell("missed %llu messages on %s; a larger ring keeps more: --ring",
+		     (unsigned long long)loop->event.count, tell_name(loop->shown.file));
+	else if (loop->event.kind == PATHBUS_EVENT_RESYNC)
+		tell("something may have been missed on %s", tell_name(loop->shown.file));
+}
+
+/* Sets the line; no memory: it stays NULL. */
+static void make_line(struct loop *loop)
+{
+	bool is_message = loop->event.kind == PATHBUS_EVENT_MESSAGE;
+	size_t size = is_message ? loop->event.data_size : 0;
+
+	if (loop->format != LOOP_RAW) {
+		loop->line = loop->format == LOOP_JSON ? line_event_json(&loop->shown) : line_event_text(&loop->shown);
+		loop->line_size = loop->line ? strlen(loop->line) : 0;
+		return;
+	}
+	loop->line = malloc(size + 1);
+	if (!loop->line)
+		return;
+	if (is_message)
+		memcpy(loop->line, loop->event.data, size);
+	else
+		tell_missing(loop);
+	if (is_message && loop->separator >= 0)
+		loop->line[size++] = (char)loop->separator;
+	loop->line_size = size;
+}
+
 static void take_event(struct loop *loop)
 {
 	struct loop_file *file = loop->event.userdata;
 	struct pathbus_transport transport = { .size = sizeof(transport) };
-	struct line_event line = { .file = file->name, .event = &loop->event };
 
+	loop->shown = (struct line_event){ .file = file->name, .event = &loop->event };
 	if (pathbus_transport(file->topic, &transport) == 0)
-		line.transport = transport.kind;
-	clock_gettime(CLOCK_REALTIME, &line.time);
-	loop->line = loop->json ? line_event_json(&line) : line_event_text(&line);
+		loop->shown.transport = transport.kind;
+	clock_gettime(CLOCK_REALTIME, &loop->shown.time);
+	if (loop->event.wall_ns)
+		loop->shown.time = (struct timespec){ .tv_sec = (time_t)(loop->event.wall_ns / NS),
+						      .tv_nsec = (long)(loop->event.wall_ns % NS) };
+	make_line(loop);
 	if (!loop->line) {
 		fail(loop, "print an event", -ENOMEM);
 		return;
 	}
 	loop->line_used = 0;
-	loop->line_size = strlen(loop->line);
 	if (loop->event.kind == PATHBUS_EVENT_ERROR)
 		take_error(loop, file);
 }

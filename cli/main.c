@@ -13,7 +13,8 @@
 #define MAX_TIMEOUT_MS 3600000u
 
 static const struct command *const commands[] = {
-	&command_post, &command_listen, &command_check, &command_ping, &command_version,
+	&command_post,      &command_listen,    &command_state_get, &command_state_set,
+	&command_state_cas, &command_check,     &command_ping,      &command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -24,7 +25,8 @@ static const struct option_spec specs[] = {
 	{ OPTION_ADDRESS, "address", "SOCKET",
 	  "the daemon's socket (default: $PATHBUS_ADDRESS, else the known places)" },
 	{ OPTION_TRANSPORT, "transport", "KIND",
-	  "auto: the daemon if it answers (default); bus: only it; peer: never it" },
+	  "auto: the daemon if it answers (default); bus: only it; peer: never it;\n"
+	  "socket: only it, all over its socket, without shared memory" },
 	{ OPTION_TIMEOUT_MS, "timeout-ms", "N",
 	  "milliseconds to wait for the daemon's answers (default: 250)" },
 	{ 'h', "help", NULL, "print this help; after a command, that command's" },
@@ -41,6 +43,8 @@ static const char epilogue[] =
 	"  0    it worked\n"
 	"  1    it failed\n"
 	"  2    the command line is wrong\n"
+	"  3    post --wait: not all subscribers have caught up in time\n"
+	"  4    state cas: the value was another\n"
 	"  66   the folder of the file does not exist\n"
 	"  69   no daemon answers\n"
 	"  77   not permitted\n"
@@ -50,6 +54,7 @@ static bool set_transport(const char *value)
 {
 	static const char *const names[] = {
 		[PATHBUS_AUTO] = "auto", [PATHBUS_BUS] = "bus", [PATHBUS_PEER] = "peer",
+		[PATHBUS_SOCKET] = "socket",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -57,7 +62,7 @@ static bool set_transport(const char *value)
 			options.transport = (enum pathbus_transport_kind)i;
 			return true;
 		}
-	tell("--transport is auto, bus or peer, not \"%s\"", tell_name(value));
+	tell("--transport is auto, bus, peer or socket, not \"%s\"", tell_name(value));
 	return false;
 }
 
@@ -85,15 +90,25 @@ static bool set(int id, const char *value)
 	}
 }
 
-static int help(void)
+/* Is the first word of this name the word? */
+static bool begins_with(const char *name, const char *word)
 {
-	printf("Usage: pathbusctl [OPTION...] COMMAND [ARGUMENT...]\n"
+	size_t size = strcspn(name, " ");
+
+	return strlen(word) == size && memcmp(name, word, size) == 0;
+}
+
+/* All commands, or those that begin with this word. */
+static int help(const char *word)
+{
+	printf("Usage: pathbusctl [OPTION...] %s [ARGUMENT...]\n"
 	       "A notification bus whose topics are file paths.\n"
 	       "\n"
-	       "Commands (each has a --help of its own)\n");
+	       "Commands (each has a --help of its own)\n", word ? word : "COMMAND");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %-8s %-8s %s\n", commands[i]->name,
-		       commands[i]->arguments ? commands[i]->arguments : "", commands[i]->summary);
+		if (!word || begins_with(commands[i]->name, word))
+			printf("  %-10s %-19s %s\n", commands[i]->name,
+			       commands[i]->arguments ? commands[i]->arguments : "", commands[i]->summary);
 	printf("\nOptions\n");
 	options_help(specs);
 	fputs(epilogue, stdout);
@@ -117,11 +132,21 @@ static int help_command(const struct command *command)
 	return tell_flush();
 }
 
-static const struct command *find(const char *name)
+/* By its one or two words. *ret_n_used: how many they are; without a command 1 if the first could begin one, else 0. */
+static const struct command *find(int n_words, char **words, int *ret_n_used)
 {
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
+	*ret_n_used = 0;
+	for (size_t i = 0; i < N_COMMANDS && n_words > 0; i++) {
+		const char *second = strchr(commands[i]->name, ' ');
+
+		if (!begins_with(commands[i]->name, words[0]))
+			continue;
+		*ret_n_used = 1;
+		if (second && (n_words < 2 || strcmp(second + 1, words[1]) != 0))
+			continue;
+		*ret_n_used += second != NULL;
+		return commands[i];
+	}
 	return NULL;
 }
 
@@ -141,16 +166,37 @@ static int run_command(const struct command *command, int argc, char **argv)
 		return help_command(command);
 	if (want_version)
 		return command_version.run(&options, 0, NULL);
-	if ((size_t)n_words > command->max_files) {
+	if ((size_t)n_words > command->max_words) {
 		tell("%s: too many arguments, from \"%s\" on; see: pathbusctl %s --help", command->name,
-		     tell_name(argv[command->max_files]), command->name);
+		     tell_name(argv[command->max_words]), command->name);
 		return STATUS_USAGE;
 	}
-	if (n_words == 0 && command->max_files > 0) {
-		tell("%s: which file? see: pathbusctl %s --help", command->name, command->name);
+	if ((size_t)n_words < command->min_words) {
+		tell("%s needs %s; see: pathbusctl %s --help", command->name, command->arguments, command->name);
 		return STATUS_USAGE;
 	}
 	return command->run(&options, (size_t)n_words, argv);
+}
+
+static int help_on(int n_words, char **words)
+{
+	int n_used;
+	const struct command *command = find(n_words, words, &n_used);
+
+	return command ? help_command(command) : help(n_used ? words[0] : NULL);
+}
+
+/* "state" alone, or followed by options or by something else. */
+static int tell_no_command(const struct option_group groups[2], int n_words, char **words, bool is_first_word)
+{
+	if (!is_first_word) {
+		tell("no command \"%s\"; see: pathbusctl --help", tell_name(words[0]));
+		return STATUS_USAGE;
+	}
+	if (options_take(groups, n_words - 1, words + 1, true) == 0 && want_help)
+		return help(words[0]);
+	tell("%s: which of its commands? see: pathbusctl %s --help", words[0], words[0]);
+	return STATUS_USAGE;
 }
 
 /*
@@ -169,7 +215,7 @@ int main(int argc, char **argv)
 {
 	const struct option_group groups[2] = { { specs, set }, { 0 } };
 	const struct command *command;
-	int n_words;
+	int n_words, n_used;
 
 	if (!fill_standard_descriptors())
 		return STATUS_FAILED;
@@ -180,19 +226,17 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	if (want_help && n_words == 0)
-		return help();
+		return help(NULL);
 	if (want_version)
 		return command_version.run(&options, 0, NULL);
 	if (n_words == 0) {
 		tell("which command? see: pathbusctl --help");
 		return STATUS_USAGE;
 	}
-	command = find(argv[1]);
+	command = find(n_words, argv + 1, &n_used);
 	if (!command && strcmp(argv[1], "help") == 0) /* for those who try it */
-		return n_words > 1 && find(argv[2]) ? help_command(find(argv[2])) : help();
-	if (!command) {
-		tell("no command \"%s\"; see: pathbusctl --help", tell_name(argv[1]));
-		return STATUS_USAGE;
-	}
-	return run_command(command, n_words - 1, argv + 2);
+		return help_on(n_words - 1, argv + 2);
+	if (!command)
+		return tell_no_command(groups, n_words, argv + 1, n_used > 0);
+	return run_command(command, n_words - n_used, argv + 1 + n_used);
 }

@@ -58,8 +58,8 @@ static int take_long(const struct option_group groups[2], const char *word, cons
 	return set(spec->id, next) ? 2 : -1;
 }
 
-/* -vq is -v -q. No option with a value has a letter. */
-static int take_letters(const struct option_group groups[2], const char *word)
+/* -vq is -v -q. A letter with a value is the last of its word: -vm TEXT, or -vmTEXT. Returns as take_long. */
+static int take_letters(const struct option_group groups[2], const char *word, const char *next)
 {
 	for (const char *at = word + 1; *at; at++) {
 		option_set *set;
@@ -69,8 +69,16 @@ static int take_letters(const struct option_group groups[2], const char *word)
 			tell("unknown option -%c", *at >= ' ' && *at <= '~' ? *at : '?');
 			return -1;
 		}
-		if (!set(spec->id, NULL))
+		if (spec->value && at[1])
+			return set(spec->id, at + 1) ? 1 : -1;
+		if (spec->value && !next) {
+			tell("option -%c needs a value: -%c %s", *at, *at, spec->value);
 			return -1;
+		}
+		if (!set(spec->id, spec->value ? next : NULL))
+			return -1;
+		if (spec->value)
+			return 2;
 	}
 	return 1;
 }
@@ -80,6 +88,7 @@ int options_take(const struct option_group groups[2], int argc, char **argv, boo
 	int at = 0, n_words = 0;
 
 	while (at < argc) {
+		const char *next = at + 1 < argc ? argv[at + 1] : NULL;
 		int used;
 
 		if (argv[at][0] != '-' || argv[at][1] == '\0') {
@@ -93,9 +102,9 @@ int options_take(const struct option_group groups[2], int argc, char **argv, boo
 			break;
 		}
 		if (argv[at][1] == '-')
-			used = take_long(groups, argv[at], at + 1 < argc ? argv[at + 1] : NULL);
+			used = take_long(groups, argv[at], next);
 		else
-			used = take_letters(groups, argv[at]);
+			used = take_letters(groups, argv[at], next);
 		if (used < 0)
 			return -1;
 		at += used;
@@ -113,7 +122,8 @@ void options_help(const struct option_spec *specs)
 		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", at->id < OPTION_LONG ? '-' : ' ',
 			 at->id < OPTION_LONG ? at->id : ' ', at->id < OPTION_LONG ? "," : " ", at->name,
 			 at->value ? " " : "", at->value ? at->value : "");
-		printf("  %-26s %s\n", left, at->help);
+		for (const char *line = at->help; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+			printf("  %-26s %.*s\n", line == at->help ? left : "", (int)strcspn(line, "\n"), line);
 	}
 }
 
@@ -128,6 +138,28 @@ bool options_number(const char *option, const char *value, uint64_t min, uint64_
 	if (value[0] < '0' || value[0] > '9' || *end || errno || number < min || number > max) {
 		tell("--%s needs a number from %llu to %llu, not \"%s\"", option, (unsigned long long)min,
 		     (unsigned long long)max, tell_name(value));
+		return false;
+	}
+	*ret = number;
+	return true;
+}
+
+bool options_value(const char *name, const char *value, uint64_t *ret)
+{
+	bool hex = value[0] == '0' && (value[1] == 'x' || value[1] == 'X');
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = strtoull(value, &end, hex ? 16 : 10); /* not 0: a leading 0 must not make it octal */
+	if (value[0] < '0' || value[0] > '9' || *end) {
+		tell("%s needs a number from 0 to 18446744073709551615, decimal or as 0x and hexadecimal digits, "
+		     "not \"%s\"", name, tell_name(value));
+		return false;
+	}
+	if (errno) {
+		tell("%s has 64 bits: %s is more than 18446744073709551615 (0xffffffffffffffff)", name,
+		     tell_name(value));
 		return false;
 	}
 	*ret = number;

@@ -13,7 +13,7 @@ struct option_spec {
 	int id;            /* a letter: the option has this short form too */
 	const char *name;  /* without the dashes */
 	const char *value; /* what the help calls its value; NULL: it takes none */
-	const char *help;
+	const char *help;  /* of one or more lines */
 };
 
 /* Ids of options without a short form. */
@@ -30,7 +30,8 @@ struct option_group {
 
 /*
  * Takes the options out of argv and moves the other words to its front. Options may be spelled --name VALUE,
- * --name=VALUE and -x, and stand anywhere before "--"; with `stop_at_word` they end at the first other word.
+ * --name=VALUE, -x, -x VALUE and -xVALUE, and stand anywhere before "--"; with `stop_at_word` they end at the
+ * first other word.
  * Returns how many words are left, or -1 (told: the usage is wrong).
  */
 int options_take(const struct option_group groups[2], int argc, char **argv, bool stop_at_word);
@@ -38,7 +39,8 @@ int options_take(const struct option_group groups[2], int argc, char **argv, boo
 /* Prints a table as help on stdout. */
 void options_help(const struct option_spec *specs);
 
-/* Values. False: told. */
+/* Values. False: told. `name` is what to call it: "--state". */
+bool options_value(const char *name, const char *value, uint64_t *ret); /* all of 64 bits; 0x: hexadecimal */
 bool options_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 bool options_seconds(const char *option, const char *value, uint64_t *ret_ns);
 

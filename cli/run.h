@@ -8,13 +8,13 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "pathbus.h"
+#include "line.h"
 
 /*
- * Starts `/bin/sh -c COMMAND` in a process group of its own, with /dev/null as its input and the event in its
- * environment. Returns 0, or a negative errno. Whoever starts one calls run_reap until it has ended.
+ * Starts `/bin/sh -c COMMAND` in a process group of its own, with the event in its environment and the message, or
+ * nothing, as its input. Returns 0, or a negative errno. Whoever starts one calls run_reap until it has ended.
  */
-int run_start(const char *command, const char *file, const struct pathbus_event *event, pid_t *ret);
+int run_start(const char *command, const struct line_event *line, pid_t *ret);
 
 /* Has it ended? Then *ret_status is as waitpid gives it. Never waits. */
 bool run_reap(pid_t child, int *ret_status);

@@ -57,7 +57,8 @@ static const char *explain(int error)
 	case ENOTCONN:
 		return "no daemon answers; start one with: pathbusd, or do without: --transport auto";
 	case ETIMEDOUT:
-		return "its file system does not answer; see whether `ls` on that folder does";
+		return "the daemon or its file system does not answer; see: pathbusctl ping, and whether `ls` on "
+		       "that folder does";
 	case EROFS:
 		return "the hidden folder beside it is on a read-only mount; start a daemon: pathbusd";
 	case EEXIST:
@@ -69,6 +70,19 @@ static const char *explain(int error)
 		return "too many open files; raise the limit with: ulimit -n";
 	case ENOSPC:
 		return "no space left on its file system or in /dev/shm; free some";
+	case ENOBUFS:
+		return "every place for a message is held by a program that was stopped while it published; continue "
+		       "or end those";
+	case EUSERS:
+		return "more than 240 programs have it open, and only the first of them can set its state; close some";
+	case EOPNOTSUPP:
+		return "others have it open over the daemon, so only they can compare and swap; see why this one has "
+		       "not: pathbusctl check";
+	case EPROTONOSUPPORT:
+		return "programs with another version of the library have it open; end them, or start a daemon: "
+		       "pathbusd";
+	case EIO:
+		return "the memory that its programs share is damaged; end all of them, then start them again";
 	case ENAMETOOLONG:
 		return "the path is too long; change to a folder near it and use a relative path";
 	case ELOOP:
@@ -151,5 +165,15 @@ int tell_flush(void)
 
 const char *tell_transport(enum pathbus_transport_kind kind)
 {
-	return kind == PATHBUS_BUS ? "bus" : kind == PATHBUS_PEER ? "peer" : "none";
+	switch (kind) {
+	case PATHBUS_BUS:
+		return "bus";
+	case PATHBUS_PEER:
+		return "peer";
+	case PATHBUS_SOCKET:
+		return "socket";
+	case PATHBUS_AUTO:
+		break;
+	}
+	return "none";
 }

@@ -22,7 +22,7 @@ int tell_daemon_error(const struct pathbus_options *options, int error);
 /* Flushes stdout. Returns STATUS_OK, or STATUS_FAILED (told: what was printed has not arrived). */
 int tell_flush(void);
 
-/* "bus", "peer", or "none" while the topic has neither. */
+/* "bus", "peer", "socket", or "none" while the topic has neither. */
 const char *tell_transport(enum pathbus_transport_kind kind);
 
 #endif

@@ -9,50 +9,13 @@
  */
 #include "lane.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "os/os.h"
-
-void page_init(struct page *page, const struct topic_key *key, uint64_t inode, const uint8_t *id)
-{
-	uint32_t start;
-	uint64_t first;
-
-	page->magic = PAGE_MAGIC;
-	page->abi = PAGE_ABI;
-	page->size = PAGE_SIZE_BYTES;
-	memcpy(page->id, id, PAGE_ID_SIZE);
-	page->inode = inode;
-	page->key = *key;
-	memcpy(&start, id, sizeof(start));
-	first = ((uint64_t)(start & 0x7fffffffu) << 32) + 1;
-	atomic_init(&page->generation, first);
-	atomic_init(&page->want, first - 1); /* below rung: a post that nobody has armed for rings nobody */
-	atomic_init(&page->rung, first);
-}
-
-int page_check(const struct page *page, const struct topic_key *key, uint64_t inode)
-{
-	uint64_t magic = page->magic;
-	uint32_t abi = page->abi, size = page->size;
-
-	if (magic != PAGE_MAGIC)
-		return -EBADMSG;
-	if (abi != PAGE_ABI)
-		return -EPROTONOSUPPORT;
-	if (size != PAGE_SIZE_BYTES)
-		return -EBADMSG;
-	if (page->inode != inode || !key_equal(&page->key, key))
-		return -ESTALE;
-	return 0;
-}
 
 static void raise_to(_Atomic uint64_t *word, uint64_t value)
 {
 	uint64_t now = atomic_load(word);
 
-	while (now < value && !atomic_compare_exchange_weak(word, &now, value))
+	while (lane_is_later(value, now) && !atomic_compare_exchange_weak(word, &now, value))
 		;
 }
 
@@ -71,9 +34,9 @@ void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint
                uint64_t before)
 {
 	struct page *page = lane->page;
-	bool foreign = rung > generation && rung > atomic_load(&page->generation);
+	bool foreign = lane_is_later(rung, generation) && lane_is_later(rung, atomic_load(&page->generation));
 
-	if (want < rung && !foreign)
+	if (lane_is_later(rung, want) && !foreign)
 		return; /* a later poster than this one has rung already */
 	ring(lane);
 	/* Moved: the bell may have been the old lane's, and `rung` would be the new one's. Left low, the repetition
@@ -82,7 +45,7 @@ void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint
 		return;
 	/* Once, and only from the value that was compared: if it has moved, another poster has rung, and leaving it
 	 * low costs no more than a bell. */
-	if (rung < generation || foreign)
+	if (lane_is_later(generation, rung) || foreign)
 		atomic_compare_exchange_strong(&page->rung, &rung, generation);
 }
 

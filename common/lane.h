@@ -21,23 +21,29 @@ struct lane {
 	int carrier; /* the daemon's own bell for offloaded lanes; -1 in a sidecar */
 };
 
+/* Generations wrap: `a` is later than `b` if it is less than half the range ahead. */
+static inline bool lane_is_later(uint64_t a, uint64_t b)
+{
+	return a != b && a - b < UINT64_C(1) << 63;
+}
+
 /* What lane_post does unless nobody waits: apart, so that the rest is inlined. */
 __attribute__((cold)) void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung,
                                      const _Atomic uint64_t *epoch, uint64_t before);
 
 /*
- * Raises the generation and rings if a member sleeps that has not seen it. Any thread; never blocks; no
- * system call when nobody sleeps. The caller then looks whether the lane is dead or closed (design 7.2).
- * Returns the new generation.
+ * Raises the generation by GENERATION_POST or GENERATION_MESSAGE and rings if a member sleeps that has not seen it.
+ * Any thread; never blocks; no system call when nobody sleeps. The caller then looks whether the lane is dead or
+ * closed (design 7.2). Returns the new generation.
  *
  * `epoch`: NULL, or a word that was `before` when the caller took *lane, and is moved ahead of an exchange of the
  * page, the bell or the carrier under it. If it has been, what was rung may not be the bell of the page that was
  * posted to; `rung` is then left alone, so that the caller's repetition and everybody else still ring.
  */
-static inline uint64_t lane_post_at(const struct lane *lane, const _Atomic uint64_t *epoch, uint64_t before)
+static inline uint64_t lane_raise_at(const struct lane *lane, uint64_t by, const _Atomic uint64_t *epoch, uint64_t before)
 {
 	struct page *page = lane->page;
-	uint64_t generation = atomic_fetch_add(&page->generation, 1) + 1;
+	uint64_t generation = atomic_fetch_add(&page->generation, by) + by;
 	uint64_t want, rung;
 
 	/* rung above generation: the lane was exchanged for this one under a poster in here (libclient/topic.c),
@@ -45,14 +51,14 @@ static inline uint64_t lane_post_at(const struct lane *lane, const _Atomic uint6
 	 * latest its own repetition, sees that and puts it right. */
 	want = atomic_load(&page->want);
 	rung = atomic_load(&page->rung);
-	if (__builtin_expect(want >= rung || rung > generation, 0))
+	if (__builtin_expect(!lane_is_later(rung, want) || lane_is_later(rung, generation), 0))
 		lane_wake(lane, generation, want, rung, epoch, before);
 	return generation;
 }
 
 static inline uint64_t lane_post(const struct lane *lane)
 {
-	return lane_post_at(lane, NULL, 0);
+	return lane_raise_at(lane, GENERATION_POST, NULL, 0);
 }
 
 /* Writes the bell whether or not somebody waits: for leavers, kickers and tests. */
@@ -75,7 +81,7 @@ bool lane_arm(const struct lane *lane, uint64_t generation);
  * so, its set is readable until it collects. */
 static inline bool lane_rung_since(const struct lane *lane, uint64_t armed)
 {
-	return atomic_load(&lane->page->rung) > armed;
+	return lane_is_later(atomic_load(&lane->page->rung), armed);
 }
 
 static inline bool lane_closed(const struct lane *lane)

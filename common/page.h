@@ -2,10 +2,10 @@
 /*
  * page.h - the shared memory of a lane, field by field.
  *
- * One page of 4096 bytes: a sealed memfd made by the daemon, or the file `page` of a sidecar. Several
- * processes map it writable, so nothing read from it is trusted: numbers are loaded once into a local and
- * checked, there are no pointers and no mutexes in it. Byte order and alignment are the machine's: a page
- * never leaves the host it was made on.
+ * A lane is one file, a sealed memfd made by the daemon or the file `page` of a sidecar: struct page, and after it
+ * the message ring (ring.h). Several processes map it writable, so nothing read from it is trusted: numbers are
+ * loaded once into a local and checked, there are no pointers and no mutexes in it. Byte order and alignment are
+ * the machine's: a lane never leaves the host it was made on.
  *
  * Atomics: generation, want, rung, closed, offload and resync are sequentially consistent throughout. The
  * wake-up protocol (lane.c, tests/model/wake.pml) needs the store of one and the load of another in a single
@@ -18,27 +18,63 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "key.h"
 
 #define PAGE_MAGIC UINT64_C(0x314c535542485450) /* "PTHBUSL1" on a little-endian machine */
-#define PAGE_ABI 1u
-#define PAGE_SIZE_BYTES 4096u
-#define PAGE_SLOTS 48u
+#define PAGE_ABI 2u
+#define PAGE_SIZE_BYTES 16384u /* of struct page; memory that nobody touches is not there: 4 KiB up to 48 members */
+#define PAGE_SLOTS 240u
 #define PAGE_ID_SIZE 16u
+
+/*
+ * What `generation` counts in. A post adds GENERATION_POST, a message GENERATION_MESSAGE, so that one word tells how
+ * many posts came between two looks, however many messages: those are known from the ring, and what a writer that died
+ * between its message and its add has left out is far from the half of a post (reader.c). The word may wrap:
+ * it is compared by differences only.
+ */
+#define GENERATION_POST (UINT64_C(1) << 20)
+#define GENERATION_MESSAGE UINT64_C(1)
 
 /*
  * A member's slot. Given out by the daemon (bus) or by an open file description lock on byte
  * LOCK_SLOT + index (sidecar). Written only by its member, except `pid`, which whoever gives out the slot
- * sets and clears. A stale value costs a wrong line in a listing, never a wake-up.
+ * sets and clears, and `watchers`. A stale value costs a wrong line in a listing, or that pathbus_sync waits for
+ * its deadline; never a wake-up.
  */
 struct page_slot {
-	_Atomic uint32_t pid;     /* 0: free. For people; identity is the connection or the lock */
-	uint32_t reserved0;
-	_Atomic uint64_t posts;   /* posts this member made; relaxed */
-	_Atomic uint64_t seen;    /* the lane's generation it has dealt with; relaxed */
-	uint8_t reserved[40];
+	_Atomic uint32_t pid;      /* 0: free. For people; identity is the connection or the lock */
+	_Atomic uint32_t done;     /* posts that are through, modulo 2^32; relaxed */
+	_Atomic uint64_t posts;    /* posts begun by this member: raised before the generation is; relaxed */
+	_Atomic uint64_t messages; /* messages of this member; relaxed */
+	_Atomic uint64_t seen;     /* the lane's generation it has dealt with; seq_cst where it goes to sleep: partner of
+	                            * `watchers` (pathbus_sync) */
+	_Atomic uint64_t origin;   /* the random id of its handle; 0: not known */
+	_Atomic uint64_t state[2]; /* state.h: values it has set. Outlives the member: the next one takes it over */
+	_Atomic uint16_t watchers; /* 1: others sleep until `seen` moves. Who moves it clears this and wakes them */
+	_Atomic uint16_t flags;    /* SLOT_ */
+	_Atomic uint32_t moved;    /* the futex they sleep on */
 };
+
+enum {
+	SLOT_SUBSCRIBES = 1,
+	SLOT_LINK = 2, /* joins this lane with another; not a program's */
+};
+
+/* How large a lane's ring is: chosen by its maker, constant. */
+struct lane_shape {
+	uint32_t ring_slots;  /* a power of two, LANE_MIN_SLOTS to LANE_MAX_SLOTS */
+	uint32_t max_message; /* bytes, LANE_MIN_MESSAGE to LANE_MAX_MESSAGE */
+};
+
+#define LANE_MIN_SLOTS 8u
+#define LANE_MAX_SLOTS 65536u
+#define LANE_MIN_MESSAGE 128u
+#define LANE_MAX_MESSAGE 65536u
+#define LANE_DEFAULT_SLOTS 256u
+#define LANE_DEFAULT_MESSAGE 4096u
+#define LANE_MAX_SIZE (UINT64_C(1) << 30) /* of the file; it is there only as far as it is touched */
 
 struct page {
 	/* 0: who this is. Written once by the maker before anybody else can map it; read when mapping.
@@ -49,14 +85,16 @@ struct page {
 	uint8_t id[PAGE_ID_SIZE];      /* random; names the lane in logs */
 	uint64_t inode;                /* of the file or memfd this page lives in */
 	struct topic_key key;          /* the topic; 24 + 256 bytes */
-	uint8_t reserved0[512 - 40 - sizeof(struct topic_key)];
+	struct lane_shape shape;       /* of the ring behind the page */
+	uint64_t first;                /* the generation it began with */
+	uint8_t reserved0[512 - 56 - sizeof(struct topic_key)];
 
 	/* 512: a line of its own for what every post writes or reads. One, not two: whoever has raised the generation
 	 * has the line, and so looks at the rest at once. With two there is a miss in between, in which a member can
 	 * arm for the new generation: then that post rings for it and the next one too.
 	 *
-	 * Posts so far, counted from a random multiple of 2^32 (the numbers of two lanes never meet: lane.c).
-	 * Raised by posters; read by everyone. */
+	 * Posts and messages so far, in the units above, counted from a random start (so that the numbers of two lanes
+	 * do not meet: lane.c). Raised by posters; read by everyone. */
 	_Atomic uint64_t generation;
 	/* 520: read at every post, written only when somebody sleeps or leaves. */
 	_Atomic uint64_t want;         /* highest generation a member had seen when it went to sleep; only grows */
@@ -66,10 +104,19 @@ struct page {
 	_Atomic uint32_t closed;       /* 1: this page is being left; set before its owner goes. Never cleared */
 	_Atomic uint32_t offload;      /* 1: posters ring the daemon's bell, not the lane's. Set by the daemon
 	                                * before it hands out a second bell */
-	uint8_t reserved2[640 - 552];
+	_Atomic uint32_t messages;     /* 1: somebody has published here. Set before the first message; never cleared.
+	                                * Read with each look: without it nobody looks at the ring */
+	_Atomic uint32_t linked;       /* 1: links join or have joined this lane with another; set by them, never cleared.
+	                                * Who changes the state wakes them then */
 
-	/* 640: for state and messages, which come with their own layout. */
-	uint8_t reserved3[1024 - 640];
+	/* 560 */
+	_Atomic uint64_t state;        /* state.h: version and place of the value. Changed by compare-and-swap */
+	uint8_t reserved1[640 - 568];
+
+	/* 640: the ring's, on a line of their own; see ring.h */
+	_Atomic uint64_t head;         /* the next ticket */
+	_Atomic uint64_t skips;        /* tickets without a message so far, and the last of them */
+	uint8_t reserved2[1024 - 656];
 
 	/* 1024 */
 	struct page_slot slots[PAGE_SLOTS];
@@ -84,20 +131,25 @@ _Static_assert(offsetof(struct page, rung) == 528, "layout");
 _Static_assert(offsetof(struct page, resync) == 536, "layout");
 _Static_assert(offsetof(struct page, closed) == 544, "layout");
 _Static_assert(offsetof(struct page, offload) == 548, "layout");
-_Static_assert(offsetof(struct page, reserved3) == 640, "layout");
+_Static_assert(offsetof(struct page, shape) == 320, "layout");
+_Static_assert(offsetof(struct page, first) == 328, "layout");
+_Static_assert(offsetof(struct page, messages) == 552, "layout");
+_Static_assert(offsetof(struct page, state) == 560, "layout");
+_Static_assert(offsetof(struct page, head) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
-_Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "a lane is one page");
+_Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "words in shared memory must be lock-free");
 
 /* Bytes of a sidecar's page on which open file description locks are held; see libclient/sidecar.c. */
 enum {
 	LOCK_MEMBER = 0, /* shared by every member; exclusive: nobody lives here */
 	LOCK_KICK = 1,   /* exclusive: about to rename the folder away */
-	LOCK_SLOT = 16,  /* + slot: exclusive, held by the slot's member */
+	LOCK_SLOT = 16,  /* + slot: exclusive, held by the slot's member; PAGE_SLOTS bytes */
 };
 
 /* Fills a zeroed page in. Nobody else may have it mapped. `id` has PAGE_ID_SIZE random bytes. */
-void page_init(struct page *page, const struct topic_key *key, uint64_t inode, const uint8_t *id);
+void page_init(struct page *page, const struct topic_key *key, uint64_t inode, const uint8_t *id,
+               const struct lane_shape *shape);
 
 /*
  * Is this a page of ours, for this key, in this inode? Reads the identity once.
@@ -105,5 +157,21 @@ void page_init(struct page *page, const struct topic_key *key, uint64_t inode, c
  * it was copied or moved).
  */
 int page_check(const struct page *page, const struct topic_key *key, uint64_t inode);
+
+/* What somebody asks for, 0 for the default: rounded up to a power of two. -EINVAL: out of range. */
+int lane_shape_make(uint32_t ring_slots, uint32_t max_message, struct lane_shape *ret);
+/* The shape that a mapped page says, checked; the file has to have lane_size of it. -EBADMSG: damaged. */
+int page_shape(const struct page *page, struct lane_shape *ret);
+/* A slot's new member: its counters begin at nothing, since its last owner's are not its next one's. The cells of the
+ * state stay: one of them may be in force. */
+void page_take_slot(struct page *page, unsigned slot, pid_t pid);
+/* Its member has gone. Wakes those who sleep until it has caught up. */
+void page_leave_slot(struct page *page, unsigned slot);
+
+/* Bytes of the whole file; `shape` is a checked one. */
+size_t lane_size(const struct lane_shape *shape);
+/* Maps the whole lane in a file, writable: the page, and behind it the ring. Returns 0; -EPROTO (no lane, or the file is
+ * too small for it), -EPROTONOSUPPORT (another ABI), -errno. */
+int lane_map(int file, void **ret_lane, size_t *ret_size, struct lane_shape *ret_shape);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * carrier.c - rings offloaded lanes.
+ * carrier.c - rings offloaded lanes, and finds those that are to be.
  *
  * One bell for all of them, which every client has: whose lane it was for is seen by the generations. The bell
  * is drained before they are looked at, so a post that comes during the walk rings again. It is a module of
@@ -16,8 +16,16 @@
 struct carrier {
 	int bell;
 	struct topics *topics;
-	struct loop_event *readable;
+	struct loop_event *readable, *looking;
 };
+
+static void look(void *arg)
+{
+	struct carrier *carrier = arg;
+
+	if (topics_look_for_messages(carrier->topics, false))
+		loop_call_soon(carrier->looking);
+}
 
 static void rung(void *arg)
 {
@@ -25,6 +33,8 @@ static void rung(void *arg)
 
 	os_bell_drain(carrier->bell);
 	topics_carry(carrier->topics);
+	if (topics_look_for_messages(carrier->topics, true))
+		loop_call_soon(carrier->looking);
 }
 
 int carrier_bell_new(void)
@@ -41,17 +51,15 @@ struct carrier *carrier_new(struct loop *loop, int bell, struct topics *topics)
 	carrier->bell = bell;
 	carrier->topics = topics;
 	carrier->readable = loop_on_readable(loop, bell, rung, carrier);
-	if (!carrier->readable) {
-		free(carrier);
-		return NULL;
-	}
-	return carrier;
+	carrier->looking = loop_timer(loop, look, carrier);
+	return carrier->readable && carrier->looking ? carrier : carrier_free(carrier);
 }
 
 struct carrier *carrier_free(struct carrier *carrier)
 {
 	if (carrier) {
 		loop_event_free(carrier->readable);
+		loop_event_free(carrier->looking);
 		free(carrier);
 	}
 	return NULL;

@@ -16,18 +16,22 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "departure.h"
 #include "limit.h"
 #include "log.h"
 #include "opening.h"
 #include "options.h"
 #include "os/os.h"
+#include "subscriber.h"
+#include "syncing.h"
 #include "topic.h"
 
 #define MEMBERS_IN_A_ROW 256 /* that leave before others get their turn */
+#define EVENTS_ROOM 4096u    /* bytes of events that are sent in one go */
 
 struct clients {
 	const struct context *context;
-	struct client *live, *ended;
+	struct client *live, *ended, *departing;
 	size_t n;
 	struct loop_event *reaper;
 };
@@ -50,12 +54,13 @@ static void list_remove(struct client *client)
 
 /* --- ending ---------------------------------------------------------------------------------------- */
 
-static void mark_ended(struct client *client, bool died)
+static void mark_ended(struct client *client, enum leave how)
 {
 	if (client->ending)
 		return;
 	client->ending = true;
-	client->died = died;
+	client->how = how;
+	client->pump = loop_event_free(client->pump);
 	client->readable = loop_event_free(client->readable);
 	client->writable = loop_event_free(client->writable);
 	client->timer = loop_event_free(client->timer);
@@ -67,12 +72,12 @@ static void mark_ended(struct client *client, bool died)
 
 void client_end(struct client *client)
 {
-	mark_ended(client, false);
+	mark_ended(client, LEAVE_CLOSED);
 }
 
 void client_drop(struct client *client, enum drop why, const char *text)
 {
-	unsigned char frame[WIRE_MAX_FRAME];
+	unsigned char frame[WIRE_SMALL_FRAME];
 
 	if (client->ending)
 		return;
@@ -83,12 +88,12 @@ void client_drop(struct client *client, enum drop why, const char *text)
 
 		(void)send(client->socket, frame, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
-	mark_ended(client, true);
+	mark_ended(client, LEAVE_LOST);
 }
 
 void client_refuse(int socket, int error, const char *text)
 {
-	unsigned char frame[WIRE_MAX_FRAME];
+	unsigned char frame[WIRE_SMALL_FRAME];
 
 	(void)send(socket, frame, wire_put_error(frame, 0, error, text), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(socket);
@@ -101,7 +106,14 @@ static void drop_first_out(struct client *client)
 	client->out = out->next;
 	if (!client->out)
 		client->out_last = &client->out;
-	client->out_bytes -= out->size;
+	if (client->events == out)
+		client->events = NULL;
+	if (out->n_events > 0) {
+		client->event_bytes -= out->size;
+		client->event_frames -= out->n_events;
+	} else {
+		client->out_bytes -= out->size;
+	}
 	free(out);
 }
 
@@ -110,11 +122,19 @@ static void client_free(struct client *client)
 {
 	while (client->n_openings > 0)
 		opening_cancel(client->openings[--client->n_openings]);
+	while (client->syncs)
+		syncing_free(client->syncs);
+	for (uint32_t i = 0; i < client->members_size; i++)
+		if (client->members[i])
+			subscriber_free(client->members[i]);
 	list_remove(client);
+	departure_free(client->departure);
+	loop_event_free(client->pump);
 	loop_event_free(client->readable);
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
-	close(client->socket);
+	if (client->socket >= 0)
+		close(client->socket);
 	while (client->out)
 		drop_first_out(client);
 	free(client->stash);
@@ -123,19 +143,52 @@ static void client_free(struct client *client)
 	free(client);
 }
 
+static bool has_lanes(const struct client *client)
+{
+	for (uint32_t i = 0; i < client->members_size; i++)
+		if (client->members[i] && !client->members[i]->subscriber)
+			return true;
+	return false;
+}
+
+static void departed(void *arg, bool is_gone)
+{
+	struct client *client = arg;
+
+	client->departure = departure_free(client->departure);
+	client->how = is_gone ? LEAVE_DIED : LEAVE_LOST;
+	list_remove(client);
+	list_add(&client->clients->ended, client);
+	loop_call_soon(client->clients->reaper);
+}
+
+/* One that may have lanes mapped leaves them once its process has ended, if that is soon. */
+static bool departs(struct client *client)
+{
+	struct clients *clients = client->clients;
+
+	if (client->how != LEAVE_LOST || client->departure_is_over || !has_lanes(client))
+		return false;
+	client->departure_is_over = true;
+	client->departure = departure_new(client->context->loop, client->pid, departed, client);
+	if (!client->departure)
+		return false;
+	list_remove(client);
+	list_add(&clients->departing, client);
+	return true;
+}
+
 /* Takes some of its members out. Returns whether none is left. */
 static bool reap(struct client *client)
 {
 	unsigned n = 0;
 
-	while (client->n_openings > 0)
-		opening_cancel(client->openings[--client->n_openings]);
 	while (client->members_size > 0 && n < MEMBERS_IN_A_ROW) {
 		struct member *member = client->members[--client->members_size];
 
 		if (!member)
 			continue;
-		membership_end(client->context, member, client->died);
+		membership_end(client->context, member, client->how);
 		n++;
 	}
 	return client->members_size == 0;
@@ -146,7 +199,15 @@ static void reap_ended(void *arg)
 	struct clients *clients = arg;
 	struct client *client = clients->ended;
 
-	if (client && reap(client))
+	if (client && client->socket >= 0) {
+		close(client->socket);
+		client->socket = -1;
+		while (client->n_openings > 0)
+			opening_cancel(client->openings[--client->n_openings]);
+		while (client->syncs)
+			syncing_free(client->syncs);
+	}
+	if (client && !departs(client) && reap(client))
 		client_free(client);
 	if (clients->ended)
 		loop_call_soon(clients->reaper);
@@ -201,8 +262,11 @@ static void flush(struct client *client)
 		int r = send_some(client, client->out);
 
 		if (r < 0) {
-			mark_ended(client, true); /* it has gone; its end is no fault */
-			return;
+			/* It has gone, which is no fault, or is about to be seen to have gone. */
+			client->unheard = true;
+			while (client->out)
+				drop_first_out(client);
+			break;
 		}
 		if (client->out->sent == before)
 			break;
@@ -217,12 +281,58 @@ static void flush(struct client *client)
 		loop_disable(client->writable);
 }
 
+void client_flush(struct client *client)
+{
+	if (client->out)
+		flush(client);
+}
+
+bool client_has_room(const struct client *client)
+{
+	return !client->ending && client->event_bytes < LIMIT_EVENT_BYTES && client->event_frames < LIMIT_EVENT_FRAMES;
+}
+
 static void writable(void *arg)
 {
 	struct client *client = arg;
 
 	flush(client);
 	client_look_again(client);
+	subscribers_go_on(client);
+}
+
+static struct out *out_new(struct client *client, size_t room)
+{
+	struct out *out = malloc(sizeof(*out) + room);
+
+	if (!out) {
+		client_drop(client, DROP_NO_MEMORY, NULL);
+		return NULL;
+	}
+	*out = (struct out){ .room = room };
+	*client->out_last = out;
+	client->out_last = &out->next;
+	client->events = NULL;
+	return out;
+}
+
+void client_send_event(struct client *client, const void *frame, size_t size)
+{
+	struct out *out = client->events;
+
+	if (client->ending || client->unheard)
+		return;
+	if (!out || out->room - out->size < size) {
+		out = out_new(client, size > EVENTS_ROOM ? size : EVENTS_ROOM);
+		if (!out)
+			return;
+		client->events = out;
+	}
+	memcpy(out->bytes + out->size, frame, size);
+	out->size += size;
+	out->n_events++;
+	client->event_bytes += size;
+	client->event_frames++;
 }
 
 void client_send(struct client *client, const void *frame, size_t size, const int *fds, unsigned n_fds,
@@ -230,19 +340,17 @@ void client_send(struct client *client, const void *frame, size_t size, const in
 {
 	struct out *out;
 
-	if (client->ending)
+	if (client->ending || client->unheard)
 		return;
-	out = malloc(sizeof(*out) + size);
-	if (!out) {
-		client_drop(client, DROP_NO_MEMORY, NULL);
+	out = out_new(client, size);
+	if (!out)
 		return;
-	}
-	*out = (struct out){ .n_fds = n_fds, .member = member, .size = size };
+	out->n_fds = n_fds;
+	out->member = member;
+	out->size = size;
 	if (n_fds > 0)
 		memcpy(out->fds, fds, n_fds * sizeof(int));
 	memcpy(out->bytes, frame, size);
-	*client->out_last = out;
-	client->out_last = &out->next;
 	client->out_bytes += size;
 	if (client->out == out)
 		flush(client);
@@ -250,7 +358,7 @@ void client_send(struct client *client, const void *frame, size_t size, const in
 
 void client_send_error(struct client *client, uint32_t request, int error, const char *text)
 {
-	unsigned char frame[WIRE_MAX_FRAME];
+	unsigned char frame[WIRE_SMALL_FRAME];
 
 	client_send(client, frame, wire_put_error(frame, request, error, text), NULL, 0, NULL);
 }
@@ -262,12 +370,12 @@ static bool has_too_much_pending(const struct client *client)
 	return client->n_openings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE;
 }
 
-/* Handles the whole frames at the start. Returns how many bytes they were. */
-static size_t take_frames(struct client *client, const unsigned char *bytes, size_t size)
+/* Handles whole frames at the start, as many as it may. Returns how many bytes they were. */
+static size_t take_frames(struct client *client, const unsigned char *bytes, size_t size, unsigned *budget)
 {
 	size_t taken = 0;
 
-	while (!client->ending && !has_too_much_pending(client)) {
+	while (!client->ending && !has_too_much_pending(client) && *budget > 0) {
 		struct wire_header header;
 		enum drop why;
 		int r = wire_get_header(bytes + taken, size - taken, &header);
@@ -282,6 +390,7 @@ static size_t take_frames(struct client *client, const unsigned char *bytes, siz
 			client_drop(client, why, NULL);
 		else
 			taken += header.size;
+		--*budget;
 	}
 	return taken;
 }
@@ -297,7 +406,7 @@ static ssize_t receive(struct client *client, unsigned char *to, size_t size)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
-		mark_ended(client, true);
+		mark_ended(client, LEAVE_LOST);
 		return -1;
 	}
 	if (message.msg_flags & MSG_CTRUNC) {
@@ -325,6 +434,7 @@ static void readable(void *arg)
 	static unsigned char bytes[LIMIT_READ_IN_A_ROW + WIRE_MAX_FRAME]; /* shared: nothing is kept in it */
 	struct client *client = arg;
 	size_t size = client->stash_size, taken;
+	unsigned budget = LIMIT_FRAMES_IN_A_ROW;
 	ssize_t n;
 
 	if (size > 0)
@@ -332,21 +442,25 @@ static void readable(void *arg)
 	free(client->stash);
 	client->stash = NULL;
 	client->stash_size = 0;
-	/* What was kept may be more than one frame if the connection was paused. */
-	taken = take_frames(client, bytes, size);
-	if (!client->ending && !has_too_much_pending(client)) {
+	/* What was kept may be more than one frame. */
+	taken = take_frames(client, bytes, size, &budget);
+	if (!client->ending && !has_too_much_pending(client) && budget > 0) {
 		size -= taken; /* less than a frame */
 		memmove(bytes, bytes + taken, size);
-		n = receive(client, bytes + size, sizeof(bytes) - size);
+		n = receive(client, bytes + size, LIMIT_READ_IN_A_ROW);
 		if (n < 0)
 			return;
 		size += (size_t)n;
-		taken = take_frames(client, bytes, size);
+		taken = take_frames(client, bytes, size, &budget);
 	}
 	keep(client, bytes + taken, size - taken);
-	if (!client->ending && has_too_much_pending(client)) {
+	if (client->ending)
+		return;
+	if (has_too_much_pending(client)) {
 		client->paused = true;
 		loop_disable(client->readable);
+	} else if (budget == 0) {
+		loop_call_soon(client->readable);
 	}
 }
 
@@ -383,6 +497,7 @@ static struct client *client_new(struct clients *clients, int socket, uid_t uid,
 		return NULL;
 	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket, .uid = uid, .pid = pid };
 	client->out_last = &client->out;
+	client->due_last = &client->due;
 	list_add(&clients->live, client);
 	client->openings = calloc(LIMIT_CLIENT_OPENINGS, sizeof(struct opening *));
 	client->readable = loop_on_readable(loop, socket, readable, client);
@@ -457,6 +572,8 @@ struct clients *clients_free(struct clients *clients)
 		client_free(clients->live);
 	while (clients->ended)
 		client_free(clients->ended);
+	while (clients->departing)
+		client_free(clients->departing);
 	loop_event_free(clients->reaper);
 	free(clients);
 	return NULL;

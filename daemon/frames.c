@@ -12,6 +12,8 @@
 #include "log.h"
 #include "opening.h"
 #include "os/os.h"
+#include "subscriber.h"
+#include "syncing.h"
 #include "topic.h"
 #include "version.h"
 
@@ -26,7 +28,7 @@ static enum drop on_hello(struct client *client, const struct wire_header *heade
 		.max_path = WIRE_MAX_PATH,
 		.pid = (uint32_t)getpid(),
 	};
-	unsigned char answer[WIRE_MAX_FRAME];
+	unsigned char answer[WIRE_SMALL_FRAME];
 	struct wire_hello hello;
 
 	if (client->greeted)
@@ -85,26 +87,50 @@ static void forget_opening(struct client *client, const struct opening *opening)
 	}
 }
 
+static void answer_opened(struct client *client, uint32_t request, struct member *member)
+{
+	const struct topic *topic = member->name->topic;
+	const struct wire_opened body = {
+		.topic = member->id,
+		.rights = member->rights,
+		.slot = member->slot,
+		.ring_slots = topic->shape.ring_slots,
+		.max_message = topic->shape.max_message,
+		.origin = member->subscriber ? subscriber_origin(member->subscriber) : 0,
+	};
+	unsigned char answer[WIRE_SMALL_FRAME];
+	size_t size = wire_put_opened(answer, request, &body);
+
+	if (member->subscriber)
+		client_send(client, answer, size, NULL, 0, member);
+	else
+		client_send(client, answer, size, (const int[]){ topic->page_fd, member_bell(member) }, 2, member);
+}
+
 static void opened(void *arg, struct opening *opening, uint32_t request, int error, const char *text,
                    struct member *member)
 {
 	struct client *client = arg;
-	unsigned char answer[WIRE_MAX_FRAME];
 
 	forget_opening(client, opening);
-	if (error == 0 && (client->ending || member_add(client, member) < 0)) {
-		membership_end(client->context, member, false);
-		error = ENOMEM;
-		text = drop_text(DROP_NO_MEMORY);
-	}
-	if (error) {
-		client_send_error(client, request, error, text);
-	} else {
-		const struct wire_opened body = { .topic = member->id, .rights = member->rights, .slot = member->slot };
+	if (error == 0) {
+		const struct opening_request *asked = opening_asked(opening);
+		int r = client->ending ? -ECANCELED : 0;
 
-		client_send(client, answer, wire_put_opened(answer, request, &body),
-		            (const int[]){ member->name->topic->page_fd, member_bell(member) }, 2, member);
+		if (r == 0 && (asked->flags & WIRE_OPEN_SOCKET))
+			r = subscriber_new(client, member, asked->flags, asked->last, asked->origin);
+		if (r == 0)
+			r = member_add(client, member);
+		if (r < 0) {
+			membership_end(client->context, member, LEAVE_CLOSED);
+			error = -r;
+			text = r == -ENOMEM ? drop_text(DROP_NO_MEMORY) : strerror(-r);
+		}
 	}
+	if (error)
+		client_send_error(client, request, error, text);
+	else
+		answer_opened(client, request, member);
 	client_look_again(client);
 }
 
@@ -120,15 +146,29 @@ static enum drop on_open(struct client *client, const struct wire_header *header
 		client_send_error(client, header->request, EMFILE, "this connection has as many topics as it may have");
 		return DROP_NONE;
 	}
+	if (lane_shape_make(body.ring_slots, body.max_message, &request.shape) < 0) {
+		client_send_error(client, header->request, EINVAL, "the ring is too small or too large");
+		return DROP_NONE;
+	}
 	request.path = body.path;
 	request.path_size = body.path_size;
 	request.flags = body.flags;
+	request.last = body.last;
+	request.origin = body.origin;
 	opening = opening_new(client->context, &request, opened, client);
 	if (opening)
 		client->openings[client->n_openings++] = opening;
 	else
 		client_send_error(client, header->request, ENOMEM, drop_text(DROP_NO_MEMORY));
 	return DROP_NONE;
+}
+
+struct member *client_member(const struct client *client, uint32_t topic)
+{
+	struct member *member = topic > 0 && topic <= client->members_size ? client->members[topic - 1] : NULL;
+
+	/* Until then its descriptors are in use. */
+	return member && member->told ? member : NULL;
 }
 
 static enum drop on_close(struct client *client, const struct wire_header *header, const void *frame)
@@ -138,15 +178,16 @@ static enum drop on_close(struct client *client, const struct wire_header *heade
 
 	if (wire_get_close(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
-	member = body.topic > 0 && body.topic <= client->members_size ? client->members[body.topic - 1] : NULL;
-	/* One whose answer is still on its way cannot be known to the client; its descriptors are in use. */
-	if (!member || !member->told)
+	member = client_member(client, body.topic);
+	if (!member)
 		return DROP_TOPIC;
+	if (member->subscriber)
+		syncing_cancel(client, member);
 	client->members[body.topic - 1] = NULL;
 	client->n_members--;
 	if (client->free_hint > body.topic - 1)
 		client->free_hint = body.topic - 1;
-	membership_end(client->context, member, false);
+	membership_end(client->context, member, LEAVE_CLOSED);
 	return DROP_NONE;
 }
 
@@ -162,7 +203,7 @@ static enum drop on_ping(struct client *client, const struct wire_header *header
 		.version = PATHBUS_VERSION,
 		.version_size = sizeof(PATHBUS_VERSION) - 1,
 	};
-	unsigned char answer[WIRE_MAX_FRAME];
+	unsigned char answer[WIRE_SMALL_FRAME];
 
 	if (wire_get_empty(frame, header->size) < 0)
 		return DROP_MALFORMED;
@@ -180,14 +221,20 @@ static enum drop on_goodbye(struct client *client, const struct wire_header *hea
 
 static const struct handler {
 	enum wire_type type;
-	bool asks; /* has a request's number; the others have 0 */
+	enum { ASKS, ASKS_NOT, MAY_ASK } asks; /* has a request's number, or 0 */
 	enum drop (*handle)(struct client *client, const struct wire_header *header, const void *frame);
 } handlers[] = {
-	{ WIRE_HELLO, true, on_hello },
-	{ WIRE_OPEN, true, on_open },
-	{ WIRE_CLOSE, false, on_close },
-	{ WIRE_PING, true, on_ping },
-	{ WIRE_GOODBYE, false, on_goodbye },
+	{ WIRE_HELLO, ASKS, on_hello },
+	{ WIRE_OPEN, ASKS, on_open },
+	{ WIRE_CLOSE, ASKS_NOT, on_close },
+	{ WIRE_PING, ASKS, on_ping },
+	{ WIRE_GOODBYE, ASKS_NOT, on_goodbye },
+	{ WIRE_POST, MAY_ASK, frame_post },
+	{ WIRE_PUBLISH, MAY_ASK, frame_publish },
+	{ WIRE_SET_STATE, MAY_ASK, frame_set_state },
+	{ WIRE_GET_STATE, ASKS, frame_get_state },
+	{ WIRE_SEEN, ASKS_NOT, frame_seen },
+	{ WIRE_SYNC, ASKS, frame_sync },
 };
 
 enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)
@@ -199,7 +246,7 @@ enum drop frame_handle(struct client *client, const struct wire_header *header, 
 			continue;
 		if (!client->greeted && handler->type != WIRE_HELLO)
 			return DROP_ORDER;
-		if (handler->asks != (header->request != 0))
+		if (handler->asks != MAY_ASK && (handler->asks == ASKS) != (header->request != 0))
 			return DROP_MALFORMED;
 		return handler->handle(client, header, frame);
 	}

@@ -15,12 +15,28 @@
 #define LIMIT_CLIENT_OPENINGS 32u
 /* Bytes of answers that a connection has not taken. Nothing more is read from it meanwhile. */
 #define LIMIT_CLIENT_QUEUE 16384u
+/* Bytes and frames of events that wait for a connection to take them. With more they stay in the lane: what is not taken
+ * before it is overwritten there is told as a GAP, and posts are merged. One event more may be waiting, of whatever size. */
+#define LIMIT_EVENT_BYTES 32768u
+#define LIMIT_EVENT_FRAMES 512u
+/* Events that are made for one connection before others get their turn. More than a connection publishes meanwhile. */
+#define LIMIT_EVENTS_IN_A_ROW 256u
+/* Connections that are sent a post before it is answered; the others are soon afterwards. */
+#define LIMIT_DELIVERIES_IN_A_ROW 64u
+/* SYNCs of a connection that are not answered yet. The next one: EBUSY. */
+#define LIMIT_CLIENT_SYNCS 32u
+/* How often a SYNC looks, milliseconds: from the first to the last pause. */
+#define LIMIT_SYNC_FIRST_MS 1u
+#define LIMIT_SYNC_LAST_MS 20u
+/* A connection has ended, but not its process: its members are taken out after so many milliseconds. */
+#define LIMIT_DEPARTURE_MS 1000u
 /* The kernel's share of unread answers per connection. Small, because descriptors under way count against
  * the daemon's user: one client that does not read must not use them up for all. */
 #define LIMIT_CLIENT_SEND_BUFFER 8192
-/* Connections accepted, and bytes read from one, before others get their turn. */
+/* Connections accepted, bytes read from one, and its frames, before others get their turn. */
 #define LIMIT_ACCEPTS_IN_A_ROW 16u
 #define LIMIT_READ_IN_A_ROW 16384u
+#define LIMIT_FRAMES_IN_A_ROW 64u
 
 /* Milliseconds from connecting to the greeting. Then the connection is closed. (--hello-timeout) */
 #define LIMIT_HELLO_MS 5000u
@@ -33,6 +49,10 @@
 #define LIMIT_BELL_MEMBERS 64u
 /* Members of a lane whose posters ring for themselves; with more the daemon rings. (--offload-members) */
 #define LIMIT_OFFLOAD_MEMBERS 8u
+/* The same for a lane with messages. (--offload-message-members) */
+#define LIMIT_OFFLOAD_MESSAGE_MEMBERS 4u
+/* Lanes in which the carrier looks for messages before others get their turn. */
+#define LIMIT_CANDIDATES_IN_A_ROW 256u
 
 /* Processes that resolve paths. */
 #define LIMIT_WORKERS 4u

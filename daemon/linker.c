@@ -29,7 +29,8 @@ struct link {
 	enum link_place place;
 	enum link_state state;
 	bool again;     /* the watch has fired since JOIN was sent */
-	unsigned group; /* its place at a bell */
+	unsigned group;
+	uint32_t slot; /* in the lane's member table */ /* its place at a bell */
 	struct topic_name *name; /* NULL: leaving */
 };
 
@@ -80,7 +81,7 @@ static struct link *link_new(struct linker *linker)
 static void link_free(struct linker *linker, struct link *link)
 {
 	if (link->name) {
-		topic_link_leave(link->name->topic, link->group);
+		topic_link_leave(link->name->topic, link->group, link->slot, true);
 		link->name->links[link->place] = NULL;
 	}
 	table_remove(&linker->links, &link->by_id);
@@ -96,11 +97,12 @@ static int join(struct linker *linker, struct topic_name *name, enum link_place 
 
 	if (!link)
 		return -ENOMEM;
-	bell = topic_link_join(topic, &link->group);
+	bell = topic_link_join(topic, getpid(), &link->group, &message.slot);
 	if (bell < 0) {
 		link_free(linker, link);
 		return bell;
 	}
+	link->slot = message.slot;
 	link->name = name;
 	link->place = place;
 	link->state = STATE_JOINING;
@@ -177,7 +179,7 @@ void linker_leave(struct linker *linker, struct topic *topic)
 
 			if (!link)
 				continue;
-			topic_link_leave(topic, link->group);
+			topic_link_leave(topic, link->group, link->slot, false);
 			name->links[i] = NULL;
 			link->name = NULL;
 			link->state = STATE_LEAVING;

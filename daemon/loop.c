@@ -80,6 +80,11 @@ struct loop_event *loop_on_readable(struct loop *loop, int fd, loop_fn *fn, void
 	return enabled(event_make(loop, fd, EV_READ | EV_PERSIST, fn, arg));
 }
 
+struct loop_event *loop_on_edge(struct loop *loop, int fd, loop_fn *fn, void *arg)
+{
+	return enabled(event_make(loop, fd, EV_READ | EV_ET | EV_PERSIST, fn, arg));
+}
+
 struct loop_event *loop_on_writable(struct loop *loop, int fd, loop_fn *fn, void *arg)
 {
 	return event_make(loop, fd, EV_WRITE | EV_PERSIST, fn, arg);

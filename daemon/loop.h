@@ -20,12 +20,13 @@ void loop_stop(struct loop *loop);
 /* Each returns NULL where memory is short. Descriptors stay the caller's and are closed after the event is
  * freed. */
 struct loop_event *loop_on_readable(struct loop *loop, int fd, loop_fn *fn, void *arg); /* enabled */
+struct loop_event *loop_on_edge(struct loop *loop, int fd, loop_fn *fn, void *arg); /* readable, edge-triggered; enabled */
 struct loop_event *loop_on_writable(struct loop *loop, int fd, loop_fn *fn, void *arg); /* disabled */
 struct loop_event *loop_on_signal(struct loop *loop, int signal, loop_fn *fn, void *arg); /* enabled */
 struct loop_event *loop_timer(struct loop *loop, loop_fn *fn, void *arg); /* not set */
 struct loop_event *loop_event_free(struct loop_event *event); /* takes NULL; returns NULL */
 
-/* Descriptors: while enabled, called whenever they are ready (level-triggered). */
+/* Descriptors: while enabled, called whenever they are ready (level-triggered but for loop_on_edge). */
 void loop_enable(struct loop_event *event);
 void loop_disable(struct loop_event *event); /* timers too */
 /* Timers: called once, after so many milliseconds from now. */

@@ -20,6 +20,7 @@
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
+#include "subscriber.h"
 #include "topic.h"
 #include "wire.h"
 
@@ -27,9 +28,7 @@ struct opening {
 	const struct context *context;
 	opening_done_fn *done;
 	void *arg;
-	uint32_t flags, request;
-	pid_t pid;
-	const void *owner;
+	struct opening_request asked; /* its path is in `path` */
 	struct files_question *question;
 	uint64_t since; /* folders_clock when the worker was asked */
 
@@ -77,7 +76,7 @@ static void finish(struct opening *opening, int error, const char *text)
 
 	opening->member = NULL;
 	stop_waiting(opening); /* its topic may go with the member, if the client has ended meanwhile */
-	opening->done(opening->arg, opening, opening->request, error, text, member);
+	opening->done(opening->arg, opening, opening->asked.request, error, text, member);
 	opening_free(opening);
 }
 
@@ -119,13 +118,22 @@ static void fail(struct opening *opening, int error, const char *why)
 
 static void topic_end(const struct context *context, struct topic *topic);
 
-void membership_end(const struct context *context, struct member *member, bool died)
+const struct opening_request *opening_asked(const struct opening *opening)
+{
+	return &opening->asked;
+}
+
+void membership_end(const struct context *context, struct member *member, enum leave how)
 {
 	struct topic *topic = member->name->topic;
 
-	topic_leave(member, died);
+	/* It has no lane mapped. */
+	if (member->subscriber && how == LEAVE_LOST)
+		how = LEAVE_DIED;
+	subscriber_free(member);
+	topic_leave(member, how);
 	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
-	if (topic->n_members == 0 && !((died || topic_was_posted(topic)) && linker_part(context->linker, topic)))
+	if (topic->n_members == 0 && !((how != LEAVE_CLOSED || topic_was_posted(topic)) && linker_part(context->linker, topic)))
 		topic_end(context, topic);
 }
 
@@ -145,7 +153,7 @@ void opening_cancel(struct opening *opening)
 
 	stop_waiting(opening); /* its topic may go with the member */
 	if (member)
-		membership_end(opening->context, member, false);
+		membership_end(opening->context, member, LEAVE_CLOSED);
 	opening_free(opening);
 }
 
@@ -158,7 +166,7 @@ static void refuse_unlinked(struct opening *opening)
 
 	stop_waiting(opening);
 	opening->member = NULL;
-	membership_end(opening->context, member, false);
+	membership_end(opening->context, member, LEAVE_CLOSED);
 	fail(opening, ENOTCONN, "it cannot be linked with its sidecar; meet there");
 }
 
@@ -223,7 +231,8 @@ static void join(struct opening *opening, struct topic_name *name)
 	int r = topic_name_set_path(name, reply->path[0] ? reply->path : opening->path);
 
 	if (r == 0)
-		r = topic_join(name, opening->pid, rights, &opening->member);
+		r = topic_join(name, opening->asked.pid, rights, !(opening->asked.flags & WIRE_OPEN_SOCKET),
+		               &opening->member);
 	if (r < 0) {
 		if (topic->n_members == 0)
 			topic_free(topic);
@@ -255,7 +264,7 @@ static void join_new(struct opening *opening)
 		fail(opening, ENFILE, "the daemon has as many topics as it may have");
 		return;
 	}
-	r = topics_add(topics, &opening->reply->key, &name);
+	r = topics_add(topics, &opening->reply->key, &opening->asked.shape, &name);
 	if (r < 0)
 		fail(opening, -r, reason(-r));
 	else
@@ -297,14 +306,14 @@ static bool verify(struct opening *opening, const struct topic_name *known)
 	if (!known->path)
 		return false;
 	opening->other = known->key;
-	opening->question = files_ask(opening->context->files, known->path, known->topic->members->pid, opening->owner,
+	opening->question = files_ask(opening->context->files, known->path, known->topic->members->pid, opening->asked.owner,
 	                              verified, opening);
 	return opening->question != NULL;
 }
 
 static const char *missing_right(uint32_t flags, const struct files_reply *reply)
 {
-	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || flags == 0;
+	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
 
 	if (wants_read && !reply->may_read)
 		return reply->exists ? "the file may not be read" : "the folder may not be searched";
@@ -325,8 +334,8 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 		fail(opening, -error, reason(-error));
 		return;
 	}
-	if (missing_right(opening->flags, reply)) {
-		fail(opening, EACCES, missing_right(opening->flags, reply));
+	if (missing_right(opening->asked.flags, reply)) {
+		fail(opening, EACCES, missing_right(opening->asked.flags, reply));
 		return;
 	}
 	opening->reply = malloc(sizeof(*reply));
@@ -354,15 +363,13 @@ struct opening *opening_new(const struct context *context, const struct opening_
 	opening->context = context;
 	opening->done = done;
 	opening->arg = arg;
-	opening->flags = request->flags;
-	opening->request = request->request;
-	opening->pid = request->pid;
-	opening->owner = request->owner;
+	opening->asked = *request;
+	opening->asked.path = opening->path;
 	opening->folder = -1;
 	opening->path_size = request->path_size;
 	memcpy(opening->path, request->path, request->path_size);
 	opening->since = folders_clock(context->folders);
-	opening->question = files_ask(context->files, opening->path, opening->pid, opening->owner, resolved, opening);
+	opening->question = files_ask(context->files, opening->path, opening->asked.pid, opening->asked.owner, resolved, opening);
 	if (!opening->question) {
 		opening_free(opening);
 		return NULL;

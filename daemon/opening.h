@@ -11,10 +11,8 @@
 #include <sys/types.h>
 
 #include "context.h"
-
-struct opening;
-struct member;
-struct topic;
+#include "page.h"
+#include "topic.h"
 
 /*
  * How an opening ended; it is freed afterwards. error 0: `member` is the callee's, to be given to
@@ -26,8 +24,11 @@ typedef void opening_done_fn(void *arg, struct opening *opening, uint32_t reques
 struct opening_request {
 	const char *path; /* not terminated */
 	size_t path_size;
-	uint32_t flags;   /* WIRE_RIGHT_* */
+	uint32_t flags;   /* WIRE_RIGHT_*, WIRE_OPEN_* */
+	uint32_t last;    /* WIRE_OPEN_SOCKET: messages of before that are wanted */
+	uint64_t origin;  /* WIRE_OPEN_SOCKET: of its messages; 0: any */
 	uint32_t request; /* given back */
+	struct lane_shape shape; /* a checked one, of the lane if it is made */
 	pid_t pid;
 	const void *owner;
 };
@@ -35,14 +36,16 @@ struct opening_request {
 /* `done` is called once, later, never from within. NULL: no memory. */
 struct opening *opening_new(const struct context *context, const struct opening_request *request,
                             opening_done_fn *done, void *arg);
+/* What it was made with, except the path. */
+const struct opening_request *opening_asked(const struct opening *opening);
 /* The connection has ended: `done` is not called any more. */
 void opening_cancel(struct opening *opening);
 
 /*
  * Takes a member out. With the last one the topic ends, but not before it is certain that nobody who meets beside
- * the file has missed a post. `died`: see topic_leave.
+ * the file has missed a post.
  */
-void membership_end(const struct context *context, struct member *member, bool died);
+void membership_end(const struct context *context, struct member *member, enum leave how);
 
 /* For the linker: openings of this topic may go on, or it may end. */
 void opening_settled(const struct context *context, struct topic *topic);

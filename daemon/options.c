@@ -12,11 +12,12 @@
 #include "limit.h"
 #include "version.h"
 
-enum { OPTION_ADDRESS = 256, OPTION_OFFLOAD, OPTION_HELLO, OPTION_FILES, OPTION_LOG, OPTION_HELP, OPTION_VERSION };
+enum { OPTION_ADDRESS = 256, OPTION_OFFLOAD, OPTION_OFFLOAD_MESSAGE, OPTION_HELLO, OPTION_FILES, OPTION_LOG, OPTION_HELP, OPTION_VERSION };
 
 static const struct option options[] = {
 	{ "address", required_argument, NULL, OPTION_ADDRESS },
 	{ "offload-members", required_argument, NULL, OPTION_OFFLOAD },
+	{ "offload-message-members", required_argument, NULL, OPTION_OFFLOAD_MESSAGE },
 	{ "hello-timeout", required_argument, NULL, OPTION_HELLO },
 	{ "files-timeout", required_argument, NULL, OPTION_FILES },
 	{ "log-level", required_argument, NULL, OPTION_LOG },
@@ -34,6 +35,8 @@ static void print_help(void)
 	       "                         place, and only while no system-wide pathbusd runs\n"
 	       "  --offload-members N    ring for the posters of files that more than N have open\n"
 	       "                         (default %u)\n"
+	       "  --offload-message-members N\n"
+	       "                         the same for files with messages (default %u)\n"
 	       "  --files-timeout MS     give up on a path whose file system does not answer\n"
 	       "                         (default %u)\n"
 	       "  --hello-timeout MS     close a connection that says nothing (default %u)\n"
@@ -43,7 +46,7 @@ static void print_help(void)
 	       "\n"
 	       "SIGTERM and SIGINT stop it. Exit status: 0 stopped, 1 failed, 2 wrong usage,\n"
 	       "3 another pathbusd serves already.\n",
-	       LIMIT_OFFLOAD_MEMBERS, LIMIT_FILES_MS, LIMIT_HELLO_MS);
+	       LIMIT_OFFLOAD_MEMBERS, LIMIT_OFFLOAD_MESSAGE_MEMBERS, LIMIT_FILES_MS, LIMIT_HELLO_MS);
 }
 
 static int usage_error(void)
@@ -80,6 +83,8 @@ static int take(int option, const char *argument, struct options *to)
 		return -1;
 	case OPTION_OFFLOAD:
 		return number("offload-members", argument, 1, 1000000, &to->offload_members);
+	case OPTION_OFFLOAD_MESSAGE:
+		return number("offload-message-members", argument, 1, 1000000, &to->offload_message_members);
 	case OPTION_HELLO:
 		return number("hello-timeout", argument, 1, 3600000, &to->hello_ms);
 	case OPTION_FILES:
@@ -104,6 +109,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 {
 	struct options parsed = {
 		.offload_members = LIMIT_OFFLOAD_MEMBERS,
+		.offload_message_members = LIMIT_OFFLOAD_MESSAGE_MEMBERS,
 		.hello_ms = LIMIT_HELLO_MS,
 		.files_ms = LIMIT_FILES_MS,
 		.log_level = LOG_LEVEL_INFO,

@@ -175,7 +175,7 @@ static int make_core(struct server *server, const struct options *options)
 	r = context->carrier_bell = carrier_bell_new();
 	if (r < 0)
 		return r;
-	context->topics = topics_new(options->offload_members, context->carrier_bell);
+	context->topics = topics_new(options->offload_members, options->offload_message_members, context->carrier_bell);
 	if (!context->topics)
 		return -ENOMEM;
 	server->carrier = carrier_new(context->loop, context->carrier_bell, context->topics);

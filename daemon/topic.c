@@ -16,6 +16,7 @@
 #include "log.h"
 #include "names.h"
 #include "os/os.h"
+#include "ring.h"
 #include "wire.h"
 
 /* --- pages ----------------------------------------------------------------------------------------- */
@@ -55,20 +56,21 @@ static int page_make(struct topic *topic, const struct topic_key *key)
 	if (!page)
 		return -errno;
 	os_random(id, sizeof(id));
-	page_init(page, key, st.st_ino, id);
+	page_init(page, key, st.st_ino, id, &topic->shape);
 	page_return(topic, page);
 	return 0;
 }
 
 /* --- topics ---------------------------------------------------------------------------------------- */
 
-struct topics *topics_new(unsigned offload_members, int carrier_bell)
+struct topics *topics_new(unsigned offload_members, unsigned offload_message_members, int carrier_bell)
 {
 	struct topics *topics = calloc(1, sizeof(*topics));
 
 	if (!topics)
 		return NULL;
 	topics->offload_members = offload_members;
+	topics->offload_message_members = offload_message_members;
 	topics->carrier_bell = carrier_bell;
 	if (names_init(topics) < 0) {
 		free(topics);
@@ -112,7 +114,8 @@ static int add_group(struct topic *topic)
 	return 0;
 }
 
-int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret)
+int topics_add(struct topics *topics, const struct topic_key *key, const struct lane_shape *shape,
+               struct topic_name **ret)
 {
 	struct topic *topic = calloc(1, sizeof(*topic));
 	int r;
@@ -121,7 +124,8 @@ int topics_add(struct topics *topics, const struct topic_key *key, struct topic_
 		return -ENOMEM;
 	topic->topics = topics;
 	topics->n_topics++;
-	topic->page_fd = os_memory_new("pathbus-lane", PAGE_SIZE_BYTES);
+	topic->shape = *shape;
+	topic->page_fd = os_memory_new("pathbus-lane", lane_size(shape));
 	r = topic->page_fd < 0 ? topic->page_fd : page_make(topic, key);
 	if (r == 0)
 		r = add_group(topic);
@@ -130,6 +134,21 @@ int topics_add(struct topics *topics, const struct topic_key *key, struct topic_
 	if (r < 0)
 		topic_free(topic);
 	return r;
+}
+
+/* See topics_look_for_messages. */
+static void candidate_remove(struct topic *topic)
+{
+	struct topics *topics = topic->topics;
+
+	if (!topic->candidate_at)
+		return;
+	if (topics->candidate_at == &topic->candidate_next)
+		topics->candidate_at = topic->candidate_at;
+	*topic->candidate_at = topic->candidate_next;
+	if (topic->candidate_next)
+		topic->candidate_next->candidate_at = topic->candidate_at;
+	topic->candidate_at = NULL;
 }
 
 struct topic *topic_free(struct topic *topic)
@@ -147,6 +166,7 @@ struct topic *topic_free(struct topic *topic)
 		if (topic->carry_next)
 			topic->carry_next->carry_at = topic->carry_at;
 	}
+	candidate_remove(topic);
 	for (unsigned i = 0; i < topic->n_groups; i++)
 		close(topic->groups[i].bell);
 	free(topic->groups);
@@ -187,6 +207,7 @@ static void offload(struct topic *topic, struct page *page)
 	struct topics *topics = topic->topics;
 
 	topic->page = page;
+	candidate_remove(topic);
 	if (!topic->carry_at) {
 		topic->carry_next = topics->carried;
 		topic->carry_at = &topics->carried;
@@ -198,6 +219,38 @@ static void offload(struct topic *topic, struct page *page)
 	atomic_store(&page->offload, 1);
 }
 
+/* Listeners whose posters ring for themselves. */
+static unsigned most_listening(const struct topic *topic)
+{
+	const struct topics *topics = topic->topics;
+
+	if (topic->has_messages && topics->offload_message_members < topics->offload_members)
+		return topics->offload_message_members;
+	return topics->offload_members;
+}
+
+static bool has_messages(struct topic *topic, const struct page *page)
+{
+	if (!topic->has_messages)
+		topic->has_messages = atomic_load(&page->messages) != 0;
+	return topic->has_messages;
+}
+
+/* Is to be offloaded as soon as it has messages: stays mapped until then. */
+static void candidate_add(struct topic *topic, struct page *page)
+{
+	struct topics *topics = topic->topics;
+
+	if (topic->candidate_at || topic->n_listening <= topics->offload_message_members)
+		return;
+	topic->page = page;
+	topic->candidate_next = topics->candidates;
+	topic->candidate_at = &topics->candidates;
+	if (topics->candidates)
+		topics->candidates->candidate_at = &topic->candidate_next;
+	topics->candidates = topic;
+}
+
 /* Takes a place at a bell. The lane is offloaded before the caller can hand a second bell out. */
 static int listen_in(struct topic *topic, struct page *page, unsigned *ret_group)
 {
@@ -205,10 +258,13 @@ static int listen_in(struct topic *topic, struct page *page, unsigned *ret_group
 
 	if (group < 0)
 		return group;
-	if (!topic->offloaded && (group > 0 || topic->n_listening + 1 > topic->topics->offload_members))
-		offload(topic, page);
 	topic->groups[group].n_listening++;
 	topic->n_listening++;
+	/* Whoever publishes first sets the flag and then rings the carrier, which knows this lane by then. */
+	if (!topic->offloaded && !has_messages(topic, page))
+		candidate_add(topic, page);
+	if (!topic->offloaded && (group > 0 || topic->n_listening > most_listening(topic)))
+		offload(topic, page);
 	*ret_group = (unsigned)group;
 	return 0;
 }
@@ -220,13 +276,17 @@ static void listen_out(struct topic *topic, unsigned group)
 	topic->groups[group].n_listening--;
 	topic->n_listening--;
 	trim_groups(topic);
-	if (topic->offloaded && topic->n_groups == 1 && topic->n_listening <= topic->topics->offload_members / 2) {
+	if (topic->offloaded && topic->n_groups == 1 && topic->n_listening <= most_listening(topic) / 2) {
 		topic->offloaded = false;
 		atomic_store(&topic->page->offload, 0);
+		if (!has_messages(topic, topic->page))
+			candidate_add(topic, topic->page);
 	}
+	if (topic->n_listening <= topic->topics->offload_message_members)
+		candidate_remove(topic);
 }
 
-int topic_link_join(struct topic *topic, unsigned *ret_group)
+int topic_listen(struct topic *topic, unsigned *ret_group)
 {
 	struct page *page = page_borrow(topic);
 	int r;
@@ -238,9 +298,30 @@ int topic_link_join(struct topic *topic, unsigned *ret_group)
 	return r < 0 ? r : topic->groups[*ret_group].bell;
 }
 
-void topic_link_leave(struct topic *topic, unsigned group)
+void topic_unlisten(struct topic *topic, unsigned group)
 {
 	listen_out(topic, group);
+}
+
+bool topics_look_for_messages(struct topics *topics, bool begin)
+{
+	if (begin && topics->candidate_at)
+		topics->look_again = true;
+	else if (begin)
+		topics->candidate_at = &topics->candidates;
+	for (unsigned n = 0; n < LIMIT_CANDIDATES_IN_A_ROW && topics->candidate_at; n++) {
+		struct topic *topic = *topics->candidate_at;
+
+		if (!topic) {
+			topics->candidate_at = topics->look_again ? &topics->candidates : NULL;
+			topics->look_again = false;
+		} else if (has_messages(topic, topic->page)) {
+			offload(topic, topic->page); /* and the next one has its place */
+		} else {
+			topics->candidate_at = &topic->candidate_next;
+		}
+	}
+	return topics->candidate_at != NULL;
 }
 
 void topics_carry(struct topics *topics)
@@ -263,7 +344,7 @@ bool topic_was_posted(struct topic *topic)
 	bool posted = true;
 
 	if (page)
-		posted = (atomic_load(&page->generation) & UINT32_MAX) != 1; /* page_init's first */
+		posted = atomic_load(&page->generation) != page->first;
 	page_return(topic, page);
 	return posted;
 }
@@ -300,25 +381,75 @@ void topic_post(struct topic *topic)
 static uint32_t take_slot(struct topic *topic)
 {
 	for (uint32_t i = 0; i < PAGE_SLOTS; i++) {
-		if (!(topic->slots & UINT64_C(1) << i)) {
-			topic->slots |= UINT64_C(1) << i;
+		if (!(topic->slots[i / 64] & UINT64_C(1) << i % 64)) {
+			topic->slots[i / 64] |= UINT64_C(1) << i % 64;
 			return i;
 		}
 	}
+	topic->n_unslotted++;
 	return WIRE_NO_SLOT;
 }
 
-/* A slot starts at nothing: its last owner's counts are not its next one's. */
-static void fill_slot(struct page *page, uint32_t slot, pid_t pid)
+static void return_slot(struct topic *topic, uint32_t slot)
 {
 	if (slot == WIRE_NO_SLOT)
-		return;
-	atomic_store_explicit(&page->slots[slot].posts, 0, memory_order_relaxed);
-	atomic_store_explicit(&page->slots[slot].seen, 0, memory_order_relaxed);
-	atomic_store_explicit(&page->slots[slot].pid, (uint32_t)pid, memory_order_relaxed);
+		topic->n_unslotted--;
+	else
+		topic->slots[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
 
-int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct member **ret)
+/* What a member that is gone held in the ring is given back. */
+static void recover_ring(struct topic *topic, const struct page *page, uint32_t slot)
+{
+	size_t size = lane_size(&topic->shape);
+	struct ring ring;
+	unsigned char *lane;
+
+	if (slot == WIRE_NO_SLOT || !atomic_load(&page->messages))
+		return;
+	lane = os_map(topic->page_fd, size, true, NULL);
+	if (!lane) {
+		log_error("no memory to look after a topic's messages");
+		return;
+	}
+	ring_attach(&ring, (struct page *)(void *)lane, lane + PAGE_SIZE_BYTES, &topic->shape);
+	ring_recover(&ring, slot);
+	munmap(lane, size);
+}
+
+
+int topic_link_join(struct topic *topic, pid_t pid, unsigned *ret_group, uint32_t *ret_slot)
+{
+	struct page *page = page_borrow(topic);
+	int r;
+
+	if (!page)
+		return -errno;
+	r = listen_in(topic, page, ret_group);
+	if (r == 0) {
+		*ret_slot = take_slot(topic);
+		if (*ret_slot != WIRE_NO_SLOT)
+			page_take_slot(page, *ret_slot, pid);
+	}
+	page_return(topic, page);
+	return r < 0 ? r : topic->groups[*ret_group].bell;
+}
+
+void topic_link_leave(struct topic *topic, unsigned group, uint32_t slot, bool died)
+{
+	struct page *page = page_borrow(topic);
+
+	listen_out(topic, group);
+	if (page && slot != WIRE_NO_SLOT) {
+		if (died)
+			recover_ring(topic, page, slot);
+		page_leave_slot(page, slot);
+	}
+	page_return(topic, page);
+	return_slot(topic, slot);
+}
+
+int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, bool listens, struct member **ret)
 {
 	struct topic *topic = name->topic;
 	struct member *member = calloc(1, sizeof(*member));
@@ -328,7 +459,10 @@ int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct membe
 	if (!member)
 		return -ENOMEM;
 	page = page_borrow(topic);
-	r = page ? listen_in(topic, page, &member->group) : -errno;
+	r = page ? 0 : -errno;
+	member->group = TOPIC_NO_GROUP;
+	if (r == 0 && listens)
+		r = listen_in(topic, page, &member->group);
 	if (r < 0) {
 		page_return(topic, page);
 		free(member);
@@ -338,7 +472,8 @@ int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct membe
 	member->rights = rights;
 	member->pid = pid;
 	member->slot = take_slot(topic);
-	fill_slot(page, member->slot, pid);
+	if (member->slot != WIRE_NO_SLOT)
+		page_take_slot(page, member->slot, pid);
 	page_return(topic, page);
 
 	member->next = topic->members;
@@ -351,28 +486,32 @@ int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct membe
 	return 0;
 }
 
-void topic_leave(struct member *member, bool died)
+void topic_leave(struct member *member, enum leave how)
 {
 	struct topic *topic = member->name->topic;
 	struct page *page = page_borrow(topic);
 
 	if (!page)
 		log_error("no memory to clear a slot, or to tell others of a member's end");
-	listen_out(topic, member->group);
+	if (member->group != TOPIC_NO_GROUP)
+		listen_out(topic, member->group);
 	if (page) {
 		/* Others: members, or a sidecar's behind a link. Before the slot is cleared, so that who finds the
 		 * slot free has been told. */
-		if (died && member->told && (member->rights & WIRE_RIGHT_POST) && topic->n_listening > 0) {
+		if (how == LEAVE_DIED)
+			recover_ring(topic, page, member->slot); /* before the others are told: then they see it */
+		if (how != LEAVE_CLOSED && member->told && (member->rights & WIRE_RIGHT_POST) && topic->n_listening > 0) {
 			struct lane lane = lane_of(topic, page);
 
 			lane_resync(&lane);
 		}
 		if (member->slot != WIRE_NO_SLOT)
-			atomic_store_explicit(&page->slots[member->slot].pid, 0, memory_order_relaxed);
+			page_leave_slot(page, member->slot);
 		page_return(topic, page);
 	}
-	if (member->slot != WIRE_NO_SLOT)
-		topic->slots &= ~(UINT64_C(1) << member->slot);
+	/* What writes there may go on, once the process is scheduled again, for as long as the lane is there. */
+	if (how != LEAVE_LOST || member->slot == WIRE_NO_SLOT)
+		return_slot(topic, member->slot);
 	*member->at = member->next;
 	if (member->next)
 		member->next->at = member->at;

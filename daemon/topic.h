@@ -8,6 +8,7 @@
 #ifndef PATHBUS_DAEMON_TOPIC_H
 #define PATHBUS_DAEMON_TOPIC_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,6 +24,8 @@ struct topic;
 struct member;
 struct link;    /* linker.c */
 struct opening; /* opening.c */
+struct relay;      /* relay.c */
+struct subscriber; /* subscriber.c */
 
 enum look_state { LOOK_NONE, LOOK_QUEUED, LOOK_ASKED, LOOK_LATER };
 
@@ -64,15 +67,22 @@ struct topic {
 	unsigned n_members;
 
 	int page_fd;
-	struct page *page; /* mapped only once the lane has been offloaded, NULL before */
+	struct page *page; /* mapped only once the lane has been, or may have to be, offloaded; NULL before */
 	struct topic_group *groups; /* at least one */
 	unsigned n_groups;
 	unsigned n_listening;
-	uint64_t slots; /* taken ones, a bit each */
+	struct lane_shape shape;
+	uint64_t slots[(PAGE_SLOTS + 63) / 64]; /* taken ones, a bit each */
+	unsigned n_unslotted;                   /* members beyond */
 
 	bool offloaded;   /* what the page's flag was set to last */
+	bool has_messages; /* as far as has been looked */
 	uint64_t carried; /* the generation for which the carrier rang last */
 	struct topic *carry_next, **carry_at;
+	/* Among those that are offloaded once they have messages. */
+	struct topic *candidate_next, **candidate_at;
+
+	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
 
 	unsigned n_joining;      /* linker.c: links that openings wait for */
 	struct opening *waiting; /* opening.c: those openings */
@@ -86,12 +96,24 @@ struct member {
 	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
 	pid_t pid;                 /* the client's; 0: not known */
 	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
-	unsigned group;
+	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */
+	struct subscriber *subscriber; /* a socket-only one's; subscriber.c */
+};
+#define TOPIC_NO_GROUP UINT_MAX
+
+/* How a member ends. */
+enum leave {
+	LEAVE_CLOSED, /* in good order */
+	LEAVE_DIED,   /* its process has ended, so it may have changed the file and not posted: the others get RESYNC; and
+	               * what it held in the ring is given back */
+	LEAVE_LOST,   /* the connection has ended, but the process may live on, with the lane mapped: the others get RESYNC,
+	               * and nobody else gets its slot */
 };
 
-/* `offload_members`: a lane with more is offloaded; `carrier_bell` stays the caller's. NULL: no memory. */
-struct topics *topics_new(unsigned offload_members, int carrier_bell);
+/* A lane with more than `offload_members`, or more than `offload_message_members` and messages, is offloaded;
+ * `carrier_bell` stays the caller's. NULL: no memory. */
+struct topics *topics_new(unsigned offload_members, unsigned offload_message_members, int carrier_bell);
 struct topics *topics_free(struct topics *topics); /* and all topics, members and names */
 size_t topics_count(const struct topics *topics);
 
@@ -103,8 +125,9 @@ struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, u
 /* Walks all names: NULL gives the first; NULL after the last. The table must not change meanwhile. */
 void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg);
 
-/* A new topic with one name and no members. -EMFILE, -ENFILE, -ENOMEM. */
-int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret);
+/* A new topic with one name and no members. `shape`: a checked one. -EMFILE, -ENFILE, -ENOMEM. */
+int topics_add(struct topics *topics, const struct topic_key *key, const struct lane_shape *shape,
+               struct topic_name **ret);
 /* Another name for a topic. -ENOMEM. */
 int topic_add_name(struct topic *topic, const struct topic_key *key, struct topic_name **ret);
 /* Nobody may refer to it, its names or its members any more. Returns NULL. */
@@ -113,19 +136,22 @@ struct topic *topic_free(struct topic *topic);
 void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
 int topic_name_set_path(struct topic_name *name, const char *path); /* copies; -ENOMEM: keeps the old one */
 
-/* Adds a member: gives out a slot and a place at a bell; offloads the lane first if it gets too many.
+/* Adds a member: gives out a slot and, if it `listens`, a place at a bell; offloads the lane first if it gets too many.
  * -EMFILE, -ENFILE, -ENOMEM. */
-int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, struct member **ret);
-/*
- * Takes the member out and frees it. `died`: its connection ended without a goodbye, so it may have changed
- * the file and not posted: the others get RESYNC. A topic that has no members left is the caller's to free.
- */
-void topic_leave(struct member *member, bool died);
+int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, bool listens, struct member **ret);
+/* Takes the member out and frees it. A topic that has no members left is the caller's to free. */
+void topic_leave(struct member *member, enum leave how);
 int member_bell(const struct member *member); /* the topic's */
 
-/* The same for a link: it has a place at a bell but is no member. Returns a bell, the topic's, or -errno. */
-int topic_link_join(struct topic *topic, unsigned *ret_group);
-void topic_link_leave(struct topic *topic, unsigned group);
+/* A place at a bell for the daemon itself, which listens for its socket-only members. A bell, the topic's, or -errno. */
+int topic_listen(struct topic *topic, unsigned *ret_group);
+void topic_unlisten(struct topic *topic, unsigned group);
+
+/* The same for a link: it has a place at a bell and a slot, in which it writes as `pid`, but is no member. Returns a
+ * bell, the topic's, or -errno. */
+int topic_link_join(struct topic *topic, pid_t pid, unsigned *ret_group, uint32_t *ret_slot);
+/* `died`: its process has ended, so what it held in the ring is given back. */
+void topic_link_leave(struct topic *topic, unsigned group, uint32_t slot, bool died);
 
 /* Has anybody posted in its lane? True where that cannot be told. */
 bool topic_was_posted(struct topic *topic);
@@ -137,5 +163,8 @@ void topic_post(struct topic *topic);
 
 /* The carrier's work: rings the lanes that are or were offloaded and have been posted to since. */
 void topics_carry(struct topics *topics);
+/* Also its work: whoever publishes first in a lane rings the carrier's bell. Looks which lanes have to be offloaded for
+ * that; returns whether it wants to be called again. `begin`: the bell has been rung. */
+bool topics_look_for_messages(struct topics *topics, bool begin);
 
 #endif

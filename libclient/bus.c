@@ -80,7 +80,7 @@ void bus_lost(struct pathbus *bus)
 	 * says "alive", for the one of its lane. */
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next) {
 		topic->request = 0;
-		if (topic->place == PLACE_BUS)
+		if (topic_is_on_bus(topic))
 			topic_lose(topic);
 	}
 	hang_up(bus);
@@ -110,6 +110,7 @@ void bus_deinit(struct pathbus *bus)
 	if (connection->death)
 		munmap(connection->death, DEATH_SIZE);
 	free(connection->out);
+	free(connection->in);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------- */
@@ -139,8 +140,7 @@ static void flush(struct pathbus *bus)
 	}
 }
 
-/* Sends, or keeps what the socket does not take now. */
-static int send_frame(struct pathbus *bus, const void *frame, size_t size)
+int bus_send_frame(struct pathbus *bus, const void *frame, size_t size)
 {
 	struct bus_connection *connection = &bus->connection;
 	const unsigned char *at = frame;
@@ -174,7 +174,7 @@ static int send_frame(struct pathbus *bus, const void *frame, size_t size)
 	return 0;
 }
 
-static uint32_t new_request(struct bus_connection *connection)
+uint32_t bus_new_request(struct bus_connection *connection)
 {
 	if (++connection->next_request == 0)
 		connection->next_request = 1;
@@ -184,16 +184,26 @@ static uint32_t new_request(struct bus_connection *connection)
 int bus_request_open(pathbus_topic *topic)
 {
 	struct bus_connection *connection = &topic->bus->connection;
-	unsigned char frame[WIRE_MAX_FRAME];
-	struct wire_open open = { .path = topic->path, .path_size = (uint32_t)strlen(topic->path) };
-	uint32_t request = new_request(connection);
+	unsigned char frame[WIRE_SMALL_FRAME];
+	struct wire_open open = {
+		.ring_slots = topic->ring_slots,
+		.max_message = topic->max_message,
+		.path = topic->path,
+		.path_size = (uint32_t)strlen(topic->path),
+	};
+	uint32_t request = bus_new_request(connection);
 	int r;
 
 	if (topic->flags & PATHBUS_SUBSCRIBE)
 		open.flags |= WIRE_RIGHT_SUBSCRIBE;
 	if (topic->flags & PATHBUS_POST)
 		open.flags |= WIRE_RIGHT_POST;
-	r = send_frame(topic->bus, frame, wire_put_open(frame, request, &open));
+	if (topic->remote) {
+		open.flags |= WIRE_OPEN_SOCKET | (topic->echo ? WIRE_OPEN_ECHO : 0u);
+		open.last = topic->page ? 0 : topic->last;
+		open.origin = topic->origin;
+	}
+	r = bus_send_frame(topic->bus, frame, wire_put_open(frame, request, &open));
 	if (r < 0)
 		return r;
 	topic->request = request;
@@ -211,7 +221,7 @@ void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial)
 	/* On a later connection the same number is another topic's. */
 	if (bus->connection.state != BUS_UP || bus->connection.serial != serial)
 		return;
-	(void)send_frame(bus, frame, wire_put_close(frame, &(struct wire_close){ .topic = bus_topic }));
+	(void)bus_send_frame(bus, frame, wire_put_close(frame, &(struct wire_close){ .topic = bus_topic }));
 }
 
 void bus_say_goodbye(struct pathbus *bus)
@@ -244,7 +254,9 @@ void bus_advance(struct pathbus *bus)
 	if (connection->state == BUS_DOWN)
 		return;
 	flush(bus);
-	while (connection->state != BUS_DOWN && (r = bus_receive(connection)) > 0) {
+	/* What the program has not taken stays with the daemon, unless an answer is waited for behind it. */
+	while (connection->state != BUS_DOWN && (connection->call || connection->urgent || is_awaited(bus) || socket_has_room(bus)) &&
+	       (r = bus_receive(connection)) > 0) {
 		heard = true;
 		r = bus_handle_frames(bus);
 		if (r < 0)
@@ -268,17 +280,20 @@ void bus_advance(struct pathbus *bus)
 	}
 }
 
-void bus_await(struct pathbus *bus, uint64_t deadline_ns)
+bool bus_await(struct pathbus *bus, uint64_t deadline_ns)
 {
 	struct pollfd one = { .fd = bus->connection.socket, .events = POLLIN };
 	uint64_t now = os_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
 
+	bool interrupted;
+
 	if (bus->connection.state == BUS_DOWN)
-		return;
+		return false;
 	if (bus->connection.out_used > 0)
 		one.events |= POLLOUT;
-	(void)poll(&one, 1, left_ms > 60000 ? 60000 : (int)left_ms);
+	interrupted = poll(&one, 1, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno == EINTR;
 	bus_advance(bus);
+	return interrupted;
 }
 
 /* --- connecting ---------------------------------------------------------------------------------------- */
@@ -325,8 +340,8 @@ static int greet(struct pathbus *bus, int fd)
 	connection->serial++;
 	connection->refusal = 0;
 	connection->deadline_ns = os_now_ns() + bus->timeout_ns;
-	r = send_frame(bus, frame,
-	               wire_put_hello(frame, new_request(connection),
+	r = bus_send_frame(bus, frame,
+	               wire_put_hello(frame, bus_new_request(connection),
 	                              &(struct wire_hello){ .version_min = WIRE_VERSION, .version_max = WIRE_VERSION }));
 	if (r < 0)
 		hang_up(bus);
@@ -396,7 +411,7 @@ int bus_ping(struct pathbus *bus, uint64_t deadline_ns)
 	if (r < 0)
 		return r == -ETIME ? -ETIMEDOUT : -ENOTCONN;
 	start = os_now_ns();
-	r = send_frame(bus, frame, wire_put_ping(frame, new_request(connection)));
+	r = bus_send_frame(bus, frame, wire_put_ping(frame, bus_new_request(connection)));
 	if (r < 0)
 		return -ENOTCONN;
 	while (connection->state == BUS_UP && connection->pong_ns < start) {
@@ -443,7 +458,7 @@ static int bus_settle(pathbus_topic *topic, uint64_t deadline_ns)
 		if (r == -ETIME && deadline_ns == 0 && !connection->silent)
 			return -EINPROGRESS;
 		if (r < 0)
-			return bus->kind == PATHBUS_BUS && r != -ETIME ? r : r == -ETIME ? -ETIME : -ENOTCONN;
+			return bus->kind != PATHBUS_AUTO && r != -ETIME ? r : r == -ETIME ? -ETIME : -ENOTCONN;
 		if (topic->request == 0 && topic->asked == connection->serial && topic->request_error < 0)
 			return topic->request_error; /* this daemon has said no */
 		if (topic->request == 0) {

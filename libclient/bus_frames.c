@@ -99,25 +99,6 @@ static pathbus_topic *find_request(struct pathbus *bus, uint32_t request)
 	return topic;
 }
 
-/* A page from the daemon: of the right size, and a page. */
-static int check_lane(int fd)
-{
-	const struct page *page;
-	int r = check_size(fd, PAGE_SIZE_BYTES);
-
-	if (r < 0)
-		return r;
-	page = os_map(fd, PAGE_SIZE_BYTES, false, NULL);
-	if (!page)
-		return -errno;
-	if (page->magic != PAGE_MAGIC || page->size != PAGE_SIZE_BYTES)
-		r = -EPROTO;
-	else if (page->abi != PAGE_ABI)
-		r = -EPROTONOSUPPORT;
-	munmap((void *)(uintptr_t)page, PAGE_SIZE_BYTES);
-	return r;
-}
-
 static int rights_error(const pathbus_topic *topic, bool may_read, bool may_write)
 {
 	if (topic->subscribed && !may_read)
@@ -136,19 +117,24 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 	if (r < 0)
 		return r;
 	topic = find_request(bus, header->request);
-	r = take_fds(&bus->connection, fds);
-	if (r == -EPROTO)
-		return r;
+	if (bus->kind == PATHBUS_SOCKET) {
+		joined.page = joined.bell = -1;
+		r = topic ? socket_make_lane(topic, &opened, &joined) : 0;
+	} else {
+		r = take_fds(&bus->connection, fds);
+		if (r == -EPROTO)
+			return r;
+	}
 	if (topic)
 		topic->request = 0;
 	if (r == 0) {
-		joined.page = fds[0];
-		joined.bell = fds[1];
-		joined.slot = opened.slot;
-		joined.bus_topic = opened.topic;
+		if (bus->kind != PATHBUS_SOCKET) {
+			joined.page = fds[0];
+			joined.bell = fds[1];
+			joined.slot = opened.slot;
+			joined.bus_topic = opened.topic;
+		}
 		if (topic)
-			r = check_lane(joined.page);
-		if (topic && r == 0)
 			r = rights_error(topic, opened.rights & WIRE_RIGHT_SUBSCRIBE, opened.rights & WIRE_RIGHT_POST);
 		if (!topic || r < 0)
 			joined_release(&joined, NULL);
@@ -164,8 +150,12 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 		}
 	} else {
 		/* An allocation between opening and first use: rights that the first opening was given stay. */
-		if (!(topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) || (topic->flags & PATHBUS_POST))
-			topic->may_post = (opened.rights & WIRE_RIGHT_POST) != 0;
+		bool may_post = (opened.rights & WIRE_RIGHT_POST) != 0;
+
+		if (topic->remote)
+			topic->may_post_remote = may_post && (topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_SUBSCRIBE;
+		else if (!(topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) || (topic->flags & PATHBUS_POST))
+			topic->may_post = may_post;
 	}
 	return 0;
 }
@@ -182,6 +172,8 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 		bus->connection.refusal = -(int)error.error;
 		return -ECONNREFUSED;
 	}
+	if (socket_on_error(bus, header->request, -(int)error.error))
+		return 0;
 	topic = find_request(bus, header->request);
 	if (topic) {
 		topic->request = 0;
@@ -216,7 +208,7 @@ static int handle_frame(struct pathbus *bus, const void *frame, const struct wir
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
 		if (handlers[i].type == header->type)
 			return handlers[i].handle(bus, frame, header);
-	return -EPROTO;
+	return bus->kind == PATHBUS_SOCKET ? socket_on_frame(bus, frame, header) : -EPROTO;
 }
 
 /* --- receiving ----------------------------------------------------------------------------------------- */
@@ -267,7 +259,7 @@ int bus_receive(struct bus_connection *connection)
 		char bytes[CMSG_SPACE(8 * sizeof(int))];
 	} control;
 	struct iovec part = { .iov_base = connection->in + connection->in_used,
-		              .iov_len = sizeof(connection->in) - connection->in_used };
+		              .iov_len = connection->in_size - connection->in_used };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
 		                  .msg_controllen = sizeof(control.bytes) };
 	ssize_t n;
@@ -298,6 +290,8 @@ int bus_handle_frames(struct pathbus *bus)
 			return r;
 		at += header.size;
 	}
+	if (at == 0 && connection->in_used == connection->in_size)
+		return -EPROTO; /* more than any frame that can come */
 	connection->in_used -= at;
 	memmove(connection->in, connection->in + at, connection->in_used);
 	return r;

@@ -52,7 +52,7 @@ static bool was_refused_for_now(const pathbus_topic *topic)
 	const struct bus_connection *connection = &topic->bus->connection;
 
 	return connection->state == BUS_UP && topic->request == 0 && topic->asked == connection->serial &&
-	       topic->place != PLACE_BUS && may_pass(topic->request_error);
+	       !topic_is_on_bus(topic) && may_pass(topic->request_error);
 }
 
 /* Is there a topic that cannot get on by itself? */
@@ -77,7 +77,7 @@ static bool wants_bus(const struct pathbus *bus)
 	if (bus->kind == PATHBUS_PEER || bus->connection.state != BUS_DOWN)
 		return false;
 	for (const pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (topic->place != PLACE_BUS || (atomic_load(&topic->epoch) & EPOCH_LOST))
+		if (!topic_is_on_bus(topic) || (atomic_load(&topic->epoch) & EPOCH_LOST))
 			return true;
 	return false;
 }
@@ -103,6 +103,8 @@ void control_set_timer(struct pathbus *bus)
 		if (bus->connection.deadline_ns == 0) /* what is being tried may fail again */
 			bus->retry_pause_ns = 0;
 	}
+	if (bus->lease_ns && bus->lease_ns < at)
+		at = bus->lease_ns;
 	if (look && now + LOOK_INTERVAL_MS * UINT64_C(1000000) < at)
 		at = now + LOOK_INTERVAL_MS * UINT64_C(1000000);
 	if (at == bus->timer_ns)
@@ -133,6 +135,12 @@ static void on_time(struct pathbus *bus)
 		control_due(bus);
 		if (bus->kind != PATHBUS_PEER)
 			(void)bus_try(bus);
+	}
+	if (bus->lease_ns && now >= bus->lease_ns) {
+		bus->lease_ns = 0;
+		for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+			if (topic->stalled || topic->hiding)
+				handle_queue(topic);
 	}
 	if (must_look(bus)) {
 		for (pathbus_topic *topic = bus->topics; topic; topic = topic->next) {

@@ -133,6 +133,7 @@ static struct pathbus *handle_alloc(void)
 		return NULL;
 	}
 	atomic_store(bus->alive, 1);
+	os_random(&bus->next_origin, sizeof(bus->next_origin));
 	pthread_mutex_init(&bus->lock, NULL);
 	bus->set = bus->control = bus->mark = bus->timer = bus->watch = -1;
 	bus->timer_ns = OS_NEVER;
@@ -153,7 +154,7 @@ static int start(struct pathbus *bus, const struct pathbus_options *options)
 	r = bus_up(bus, os_now_ns() + bus->timeout_ns);
 	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
 		return r;
-	if (bus->kind == PATHBUS_BUS)
+	if (bus->kind != PATHBUS_AUTO)
 		return r == -ETIME ? -ENOTCONN : r;
 	return 0;
 }
@@ -166,12 +167,19 @@ int pathbus_new(pathbus **ret, const struct pathbus_options *options)
 
 	if (!options)
 		options = &defaults;
-	if (!ret || options->size != sizeof(*options) || options->transport > PATHBUS_PEER)
+	if (!ret || options->size != sizeof(*options) || options->transport > PATHBUS_SOCKET)
 		return -EINVAL;
 	bus = handle_alloc();
 	if (!bus)
 		return -ENOMEM;
 	bus->kind = options->transport;
+	/* Messages come by frames only there. */
+	bus->connection.in_size = 2 * (bus->kind == PATHBUS_SOCKET ? WIRE_MAX_FRAME : WIRE_SMALL_FRAME);
+	bus->connection.in = malloc(bus->connection.in_size);
+	if (!bus->connection.in) {
+		handle_destroy(bus);
+		return -ENOMEM;
+	}
 	bus->timeout_ns = (options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS) * UINT64_C(1000000);
 	r = start(bus, options);
 	if (r < 0) {
@@ -281,37 +289,67 @@ static void fill_event(pathbus_topic *topic, enum pathbus_event_kind kind, uint6
 	};
 }
 
+enum take { TAKE_NONE, TAKE_EVENT, TAKE_AGAIN };
+
+/* The program is here again: has it dealt with what it was told? */
+static void note_progress(pathbus_topic *topic)
+{
+	if (topic->goal == 0 || lane_is_later(topic->goal_ticket, topic->reader.cursor.at))
+		return;
+	if (topic->remote) /* more may have come since */
+		socket_say_seen(topic, topic->goal_remote);
+	else
+		topic_caught_up(topic, topic->goal, false);
+	topic->goal = 0;
+}
+
+static enum take take_news(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event)
+{
+	enum reader_kind kind = mail_next(topic, generation, event);
+
+	if (kind == READER_AGAIN)
+		return TAKE_AGAIN;
+	if (kind == READER_NOTHING || kind == READER_STALLED)
+		return TAKE_NONE;
+	if (topic->goal == 0) {
+		topic->goal = generation;
+		topic->goal_ticket = atomic_load(&topic->page->head);
+		topic->goal_remote = topic->remote_generation;
+	}
+	return TAKE_EVENT;
+}
+
 /* Takes what is new in a topic's lane. */
-static bool take_event(pathbus_topic *topic, uint64_t *ret_generation, struct pathbus_event *event)
+static enum take take_event(pathbus_topic *topic, uint64_t *ret_generation, struct pathbus_event *event)
 {
 	struct page *page = topic->page;
-	uint64_t generation, count, before = topic->reported, resync;
+	uint64_t generation, count, resync;
 
 	if (topic->error_due) {
 		fill_event(topic, PATHBUS_EVENT_ERROR, 0, topic->error_due, event);
 		topic->error_due = 0;
-		return true;
+		return TAKE_EVENT;
 	}
+	note_progress(topic);
 	generation = atomic_load(&page->generation);
 	for (int i = 1; i < LOOKS && generation == topic->armed; i++) /* a burst: look again before the long way */
 		generation = atomic_load(&page->generation);
 	*ret_generation = generation;
 	count = topic_count(topic, generation);
 	resync = atomic_load(&page->resync); /* after the generation: raised before it is */
-	if (topic_is_later(count, before))
+	if (topic_is_later(count, topic->reported))
 		topic->reported = count;
+	fill_event(topic, PATHBUS_EVENT_RESYNC, 0, 0, event);
+	if ((topic->backlog || topic->told) && mail_take_backlog(topic, event))
+		return TAKE_EVENT;
 	if (topic->resync_due || resync != topic->resync_seen) {
 		topic->resync_due = false;
 		topic->resync_seen = resync;
-		if (topic->subscribed) {
-			fill_event(topic, PATHBUS_EVENT_RESYNC, 0, 0, event);
-			return true;
-		}
+		reader_absorb_posts(&topic->reader, generation - (topic->echo ? 0 : topic_own(topic)));
+		if (topic->subscribed)
+			return TAKE_EVENT;
 	}
-	if (topic->reported == before || !topic->subscribed)
-		return false;
-	fill_event(topic, PATHBUS_EVENT_POST, topic->reported - before, 0, event);
-	return true;
+	return topic->subscribed ? take_news(topic, generation, event) : TAKE_NONE;
 }
 
 /* Makes sure that the descriptor is readable while a topic has an event out or is not armed yet. */
@@ -325,17 +363,32 @@ static void stay_readable(pathbus_topic *topic)
 		handle_mark(topic->bus);
 }
 
+/* Somebody has stopped in the middle of a message or a post: the lease tells when to look again. */
+static void set_lease(pathbus_topic *topic)
+{
+	struct pathbus *bus = topic->bus;
+	uint64_t lease = topic->stalled ? reader_lease_ns(&topic->reader) : 0, hiding = hide_lease_ns(topic);
+
+	if (hiding && (!lease || hiding < lease))
+		lease = hiding;
+	if (!lease || (bus->lease_ns && bus->lease_ns <= lease))
+		return;
+	bus->lease_ns = lease;
+	control_set_timer(bus);
+}
+
 /* True: the topic sleeps, as far as posters are concerned. */
 static bool rest(pathbus_topic *topic, uint64_t generation)
 {
 	struct lane lane = topic_lane(topic);
-	uint32_t slot = atomic_load_explicit(&topic->slot, memory_order_relaxed);
 
 	if (!topic->subscribed || (atomic_load(&topic->epoch) & EPOCH_LOST))
 		return true;
-	if (slot < PAGE_SLOTS)
-		atomic_store_explicit(&topic->page->slots[slot].seen, generation, memory_order_relaxed);
+	if (topic->stalled || topic->hiding)
+		set_lease(topic);
 	if (generation != topic->armed) {
+		if (!topic->stalled)
+			topic_caught_up(topic, generation, true);
 		if (!lane_arm(&lane, generation))
 			return false;
 		topic->armed = generation;
@@ -347,18 +400,22 @@ static bool rest(pathbus_topic *topic, uint64_t generation)
 }
 
 /* One turn through those to be looked at; 1: *event is filled. */
-static int serve_queue(struct pathbus *bus, struct pathbus_event *event)
+static int serve_queue(struct pathbus *bus, struct pathbus_event *ret)
 {
 	while (bus->queue_head) {
 		pathbus_topic *topic = bus->queue_head;
 		uint64_t generation = 0;
+		enum take taken = take_event(topic, &generation, ret);
 
-		if (take_event(topic, &generation, event)) {
+		if (taken != TAKE_NONE) {
 			dequeue(bus);
 			enqueue(topic); /* not armed yet; others first */
 			bus->hot = topic;
-			stay_readable(topic);
-			return 1;
+			if (taken == TAKE_EVENT)
+				stay_readable(topic);
+			else
+				handle_mark(bus);
+			return taken == TAKE_EVENT;
 		}
 		if (rest(topic, generation))
 			dequeue(bus);
@@ -371,7 +428,7 @@ static int serve_hot(struct pathbus *bus, struct pathbus_event *event)
 	pathbus_topic *topic = bus->hot;
 	uint64_t generation;
 
-	if (!topic || topic->queued || !take_event(topic, &generation, event))
+	if (!topic || topic->queued || take_event(topic, &generation, event) != TAKE_EVENT)
 		return 0;
 	enqueue(topic);
 	stay_readable(topic);
@@ -430,6 +487,7 @@ static int next_locked(struct pathbus *bus, struct pathbus_event *event)
 
 int pathbus_next(pathbus *bus, struct pathbus_event *event)
 {
+	struct pathbus_event taken; /* what was given is untouched unless there is one */
 	int r;
 
 	if (!bus || !event || event->size != sizeof(*event))
@@ -445,7 +503,9 @@ int pathbus_next(pathbus *bus, struct pathbus_event *event)
 	}
 	r = start_listening(bus);
 	if (r == 0)
-		r = next_locked(bus, event);
+		r = next_locked(bus, &taken);
 	pthread_mutex_unlock(&bus->lock);
+	if (r == 1)
+		*event = taken;
 	return r;
 }

@@ -3,17 +3,25 @@
  * internal.h - the handle and its topics, as the files of this folder see them.
  *
  *   handle.c   pathbus_new/free/fd/next: the pollable set, turns between topics
- *   topic.c    open/close: one member; which lane it is on, and moving it to another
+ *   open.c     open: paths and options
+ *   topic.c    one member: which lane it is on, and moving it to another; close
  *   post.c     post
+ *   publish.c  messages out: the ring, own tickets
+ *   mail.c     messages in: what an event is made of, and what is still to be told of a lane that was left
+ *   hide.c     whose events a topic does not want
  *   wait.c     check/wait
+ *   state.c    the topic's state
+ *   sync.c     have the others caught up?
  *   bus.c      the connection to the daemon, as a state machine that never blocks by itself;
  *              bus_frames.c: what the daemon says
+ *   socket.c   PATHBUS_SOCKET: the same without shared memory
  *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
  *
  * Locking: `lock` protects everything but what is marked (any thread). Posting and checking touch only that,
- * unless the lane is lost.
+ * unless the lane is lost. Publishing and changing the state hold the topic's `ring_lock`, for as long as it takes to
+ * write a message; who holds both took `lock` first.
  */
 #ifndef PATHBUS_INTERNAL_H
 #define PATHBUS_INTERNAL_H
@@ -25,10 +33,13 @@
 
 #include "address.h"
 #include "death.h"
+#include "known.h"
 #include "lane.h"
 #include "os/os.h"
 #include "pathbus.h"
+#include "reader.h"
 #include "sidecar.h"
+#include "state.h"
 #include "wire.h"
 
 enum {
@@ -41,6 +52,8 @@ enum {
 	JOIN_QUICKLY_MS = 20,   /* in those that may not */
 	GONE_INTERVAL_MS = 10,  /* a wake-up looks whether its sidecar has been removed, at most this often */
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
+	MAX_HIDDEN = 64,        /* origins, and processes, that a topic can hide */
+	SYNC_LOOK_MS = 20,      /* pathbus_sync: looks whether those it waits for still live */
 	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
 };
 
@@ -54,7 +67,7 @@ enum {
 	EPOCH_MOVE = 4,  /* one move */
 };
 
-enum topic_place { PLACE_NONE, PLACE_BUS, PLACE_PEER };
+enum topic_place { PLACE_NONE, PLACE_BUS, PLACE_PEER, PLACE_SOCKET /* the daemon, by frames */ };
 
 /* What a transport found: handed to topic_install, which takes all descriptors over, on failure too. */
 struct joined {
@@ -71,9 +84,11 @@ struct joined {
 
 struct pathbus_topic {
 	/* --- any thread ---------------------------------------------------------------------------- */
-	_Atomic uint64_t own;             /* own posts begun by the thread that opened, the only one to write it, which
-	                                   * saves a locked instruction; raised before the generation is */
+	_Atomic uint64_t own;             /* own posts and messages begun by the thread that opened, in units of the
+	                                   * generation. It alone writes it, which saves a locked instruction; raised
+	                                   * before the generation is */
 	_Atomic uint64_t own_elsewhere;   /* those of other threads */
+	_Atomic uint64_t n_posts;         /* posts begun, for the member table; relaxed */
 	pthread_t home;                   /* the thread that opened; constant */
 	_Atomic uint64_t epoch;           /* see EPOCH_ */
 	struct page *page;                /* constant address once mapped; lanes are exchanged under it */
@@ -85,6 +100,28 @@ struct pathbus_topic {
 	const _Atomic uint32_t *alive;    /* zero in a forked child */
 	_Atomic bool may_post;
 	bool subscribed, echo;            /* constant after opening */
+	bool remote;                      /* constant: PATHBUS_SOCKET; may_post is false then, and this says it: */
+	bool may_post_remote;
+	uint64_t origin;                  /* constant; of its messages */
+	uint32_t pid, uid;                /* constant; this process's */
+
+	/* --- under ring_lock; exchanged under both locks --------------------------------------------- */
+	pthread_mutex_t ring_lock;
+	void *lane;                       /* the whole lane, mapped besides `page`: its ring */
+	size_t lane_size;
+	struct ring ring;
+	int ring_file;                    /* PLACE_PEER: the sidecar's, to allocate from; not owned. -1: no need */
+	size_t ring_allocated;            /* bytes of ring_file */
+	uint64_t number;                  /* of the last message */
+	struct own_tickets {              /* of this lane, ascending; the last `n_slots` of them */
+		uint64_t *tickets;
+		uint32_t size, used, first;
+		uint64_t total;
+	} own_tickets;
+
+	/* --- the thread that opened only ----------------------------------------------------------------- */
+	uint64_t own_first;               /* generation of the first own post or message since own_rested */
+	uint64_t own_rested, own_rested_elsewhere; /* what they were when everything had been told */
 
 	/* --- under the handle's lock --------------------------------------------------------------- */
 	struct pathbus *bus;
@@ -94,6 +131,21 @@ struct pathbus_topic {
 	bool collected;                   /* an edge was taken from the set since the last successful arm */
 	uint64_t armed;                   /* generation of that arm */
 	uint64_t reported;                /* handle's count that next has told of */
+	struct reader reader;             /* what is told of this lane */
+	uint64_t own_counted;             /* own messages among the tickets that the reader has counted */
+	void *buffer;                     /* of its message */
+	size_t buffer_size;
+	struct backlog *backlog, **backlog_tail; /* of the lane before this one */
+	struct backlog *told;             /* whose data the program has */
+	struct known known;               /* messages that were told on the lane before and may come again */
+	struct newest *newest;            /* PATHBUS_NEWEST */
+	uint64_t remote_generation;       /* PLACE_SOCKET: of the daemon's last event */
+	uint64_t remote_mark, remote_seen; /* the own lane's generation then; what the daemon was told to be dealt with */
+	struct hiding *hiding;            /* NULL: nobody but itself */
+	uint64_t goal_remote;             /* PLACE_SOCKET: the daemon's number of the goal */
+	uint64_t goal, goal_ticket;       /* once the reader is there, all up to this generation is told; 0: none */
+	bool stalled;                     /* the reader waits for a writer, and looks again at reader_lease_ns */
+	unsigned ring_slots, max_message, last; /* as asked for; 0: default */
 	uint64_t resync_seen;             /* the page's resync word */
 	bool resync_due;
 	int error_due;
@@ -136,8 +188,10 @@ struct bus_connection {
 	bool death_unarmed;           /* the kernel does not mark this daemon's word */
 	char address[ADDRESS_SIZE];
 	uint64_t pong_ns;             /* when the last one came */
-	size_t in_used;
-	unsigned char in[2 * WIRE_MAX_FRAME];
+	size_t in_used, in_size;
+	unsigned char *in;            /* room for two of the frames that can come */
+	bool urgent;                  /* somebody waits or checks: events are read whether or not there is room */
+	struct bus_call *call;        /* socket.c: what is being waited for; NULL: nothing is */
 	int fds[MAX_PENDING_FDS];
 	unsigned n_fds;
 	unsigned char *out;           /* what the socket did not take */
@@ -148,6 +202,7 @@ struct bus_connection {
 
 struct pathbus {
 	_Atomic uint32_t *alive;      /* a page that is zero in a forked child */
+	uint64_t next_origin;         /* random at first */
 	pthread_mutex_t lock;
 	_Atomic bool missed;          /* pathbus_next found the lock taken since it was last given back */
 	enum pathbus_transport_kind kind;
@@ -162,6 +217,7 @@ struct pathbus {
 	int timer;
 	uint64_t timer_ns;            /* what it is set to; OS_NEVER */
 	uint64_t retry_ns, retry_pause_ns;
+	uint64_t lease_ns;            /* a reader that is stalled looks again; 0: none */
 	pathbus_topic *waited;        /* the one whose wait set holds `control` and `mark` */
 	int watch;                    /* -1 until needed, or impossible */
 	bool watch_failed;
@@ -186,6 +242,9 @@ void handle_mark(struct pathbus *bus);
 void handle_unlock(struct pathbus *bus);
 
 /* --- topic.c --- */
+/* Takes `path` over, unless it fails (no memory). */
+pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags, const struct pathbus_topic_options *options);
+void topic_free(pathbus_topic *topic);
 static inline bool topic_listens(const pathbus_topic *topic);
 /* The bell is put into the handle's set, now that it listens. */
 int topic_start_listening(pathbus_topic *topic);
@@ -221,11 +280,81 @@ static inline bool topic_listens(const pathbus_topic *topic)
 {
 	return topic->subscribed && atomic_load_explicit(&topic->bus->listening, memory_order_relaxed);
 }
+static inline bool topic_is_on_bus(const pathbus_topic *topic)
+{
+	return topic->place == PLACE_BUS || topic->place == PLACE_SOCKET;
+}
 static inline struct lane topic_lane(const pathbus_topic *topic)
 {
 	return (struct lane){ .page = topic->page, .bell = topic->bell, .carrier = atomic_load(&topic->carrier) };
 }
 extern const struct death death_never;
+
+/* --- publish.c --- */
+/* Own posts and messages, before the generation is raised. True: on the thread that opened. */
+static inline bool topic_count_own(pathbus_topic *topic, uint64_t units)
+{
+	uint64_t own;
+
+	/* Before the generation is raised: the add to that orders this store before itself, and who loads the new
+	 * generation sees it (topic_own). A thread that takes over the id of one that ended sees what that one stored. */
+	if (!pthread_equal(pthread_self(), topic->home)) {
+		atomic_fetch_add(&topic->own_elsewhere, units);
+		return false;
+	}
+	own = atomic_load_explicit(&topic->own, memory_order_relaxed);
+	atomic_store_explicit(&topic->own, own + units, memory_order_relaxed);
+	return true;
+}
+/* Which generation it was, on the thread that opened. */
+static inline void topic_note_own(pathbus_topic *topic, uint64_t generation, uint64_t units)
+{
+	if (atomic_load_explicit(&topic->own, memory_order_relaxed) - units == topic->own_rested)
+		topic->own_first = generation;
+}
+/* After the generation was raised: is the lane one that others are on, and still the one of this epoch? */
+static inline bool topic_is_still_well(const pathbus_topic *topic, uint64_t epoch)
+{
+	/* The epoch last: it is moved before a death page or a lane is exchanged, so a word read from a new one does not
+	 * pass for the old one's. */
+	const struct death *death = atomic_load(&topic->death);
+
+	return !death_has_come(death) && !atomic_load(&topic->page->closed) && death->armed &&
+	       atomic_load(&topic->epoch) == epoch;
+}
+/* Does `once` until it says 1 (through) on a lane that lives; an error of it is final. The cold part of post, publish
+ * and the state. Takes the handle's lock. */
+int topic_repeat(pathbus_topic *topic, int (*once)(pathbus_topic *topic, void *arg), void *arg);
+/* Own messages with tickets before this one, on this lane. Under ring_lock. */
+uint64_t own_tickets_before(pathbus_topic *topic, uint64_t ticket);
+
+/* --- mail.c --- */
+/* The first lane, or another: takes the baseline in `lane`, keeps what is still to be told of the one before, and takes
+ * the mapping over. Under both locks. */
+void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_shape *shape);
+/* The generation and what is own of it were loaded after that: up to there all is told. */
+void mail_start(pathbus_topic *topic, uint64_t generation);
+bool mail_init(pathbus_topic *topic); /* false: no memory */
+void mail_deinit(pathbus_topic *topic);
+/* Is something still to be told of a lane that was left? Then fills the event's message part. */
+bool mail_take_backlog(pathbus_topic *topic, struct pathbus_event *event);
+/* Takes what is new at this generation. With READER_POSTS, _GAP and _MESSAGE event->kind, count and the message's part
+ * are filled. */
+enum reader_kind mail_next(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event);
+
+/* --- hide.c --- */
+bool hide_own_process(pathbus_topic *topic); /* at its making; false: no memory */
+bool hide_message(const pathbus_topic *topic, const struct ring_message *message);
+/* On a new lane: what was posted up to now is told, or not owed. */
+void hide_begin(pathbus_topic *topic);
+/* Posts of those who are hidden, since then; loaded after the generation. Never ahead of it for long. */
+uint64_t hide_posts(pathbus_topic *topic);
+/* When to look again, since somebody may have died in the middle of a post; 0: not. */
+uint64_t hide_lease_ns(const pathbus_topic *topic);
+
+/* --- sync.c --- */
+/* The program has come back for more, having been told everything up to this generation. `rests`: it will sleep. */
+void topic_caught_up(pathbus_topic *topic, uint64_t generation, bool rests);
 
 /* --- bus.c --- */
 void bus_init(struct pathbus *bus);
@@ -238,8 +367,8 @@ int bus_set_addresses(struct pathbus *bus, const char *address);
 int bus_try(struct pathbus *bus);
 /* Takes what has come, notices the end. Never waits. */
 void bus_advance(struct pathbus *bus);
-/* Sleeps until something comes or the deadline. */
-void bus_await(struct pathbus *bus, uint64_t deadline_ns);
+/* Sleeps until something comes or the deadline. True: a signal handler has run. */
+bool bus_await(struct pathbus *bus, uint64_t deadline_ns);
 /* Waits until up. 0, -ENOTCONN, -ETIMEDOUT. */
 int bus_up(struct pathbus *bus, uint64_t deadline_ns);
 /* The daemon is gone: its topics are lost, the connection is closed. */
@@ -249,6 +378,28 @@ int bus_request_open(pathbus_topic *topic);
 /* Nothing to do, or to say, if the connection it was opened on has ended. */
 void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial);
 int bus_ping(struct pathbus *bus, uint64_t deadline_ns);
+
+/* Sends, or keeps what the socket does not take now. */
+int bus_send_frame(struct pathbus *bus, const void *frame, size_t size);
+uint32_t bus_new_request(struct bus_connection *connection);
+
+/* --- socket.c --- */
+/* The lane of one's own that an OPENED without descriptors asks for. */
+int socket_make_lane(pathbus_topic *topic, const struct wire_opened *opened, struct joined *ret);
+int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_header *header);
+bool socket_on_error(struct pathbus *bus, uint32_t request, int error); /* true: it was waited for */
+/* May more events be read? */
+bool socket_has_room(const struct pathbus *bus);
+/* These take the handle's lock. */
+int socket_post(pathbus_topic *topic);
+int socket_publish(pathbus_topic *topic, struct ring_message *message);
+int socket_get_state(pathbus_topic *topic, struct state *ret);
+int socket_change_state(pathbus_topic *topic, const uint64_t *expected, uint64_t value); /* NULL: sets */
+int socket_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync *ret);
+void socket_look(pathbus_topic *topic);
+/* Under it. */
+void socket_caught_up(pathbus_topic *topic, uint64_t generation);
+void socket_say_seen(pathbus_topic *topic, uint64_t remote_generation);
 
 /* --- bus_frames.c: for bus.c --- */
 /* Takes what is there: bytes received, 0 none, -ECONNRESET the end, -errno. */

@@ -31,7 +31,7 @@ static void fill_joined(struct joined *ret, const struct sidecar *sidecar)
 }
 
 /* In the runtime folder, under a name made from the key: one place only, so that all processes agree. */
-static int join_runtime(const struct topic_key *key, struct joined *ret)
+static int join_runtime(const struct topic_key *key, const struct lane_shape *shape, struct joined *ret)
 {
 	char name[KEY_NAME_MAX + 1];
 	struct sidecar sidecar = SIDECAR_NONE;
@@ -44,7 +44,7 @@ static int join_runtime(const struct topic_key *key, struct joined *ret)
 
 		if (dir < 0)
 			return dir;
-		r = sidecar_enter(dir, name, key, ret->deadline_ns, &sidecar, &unmakeable);
+		r = sidecar_enter(dir, name, key, shape, ret->deadline_ns, &sidecar, &unmakeable);
 		close(dir);
 	}
 	if (r < 0)
@@ -69,14 +69,14 @@ static int call_over(const struct topic_key *key)
 	return r;
 }
 
-static int join_beside(const struct place *place, struct joined *ret, bool *ret_unmakeable)
+static int join_beside(const struct place *place, const struct lane_shape *shape, struct joined *ret, bool *ret_unmakeable)
 {
 	char name[KEY_NAME_MAX + 1];
 	struct sidecar sidecar = SIDECAR_NONE;
 	int r;
 
 	key_sidecar_name(&place->key, name);
-	r = sidecar_enter(place->dir, name, &place->key, ret->deadline_ns, &sidecar, ret_unmakeable);
+	r = sidecar_enter(place->dir, name, &place->key, shape, ret->deadline_ns, &sidecar, ret_unmakeable);
 	if (r < 0)
 		return r;
 	r = call_over(&place->key);
@@ -100,14 +100,15 @@ static void watch_folder(pathbus_topic *topic, int dir)
 
 /* Beside the file if that can be, else in the runtime folder; then with an eye on the file's folder, which is
  * taken first and looked at once more afterwards. */
-static int join_at(pathbus_topic *topic, const struct place *place, const char *reason, struct joined *ret)
+static int join_at(pathbus_topic *topic, const struct place *place, const struct lane_shape *shape, const char *reason,
+                   struct joined *ret)
 {
 	char name[KEY_NAME_MAX + 1];
 	bool unmakeable = false, remote = os_is_remote(place->dir);
 	int r = 0;
 
 	if (!remote) {
-		r = join_beside(place, ret, &unmakeable);
+		r = join_beside(place, shape, ret, &unmakeable);
 		if (r == 0 || !unmakeable)
 			return r;
 		watch_folder(topic, place->dir);
@@ -120,12 +121,12 @@ static int join_at(pathbus_topic *topic, const struct place *place, const char *
 		snprintf(ret->why, sizeof(ret->why), "%s; the file's folder takes no sidecar (%.60s)", reason,
 		         strerror(-r));
 	ret->local_only = remote;
-	r = join_runtime(&place->key, ret);
+	r = join_runtime(&place->key, shape, ret);
 	if (r == 0 && !remote && exists(place->dir, name)) {
 		/* Came in between. */
 		sidecar_leave(&ret->sidecar, NULL);
 		ret->in_runtime_folder = false;
-		r = join_beside(place, ret, &unmakeable);
+		r = join_beside(place, shape, ret, &unmakeable);
 	}
 	return r;
 }
@@ -136,15 +137,18 @@ int peer_join(pathbus_topic *topic, uint64_t deadline_ns, struct joined *ret)
 		.place = PLACE_PEER, .page = -1, .bell = -1, .sidecar = SIDECAR_NONE, .deadline_ns = deadline_ns
 	};
 	const char *reason = topic->bus->kind == PATHBUS_PEER ? "asked for" : "no daemon answers";
+	struct lane_shape shape;
 	struct place place;
-	int r;
+	int r = lane_shape_make(topic->ring_slots, topic->max_message, &shape);
 
+	if (r < 0)
+		return r;
 	snprintf(joined.why, sizeof(joined.why), "%s", reason);
 	r = place_resolve(-1, topic->path, &place);
 	if (r == 0) {
 		joined.may_read = place.may_read;
 		joined.may_write = place.may_write;
-		r = join_at(topic, &place, reason, &joined);
+		r = join_at(topic, &place, &shape, reason, &joined);
 		topic->key = place.key;
 		topic->has_key = true;
 		place_deinit(&place);
@@ -152,7 +156,7 @@ int peer_join(pathbus_topic *topic, uint64_t deadline_ns, struct joined *ret)
 		/* The folder went away under its members: they go on by the key that they all know. */
 		snprintf(joined.why, sizeof(joined.why), "the file's folder is gone");
 		joined.may_read = joined.may_write = true;
-		r = join_runtime(&topic->key, &joined);
+		r = join_runtime(&topic->key, &shape, &joined);
 	}
 	if (r == 0)
 		*ret = joined;

@@ -180,7 +180,7 @@ static int write_file(int dir, const char *name, const char *text)
 	return r;
 }
 
-static int make_page(int dir, const struct topic_key *key, int *ret_file)
+static int make_page(int dir, const struct topic_key *key, const struct lane_shape *shape, int *ret_file)
 {
 	uint8_t id[PAGE_ID_SIZE];
 	struct page *page;
@@ -193,13 +193,14 @@ static int make_page(int dir, const struct topic_key *key, int *ret_file)
 	r = os_lock(file, OS_LOCK_SHARED, LOCK_MEMBER, 1);
 	if (r == 0)
 		r = os_allocate(file, PAGE_SIZE_BYTES);
-	if (r == 0 && (fchmod(file, 0600) < 0 || fstat(file, &st) < 0))
+	/* The ring is allocated by the first who publishes. */
+	if (r == 0 && (ftruncate(file, (off_t)lane_size(shape)) < 0 || fchmod(file, 0600) < 0 || fstat(file, &st) < 0))
 		r = -errno;
 	if (r == 0) {
 		page = os_map(file, PAGE_SIZE_BYTES, true, NULL);
 		if (page) {
 			os_random(id, sizeof(id));
-			page_init(page, key, st.st_ino, id);
+			page_init(page, key, st.st_ino, id, shape);
 			munmap(page, PAGE_SIZE_BYTES);
 		} else {
 			r = -errno;
@@ -212,13 +213,13 @@ static int make_page(int dir, const struct topic_key *key, int *ret_file)
 	return r;
 }
 
-static int fill_folder(int dir, const struct topic_key *key, struct sidecar *made)
+static int fill_folder(int dir, const struct topic_key *key, const struct lane_shape *shape, struct sidecar *made)
 {
 	int r;
 
 	if (fchmod(dir, 0700) < 0) /* whatever the umask */
 		return -errno;
-	r = make_page(dir, key, &made->file);
+	r = make_page(dir, key, shape, &made->file);
 	if (r < 0)
 		return r;
 	if (mkfifoat(dir, "bell", 0600) < 0 || fchmodat(dir, "bell", 0600, 0) < 0)
@@ -234,7 +235,8 @@ static int fill_folder(int dir, const struct topic_key *key, struct sidecar *mad
 }
 
 /* -EEXIST: somebody was faster, or disturbed it; -EBUSY: all temporary names are taken, for now. */
-static int make(int parent, const char *name, const struct topic_key *key, struct sidecar *ret)
+static int make(int parent, const char *name, const struct topic_key *key, const struct lane_shape *shape,
+                struct sidecar *ret)
 {
 	struct sidecar made = SIDECAR_NONE;
 	char temporary[KEY_NAME_MAX + 1];
@@ -257,7 +259,7 @@ static int make(int parent, const char *name, const struct topic_key *key, struc
 	else
 		claimed = true;
 	if (r == 0)
-		r = fill_folder(dir, key, &made);
+		r = fill_folder(dir, key, shape, &made);
 	if (r == 0)
 		r = os_rename_new(parent, temporary, name);
 	if (r == -ENOENT || (r == 0 && !path_is(parent, name, made.file)))
@@ -302,6 +304,7 @@ static int open_folder(int parent, const char *name)
 /* Is the page of `file` this topic's? Maps it for a moment; the size was checked to be there. */
 static int check_page(int file, const struct topic_key *key)
 {
+	struct lane_shape shape;
 	struct page *page;
 	struct stat st;
 	int r;
@@ -314,6 +317,8 @@ static int check_page(int file, const struct topic_key *key)
 	if (!page)
 		return -errno;
 	r = page_check(page, key, st.st_ino);
+	if (r == 0 && (page_shape(page, &shape) < 0 || (uint64_t)st.st_size < lane_size(&shape)))
+		r = -EBADMSG;
 	if (r == 0 && atomic_load(&page->closed))
 		r = -ESTALE;
 	munmap(page, PAGE_SIZE_BYTES);
@@ -423,8 +428,9 @@ static void take_slot(struct sidecar *sidecar)
 		}
 }
 
-static int enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, bool may_make,
-                 struct sidecar *ret, bool *ret_unmakeable)
+/* `shape` NULL: does not make one. */
+static int enter(int parent, const char *name, const struct topic_key *key, const struct lane_shape *shape,
+                 uint64_t deadline_ns, struct sidecar *ret, bool *ret_unmakeable)
 {
 	struct sidecar entered = SIDECAR_NONE;
 	int own_parent, r = -EAGAIN;
@@ -435,8 +441,8 @@ static int enter(int parent, const char *name, const struct topic_key *key, uint
 		return -errno;
 	for (int i = 0; r == -EAGAIN && (i < MIN_TRIES || os_now_ns() < deadline_ns); i++) {
 		r = join_once(parent, name, key, &entered);
-		if (r == -ENOENT && may_make) {
-			r = make(parent, name, key, &entered);
+		if (r == -ENOENT && shape) {
+			r = make(parent, name, key, shape, &entered);
 			if (r < 0 && r != -EEXIST && r != -EBUSY) {
 				*ret_unmakeable = r != -EMFILE && r != -ENFILE && r != -ENOMEM;
 				break;
@@ -462,14 +468,14 @@ int sidecar_join(int parent, const char *name, const struct topic_key *key, uint
 {
 	bool unmakeable;
 
-	return enter(parent, name, key, deadline_ns, false, ret, &unmakeable);
+	return enter(parent, name, key, NULL, deadline_ns, ret, &unmakeable);
 }
 
-int sidecar_enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret,
-                  bool *ret_unmakeable)
+int sidecar_enter(int parent, const char *name, const struct topic_key *key, const struct lane_shape *shape,
+                  uint64_t deadline_ns, struct sidecar *ret, bool *ret_unmakeable)
 {
 	*ret_unmakeable = false;
-	return enter(parent, name, key, deadline_ns, true, ret, ret_unmakeable);
+	return enter(parent, name, key, shape, deadline_ns, ret, ret_unmakeable);
 }
 
 /* --- leaving ---------------------------------------------------------------------------------------- */
@@ -479,7 +485,7 @@ static void release_slot(struct sidecar *sidecar, struct page *page)
 	if (sidecar->slot < 0)
 		return;
 	if (page)
-		atomic_store_explicit(&page->slots[sidecar->slot].pid, 0, memory_order_relaxed);
+		page_leave_slot(page, (unsigned)sidecar->slot);
 	os_lock(sidecar->file, OS_LOCK_NONE, LOCK_SLOT + sidecar->slot, 1);
 	sidecar->slot = -1;
 }

@@ -34,10 +34,10 @@ int sidecar_join(int parent, const char *name, const struct topic_key *key, uint
 
 /*
  * As sidecar_join, and makes it if it is not there. An error that concerns the making and not something found
- * sets *ret_unmakeable: EROFS, EACCES, EPERM (no FIFOs, no folders), ENOSPC, EDQUOT, ...; nothing is left.
+ * (with this shape) sets *ret_unmakeable: EROFS, EACCES, EPERM (no FIFOs, no folders), ENOSPC, EDQUOT, ...; nothing is left.
  */
-int sidecar_enter(int parent, const char *name, const struct topic_key *key, uint64_t deadline_ns, struct sidecar *ret,
-                  bool *ret_unmakeable);
+int sidecar_enter(int parent, const char *name, const struct topic_key *key, const struct lane_shape *shape,
+                  uint64_t deadline_ns, struct sidecar *ret, bool *ret_unmakeable);
 
 /*
  * Leaves; the last one out removes the folder. Rings for those who stay, so that a link can see whether it is

@@ -27,7 +27,7 @@
 
 /* Larger than the number of threads that can be in the middle of a post of one handle, by which the count may
  * lag when it is taken for a move. */
-#define MOVE_STEP 64u
+#define MOVE_STEP (64 * GENERATION_POST)
 
 const struct death death_never = { .magic = DEATH_MAGIC, .armed = 1 };
 
@@ -86,7 +86,7 @@ bool topic_is_well(pathbus_topic *topic)
 {
 	if (topic->place == PLACE_NONE || (atomic_load(&topic->epoch) & EPOCH_LOST))
 		return false;
-	if (topic->place == PLACE_BUS && bus_is_dead(topic->bus)) {
+	if (topic_is_on_bus(topic) && bus_is_dead(topic->bus)) {
 		bus_lost(topic->bus);
 		return false;
 	}
@@ -151,7 +151,7 @@ static void unwatch_bell(pathbus_topic *topic, int bell)
 static void leave_old(pathbus_topic *topic, enum topic_place place, uint32_t bus_topic, uint32_t bus_serial,
                       struct sidecar *sidecar)
 {
-	if (place == PLACE_BUS)
+	if (place == PLACE_BUS || place == PLACE_SOCKET)
 		bus_close_topic(topic->bus, bus_topic, bus_serial);
 	else if (place == PLACE_PEER)
 		sidecar_leave(sidecar, NULL);
@@ -163,28 +163,61 @@ static void clear_slot(pathbus_topic *topic)
 
 	/* In the daemon's lanes the daemon does this. */
 	if (topic->place == PLACE_PEER && slot < PAGE_SLOTS)
-		atomic_store_explicit(&topic->page->slots[slot].pid, 0, memory_order_relaxed);
+		page_leave_slot(topic->page, slot);
 }
 
-/* The exchange itself; what can fail has been tried. */
+/* The member's own words in its slot, once it knows what it has seen. */
+static void fill_slot(pathbus_topic *topic, enum topic_place place, uint64_t generation)
+{
+	uint32_t slot = atomic_load(&topic->slot);
+	struct page_slot *mine;
+
+	if (slot >= PAGE_SLOTS)
+		return;
+	if (place == PLACE_PEER) {
+		ring_recover(&topic->ring, slot); /* its last owner is gone: we have the lock */
+		page_take_slot(topic->page, slot, getpid());
+	}
+	mine = &topic->page->slots[slot];
+	atomic_store(&topic->n_posts, 0);
+	atomic_store(&mine->origin, topic->origin);
+	atomic_store(&mine->seen, generation);
+	if (topic->subscribed)
+		atomic_store(&mine->flags, SLOT_SUBSCRIBES); /* from here on it is waited for */
+}
+
+/* The exchange itself; what can fail has been tried, but for the mapping. */
 static int swap_lane(pathbus_topic *topic, struct joined *joined)
 {
 	uint64_t epoch, base, generation;
+	struct lane_shape shape;
+	struct state state = { 0 };
 	struct page *page;
+	size_t size;
+	void *lane;
+	int r = lane_map(joined->page, &lane, &size, &shape);
 
+	if (r < 0)
+		return r;
 	base = topic->page ? topic_count_now(topic) : 0;
 	if (topic_is_later(topic->reported, base))
 		base = topic->reported;
 	base += MOVE_STEP; /* the first time too: whatever lags, it is later than a cursor of 0 */
 
 	epoch = atomic_fetch_or(&topic->epoch, EPOCH_SWAP);
+	pthread_mutex_lock(&topic->ring_lock);
+	if (topic->page)
+		state = state_get(topic->page);
 	page = os_map(joined->page, PAGE_SIZE_BYTES, true, topic->page);
 	if (!page) {
-		int error = -errno;
-
+		r = -errno;
+		pthread_mutex_unlock(&topic->ring_lock);
+		munmap(lane, size);
 		atomic_store(&topic->epoch, epoch);
-		return error;
+		return r;
 	}
+	mail_move(topic, lane, size, &shape);
+	topic->ring_file = joined->place == PLACE_PEER ? joined->sidecar.file : -1;
 	if (topic->bell < 0) {
 		topic->bell = joined->bell; /* once; threads read it */
 	} else {
@@ -196,16 +229,21 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	if (!topic->page) /* once; the address stays */
 		topic->page = page;
 	atomic_store(&topic->carrier, joined->place == PLACE_BUS ? topic->bus->connection.carrier : -1);
-	atomic_store(&topic->death, joined->place == PLACE_BUS ? topic->bus->connection.death : &death_never);
+	atomic_store(&topic->death, joined->place != PLACE_PEER ? topic->bus->connection.death : &death_never);
 	atomic_store(&topic->slot, joined->slot < PAGE_SLOTS ? joined->slot : WIRE_NO_SLOT);
 
 	/* The baseline: everything up to here is taken as seen; RESYNC is told after that (design 7.3). */
 	topic->resync_seen = atomic_load(&page->resync);
 	generation = atomic_load(&page->generation);
 	atomic_store(&topic->offset, base - generation + (topic->echo ? 0 : topic_own(topic)));
+	mail_start(topic, generation);
+	fill_slot(topic, joined->place, generation);
+	if (state.version > 0)
+		(void)state_offer(page, atomic_load(&topic->slot), &state);
 	topic->reported = base;
-	topic->armed = 0;
+	topic->armed = generation - 1;
 	topic->collected = true;
+	pthread_mutex_unlock(&topic->ring_lock);
 	atomic_store(&topic->epoch, (epoch & ~(uint64_t)(EPOCH_SWAP | EPOCH_LOST)) + EPOCH_MOVE);
 	return 0;
 }
@@ -214,7 +252,7 @@ static void note_transport(pathbus_topic *topic, const struct joined *joined)
 {
 	topic->transport = (struct pathbus_transport){
 		.size = sizeof(topic->transport),
-		.kind = joined->place == PLACE_BUS ? PATHBUS_BUS : PATHBUS_PEER,
+		.kind = joined->place == PLACE_BUS ? PATHBUS_BUS : joined->place == PLACE_PEER ? PATHBUS_PEER : PATHBUS_SOCKET,
 		.local_only = joined->local_only,
 		.in_runtime_folder = joined->in_runtime_folder,
 		.since_ns = os_now_ns(),
@@ -260,15 +298,10 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 	topic->bus_topic = joined->bus_topic;
 	topic->bus_serial = topic->bus->connection.serial;
 	topic->sidecar = joined->place == PLACE_PEER ? joined->sidecar : SIDECAR_NONE;
-	if (joined->place == PLACE_PEER) {
-		uint32_t slot = atomic_load(&topic->slot);
-
+	if (joined->place == PLACE_PEER)
 		topic->sidecar.bell = topic->bell;
-		if (slot != WIRE_NO_SLOT)
-			atomic_store_explicit(&topic->page->slots[slot].pid, (uint32_t)getpid(), memory_order_relaxed);
-	} else {
+	else
 		close(joined->page);
-	}
 	topic->sidecar_seen_ns = os_now_ns();
 	note_transport(topic, joined);
 	if (topic->folder_watch > 0 && !joined->in_runtime_folder) {
@@ -287,7 +320,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 		if (old_place == PLACE_BUS && atomic_load(&topic->may_post)) {
 			struct lane lane = topic_lane(topic);
 
-			atomic_fetch_add(&topic->own_elsewhere, 1);
+			atomic_fetch_add(&topic->own_elsewhere, GENERATION_POST);
 			lane_post(&lane);
 		}
 		leave_old(topic, old_place, old_bus_topic, old_serial, &old_sidecar);
@@ -313,7 +346,7 @@ int topic_settle(pathbus_topic *topic, uint64_t deadline_ns)
 		if (r == 0 || r == -EINPROGRESS)
 			return r;
 	}
-	if (kind == PATHBUS_BUS)
+	if (kind == PATHBUS_BUS || kind == PATHBUS_SOCKET)
 		return r == -ETIME ? -ENOTCONN : r;
 	/* The daemon's word on the path is final for who opens. For who was on the channel already the others may
 	 * be beside the file by now. */
@@ -322,41 +355,16 @@ int topic_settle(pathbus_topic *topic, uint64_t deadline_ns)
 	return transport_peer.settle(topic, deadline_ns);
 }
 
-/* --- opening and closing ------------------------------------------------------------------------------ */
+/* --- beginning and end ---------------------------------------------------------------------------------- */
 
-static char *absolute_path(const char *path, int *ret_error)
-{
-	char folder[PATH_MAX];
-	char *text;
-
-	if (path[0] == '/') {
-		text = strdup(path);
-	} else {
-		if (!getcwd(folder, sizeof(folder))) {
-			*ret_error = -errno;
-			return NULL;
-		}
-		text = malloc(strlen(folder) + strlen(path) + 2);
-		if (text)
-			sprintf(text, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path);
-	}
-	if (!text)
-		*ret_error = -ENOMEM;
-	else if (strlen(text) >= PATH_MAX) {
-		free(text);
-		text = NULL;
-		*ret_error = -ENAMETOOLONG;
-	}
-	return text;
-}
-
-static void topic_free(pathbus_topic *topic)
+void topic_free(pathbus_topic *topic)
 {
 	handle_unqueue(topic);
 	if (topic->folder_watch > 0)
 		control_unwatch_folder(topic->bus, topic->folder_watch);
 	if (topic->wait_set >= 0)
 		close(topic->wait_set);
+	mail_deinit(topic);
 	if (topic->page)
 		munmap(topic->page, PAGE_SIZE_BYTES);
 	if (topic->bell >= 0)
@@ -375,18 +383,46 @@ static void topic_free(pathbus_topic *topic)
 	free(topic);
 }
 
-static pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags)
+/* splitmix64: of random numbers that grow by one, others; never 0. */
+static uint64_t new_origin(struct pathbus *bus)
+{
+	uint64_t x;
+
+	do {
+		x = bus->next_origin += UINT64_C(0x9e3779b97f4a7c15);
+		x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+		x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+		x ^= x >> 31;
+	} while (x == 0);
+	return x;
+}
+
+pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags,
+                                const struct pathbus_topic_options *options)
 {
 	pathbus_topic *topic = calloc(1, sizeof(*topic));
 
 	if (!topic)
 		return NULL;
+	topic->flags = flags;
+	topic->pid = (uint32_t)getpid();
+	topic->uid = (uint32_t)geteuid();
+	if (!mail_init(topic)) {
+		free(topic->hiding);
+		free(topic->newest);
+		free(topic);
+		return NULL;
+	}
+	topic->ring_slots = options->ring_slots;
+	topic->max_message = options->max_message;
+	topic->last = options->last;
+	topic->origin = new_origin(bus);
 	topic->bus = bus;
 	topic->home = pthread_self();
 	topic->path = path;
-	topic->flags = flags;
 	topic->alive = bus->alive;
 	topic->bell = topic->wait_set = -1;
+	topic->remote = bus->kind == PATHBUS_SOCKET;
 	topic->sidecar = SIDECAR_NONE;
 	topic->echo = (flags & PATHBUS_ECHO) != 0;
 	topic->subscribed = (flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_POST;
@@ -420,7 +456,7 @@ void topic_rest(pathbus_topic *topic)
 	while (topic_listens(topic)) {
 		uint64_t generation = lane_generation(&lane);
 
-		if (topic_is_later(topic_count(topic, generation), topic->reported)) {
+		if (topic->backlog || topic_is_later(topic_count(topic, generation), topic->reported)) {
 			handle_queue(topic);
 			return;
 		}
@@ -430,72 +466,6 @@ void topic_rest(pathbus_topic *topic)
 			return;
 		}
 	}
-}
-
-/* Others of this handle on the same path would meet the new one in vain if their sidecar had been removed. */
-static void check_sidecars(struct pathbus *bus, const char *path)
-{
-	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (topic->place == PLACE_PEER && strcmp(topic->path, path) == 0 && topic_is_well(topic) &&
-		    sidecar_is_gone(&topic->sidecar)) {
-			lane_close(&(struct lane){ .page = topic->page, .bell = topic->bell, .carrier = -1 });
-			topic_lose(topic);
-		}
-}
-
-static int open_locked(struct pathbus *bus, char *path, unsigned flags, pathbus_topic **ret)
-{
-	pathbus_topic *topic;
-	int r;
-
-	check_sidecars(bus, path);
-	topic = topic_new(bus, path, flags);
-
-	if (!topic) {
-		free(path);
-		return -ENOMEM;
-	}
-	r = topic_settle(topic, os_now_ns() + bus->timeout_ns);
-	if (r < 0) {
-		topic_free(topic);
-		control_finish(bus);
-		return r;
-	}
-	topic_rest(topic);
-	control_finish(bus);
-	*ret = topic;
-	return 0;
-}
-
-int pathbus_open(pathbus *bus, const char *path, unsigned flags, pathbus_topic **ret)
-{
-	char *text;
-	int r = 0;
-
-	if (!bus || !path || !ret || path[0] == '\0' || (flags & ~(PATHBUS_SUBSCRIBE | PATHBUS_POST | PATHBUS_ECHO)))
-		return -EINVAL;
-	if (is_forked(bus->alive))
-		return -ECHILD;
-	text = absolute_path(path, &r);
-	if (!text)
-		return r;
-	pthread_mutex_lock(&bus->lock);
-	r = open_locked(bus, text, flags, ret);
-	pthread_mutex_unlock(&bus->lock);
-	return r;
-}
-
-int pathbus_open_fd(pathbus *bus, int fd, unsigned flags, pathbus_topic **ret)
-{
-	char path[PATH_MAX];
-	int r;
-
-	if (!bus)
-		return -EINVAL;
-	if (is_forked(bus->alive))
-		return -ECHILD;
-	r = os_path_of(fd, path, sizeof(path));
-	return r < 0 ? r : pathbus_open(bus, path, flags, ret);
 }
 
 /* In a forked child locks, the page and the epoll set belong to the parent: descriptors are all there is. */
@@ -520,7 +490,7 @@ pathbus_topic *pathbus_close(pathbus_topic *topic)
 	pthread_mutex_lock(&bus->lock);
 	if (topic->bell >= 0)
 		unwatch_bell(topic, topic->bell);
-	if (topic->place == PLACE_BUS) {
+	if (topic_is_on_bus(topic)) {
 		bus_close_topic(bus, topic->bus_topic, topic->bus_serial);
 	} else if (topic->place == PLACE_PEER) {
 		sidecar_leave(&topic->sidecar, topic->page);

@@ -38,10 +38,20 @@ static bool seems_lost(const pathbus_topic *topic)
 
 static bool has_changed(pathbus_topic *topic, uint64_t *seen)
 {
-	uint64_t count = count_now(topic);
+	uint64_t epoch = atomic_load(&topic->epoch), generation = atomic_load(&topic->page->generation);
+	uint64_t count = count_now(topic); /* of that generation or a later one */
 
-	if (!topic_is_later(count, *seen))
+	if (!topic_is_later(count, *seen)) {
+		/* It has dealt with all of it. Who listens too says so in pathbus_next. */
+		if (topic->subscribed && !topic_listens(topic) && atomic_load(&topic->epoch) == epoch) {
+			if (topic->remote)
+				pthread_mutex_lock(&topic->bus->lock); /* a frame may have to be sent */
+			topic_caught_up(topic, generation, false);
+			if (topic->remote)
+				handle_unlock(topic->bus);
+		}
 		return false;
+	}
 	*seen = count;
 	return true;
 }
@@ -52,6 +62,10 @@ int pathbus_check(pathbus_topic *topic, uint64_t *seen)
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic->remote && !topic->subscribed)
+		return -EACCES;
+	if (topic->remote)
+		socket_look(topic);
 	if (seems_lost(topic)) {
 		struct pathbus *bus = topic->bus;
 
@@ -109,8 +123,10 @@ static int prepare_wait(pathbus_topic *topic, bool control)
 	int r = 0;
 
 	pthread_mutex_lock(&bus->lock);
+	bus->connection.urgent = true;
 	if (control)
 		control_process(bus);
+	bus->connection.urgent = false;
 	/* What cannot be settled now is tried again when the control set says that something has changed. */
 	if (!topic_is_well(topic)) {
 		int settled = topic_settle(topic, 0);
@@ -164,6 +180,10 @@ int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, uns
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic->remote && !topic->subscribed)
+		return -EACCES; /* the daemon tells it nothing */
+	if (topic->remote)
+		socket_look(topic);
 	for (;;) {
 		uint64_t tags[4];
 		bool control = false;

@@ -246,6 +246,24 @@ void os_timer_clear(int timer)
 	(void)kevent(timer, NULL, 0, events, 2, &now);
 }
 
+/* --- waiting for a word ----------------------------------------------------------------------------- */
+
+int os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
+{
+	uint64_t now = os_now_ns();
+
+	if (atomic_load(word) != value)
+		return 0;
+	if (now >= deadline_ns)
+		return -ETIMEDOUT;
+	return nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL) < 0 ? -EINTR : 0;
+}
+
+void os_futex_wake(_Atomic uint32_t *word)
+{
+	atomic_fetch_add(word, 1);
+}
+
 /* --- memory ---------------------------------------------------------------------------------------- */
 
 /* Opens new shared memory twice, for writing and for reading only, and takes its name away. */
@@ -436,6 +454,20 @@ int os_lock(int fd, enum os_lock kind, off_t start, off_t size)
 #endif
 }
 
+int os_lock_is_held(int fd, off_t start, off_t size)
+{
+#ifdef F_OFD_GETLK
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = size };
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+#else
+	(void)fd, (void)start, (void)size;
+	return -EOPNOTSUPP;
+#endif
+}
+
 /* --- sockets --------------------------------------------------------------------------------------- */
 
 int os_socket_new(void)
@@ -488,6 +520,20 @@ ssize_t os_receive(int socket, struct msghdr *message)
 void os_refuse_descriptors(int socket)
 {
 	(void)socket;
+}
+
+/* --- processes ------------------------------------------------------------------------------------- */
+
+int os_process_name(pid_t pid, uid_t *ret_uid, char *ret_name, size_t size)
+{
+	(void)pid, (void)ret_uid, (void)ret_name, (void)size;
+	return -ENOENT;
+}
+
+int os_process_watch(pid_t pid)
+{
+	(void)pid;
+	return -ENOSYS;
 }
 
 /* --- the death word -------------------------------------------------------------------------------- */

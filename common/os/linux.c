@@ -250,6 +250,25 @@ void os_timer_clear(int timer)
 	os_bell_drain(timer);
 }
 
+/* --- waiting for a word ----------------------------------------------------------------------------- */
+
+int os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u) };
+
+	/* The _BITSET form takes an absolute time. Not private: others have the word in other mappings. */
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline_ns == OS_NEVER ? NULL : &until, NULL,
+	            FUTEX_BITSET_MATCH_ANY) == 0)
+		return 0;
+	return errno == ETIMEDOUT ? -ETIMEDOUT : errno == EINTR ? -EINTR : 0;
+}
+
+void os_futex_wake(_Atomic uint32_t *word)
+{
+	atomic_fetch_add(word, 1);
+	(void)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 /* --- memory ---------------------------------------------------------------------------------------- */
 
 int os_memory_new_mapped(const char *label, size_t size, bool seal_writers, void **ret_map)
@@ -400,6 +419,15 @@ int os_lock(int fd, enum os_lock kind, off_t start, off_t size)
 	return 0;
 }
 
+int os_lock_is_held(int fd, off_t start, off_t size)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = size };
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+}
+
 /* --- sockets --------------------------------------------------------------------------------------- */
 
 int os_socket_new(void)
@@ -434,6 +462,43 @@ void os_refuse_descriptors(int socket)
 	int no = 0;
 
 	(void)setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+}
+
+/* --- processes ------------------------------------------------------------------------------------- */
+
+int os_process_name(pid_t pid, uid_t *ret_uid, char *ret_name, size_t size)
+{
+	char path[sizeof("/proc//comm") + 12];
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, ret_name, size - 1);
+	if (n < 0 || fstat(fd, &st) < 0)
+		n = -errno;
+	else
+		*ret_uid = st.st_uid;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	while (n > 0 && ret_name[n - 1] == '\n')
+		n--;
+	ret_name[n] = '\0';
+	return 0;
+}
+
+int os_process_watch(pid_t pid)
+{
+#ifdef SYS_pidfd_open
+	return pid > 0 ? fd_or_errno((int)syscall(SYS_pidfd_open, pid, 0)) : -ESRCH; /* close-on-exec always */
+#else
+	(void)pid;
+	return -ENOSYS;
+#endif
 }
 
 /* --- the death word -------------------------------------------------------------------------------- */

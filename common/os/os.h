@@ -84,6 +84,16 @@ enum os_lock { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
 
 /* -EAGAIN: somebody else holds it. Changing a lock one holds is atomic. */
 int os_lock(int fd, enum os_lock kind, off_t start, off_t size);
+/* Does somebody else hold one there? 1, 0, -errno. */
+int os_lock_is_held(int fd, off_t start, off_t size);
+
+/* --- waiting for a word in shared memory --------------------------------------------------------------- */
+
+/* Sleeps while *word is `value`, until os_futex_wake or the deadline (CLOCK_MONOTONIC). Wakes for nothing too. Returns 0,
+ * -ETIMEDOUT, -EINTR. Where the system has no such thing it sleeps for a millisecond. */
+int os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t deadline_ns);
+/* Changes *word and wakes all who sleep on it. */
+void os_futex_wake(_Atomic uint32_t *word);
 
 /* --- files ----------------------------------------------------------------------------------------- */
 
@@ -137,6 +147,14 @@ int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid);
 ssize_t os_receive(int socket, struct msghdr *message);
 /* Refuse descriptors at the socket where the kernel can (SO_PASSRIGHTS, Linux 6.16). */
 void os_refuse_descriptors(int socket);
+
+/* --- processes ---------------------------------------------------------------------------------------- */
+
+/* The process's effective user, and the name of its program as the system has it. -ENOENT: there is no such process. */
+int os_process_name(pid_t pid, uid_t *ret_uid, char *ret_name, size_t size);
+
+/* A descriptor that is readable once the process has ended, with all of its threads. -ESRCH: it has; -ENOSYS, -EMFILE... */
+int os_process_watch(pid_t pid);
 
 /* --- the death word (design 7.1) ------------------------------------------------------------------- */
 

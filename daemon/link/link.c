@@ -11,54 +11,155 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "state.h"
+#include "wire.h"
 
 /* How long to wait for somebody who is coming or going; then the daemon tries again later. */
 enum { JOIN_MS = 500 };
 
+/* --- one side ------------------------------------------------------------------------------------------- */
+
 static void post(struct side *side, bool resync)
 {
-	side->own++;
-	if (resync)
+	side->own += GENERATION_POST;
+	if (resync) {
 		lane_resync(&side->lane);
-	else
+		side->seen_resync++; /* its own resync is no news to itself */
+	} else {
 		lane_post(&side->lane);
+	}
+}
+
+static uint64_t strangers(const struct side *side)
+{
+	return lane_generation(&side->lane) - side->own;
 }
 
 static void take_baseline(struct side *side)
 {
+	struct ring_cursor cursor;
+
 	side->seen_resync = atomic_load(&side->lane.page->resync);
-	side->seen = lane_generation(&side->lane) - side->own;
+	ring_baseline(&side->ring, 0, &cursor);
+	reader_start(&side->reader, strangers(side));
+	reader_start_ring(&side->reader, &cursor);
+}
+
+/* In a sidecar the ring has to be allocated before it is written; see libclient/publish.c. */
+static int allocate(struct side *side, const struct ring_message *message)
+{
+	struct lane_shape shape = { .ring_slots = side->ring.n_slots, .max_message = side->ring.max_message };
+	size_t size = PAGE_SIZE_BYTES + ring_slots_size(&shape);
+	int r;
+
+	if (message->key_size + message->data_size > RING_INLINE)
+		size = lane_size(&shape);
+	if (side->file < 0 || side->allocated >= size)
+		return 0;
+	r = os_allocate(side->file, size);
+	if (r == 0)
+		side->allocated = size;
+	return r;
+}
+
+/* What it cannot take is told as RESYNC: it cannot be counted there. */
+static void put_message(struct side *to, struct ring_message *message)
+{
+	if (message->data_size > to->ring.max_message || allocate(to, message) < 0) {
+		post(to, true);
+		return;
+	}
+	/* It has been there before: published again after a daemon's end, or carried by another link. */
+	if (!known_add(&to->carried, message->origin, message->number))
+		return;
+	if (atomic_exchange(&to->lane.page->messages, 1) == 0 && to->lane.carrier >= 0)
+		os_bell_ring(to->lane.carrier);
+	message->before = lane_generation(&to->lane);
+	to->own += GENERATION_MESSAGE;
+	if (ring_publish(&to->ring, to->slot < PAGE_SLOTS ? to->slot : RING_NO_OWNER, message, NULL) < 0)
+		post(to, true);
+	lane_raise_at(&to->lane, GENERATION_MESSAGE, NULL, 0);
+}
+
+/* --- carrying ------------------------------------------------------------------------------------------- */
+
+static enum reader_whose whose(void *arg, const struct ring_message *message)
+{
+	struct side *side = arg;
+
+	return known_has(&side->carried, message->origin, message->number) ? READER_OWN : READER_STRANGERS;
+}
+
+/* The newer state goes over. Of two changes at once the one in the daemon's lane counts. */
+static void carry_state(struct side *bus, struct side *peer)
+{
+	struct state of_bus = state_get(bus->lane.page), of_peer = state_get(peer->lane.page);
+
+	if (of_peer.version > of_bus.version) {
+		(void)state_offer(bus->lane.page, bus->slot, &of_peer);
+		return;
+	}
+	if (of_peer.version == of_bus.version && of_peer.value != of_bus.value &&
+	    state_set(bus->lane.page, bus->slot, &of_bus, of_bus.value, &of_bus) < 0)
+		return; /* somebody has changed it: another look follows */
+	(void)state_offer(peer->lane.page, peer->slot, &of_bus);
 }
 
 /* Tells `to` what is new in `from`. Returns the generation it has looked at. */
 static uint64_t carry(struct side *from, struct side *to)
 {
-	uint64_t generation = lane_generation(&from->lane), strangers = generation - from->own;
+	uint64_t generation = lane_generation(&from->lane), n = 0;
 	uint64_t resync = atomic_load(&from->lane.page->resync); /* after the generation: raised before it is */
+	struct reader_look look = { .generation = generation, .own = from->own, .whose = whose, .arg = from };
 
-	if (strangers != from->seen || resync != from->seen_resync) {
-		bool is_resync = resync != from->seen_resync;
-
-		from->seen = strangers;
-		from->seen_resync = resync;
-		post(to, is_resync);
-		/* Its own resync is no news to itself. */
-		if (is_resync)
-			to->seen_resync++;
+	if (atomic_load(&from->lane.page->messages)) {
+		look.ring = &from->ring;
+		look.buffer = from->buffer;
 	}
-	return generation;
+	from->stalled_ns = 0;
+	if (resync != from->seen_resync) {
+		from->seen_resync = resync;
+		post(to, true);
+	}
+	for (;;) {
+		switch (reader_next(&from->reader, &look, &n)) {
+		case READER_NOTHING:
+			return generation;
+		case READER_AGAIN:
+			break;
+		case READER_STALLED:
+			from->stalled_ns = reader_lease_ns(&from->reader);
+			return generation;
+		case READER_POSTS:
+			post(to, false);
+			break;
+		case READER_GAP:
+			/* How many of them were own ones is not known, so all counts begin anew; RESYNC is for posts too. */
+			post(to, true);
+			from->reader.accounted = generation - from->own;
+			break;
+		case READER_MESSAGE:
+			put_message(to, &from->reader.message);
+			break;
+		}
+	}
 }
 
-void link_carry(struct link *link)
+uint64_t link_carry(struct link *link)
 {
 	for (;;) {
 		uint64_t bus = carry(&link->bus, &link->peer);
 		uint64_t peer = carry(&link->peer, &link->bus);
-		bool bus_armed = lane_arm(&link->bus.lane, bus);
+		bool bus_armed;
 
+		carry_state(&link->bus, &link->peer);
+		bus_armed = lane_arm(&link->bus.lane, bus);
 		if (lane_arm(&link->peer.lane, peer) && bus_armed)
-			return;
+			break;
 	}
+	if (link->bus.stalled_ns && link->peer.stalled_ns)
+		return link->bus.stalled_ns < link->peer.stalled_ns ? link->bus.stalled_ns : link->peer.stalled_ns;
+	return link->bus.stalled_ns ? link->bus.stalled_ns : link->peer.stalled_ns;
 }
 
 void link_post_to_bus(struct link *link)
@@ -68,15 +169,39 @@ void link_post_to_bus(struct link *link)
 
 /* --- joining -------------------------------------------------------------------------------------------- */
 
-static void close_lane(struct lane *lane)
+static int map_side(struct side *side, int file)
 {
-	if (lane->page)
-		munmap(lane->page, PAGE_SIZE_BYTES);
-	if (lane->bell >= 0)
-		close(lane->bell);
-	if (lane->carrier >= 0)
-		close(lane->carrier);
-	*lane = (struct lane){ .bell = -1, .carrier = -1 };
+	struct lane_shape shape;
+	int r = lane_map(file, &side->map, &side->size, &shape);
+
+	if (r < 0)
+		return r;
+	side->lane.page = side->map;
+	ring_attach(&side->ring, side->map, (unsigned char *)side->map + PAGE_SIZE_BYTES, &shape);
+	side->buffer = malloc(RING_BUFFER_SIZE(shape.max_message));
+	return side->buffer ? 0 : -ENOMEM;
+}
+
+static void close_side(struct side *side)
+{
+	if (side->map)
+		munmap(side->map, side->size);
+	if (side->lane.bell >= 0)
+		close(side->lane.bell);
+	if (side->lane.carrier >= 0)
+		close(side->lane.carrier);
+	free(side->buffer);
+	known_deinit(&side->carried);
+}
+
+/* Says in its slot that it is a link's. */
+static void announce(struct side *side)
+{
+	atomic_store(&side->lane.page->linked, 1);
+	if (side->slot >= PAGE_SLOTS)
+		return;
+	atomic_store(&side->lane.page->slots[side->slot].pid, (uint32_t)getpid());
+	atomic_store(&side->lane.page->slots[side->slot].flags, SLOT_LINK);
 }
 
 static int join_sidecar(const struct link_message *join, int folder, struct sidecar *ret)
@@ -98,51 +223,57 @@ static int join_sidecar(const struct link_message *join, int folder, struct side
 	return r;
 }
 
-static int map_peer(struct link *link)
+static int join_peer(struct link *link)
 {
-	link->peer.lane.page = os_map(link->sidecar.file, PAGE_SIZE_BYTES, true, NULL);
-	if (!link->peer.lane.page)
-		return -errno;
-	link->peer.lane.bell = link->sidecar.bell; /* the sidecar's: closed with it */
-	if (link->sidecar.slot >= 0)
-		atomic_store_explicit(&link->peer.lane.page->slots[link->sidecar.slot].pid, (uint32_t)getpid(),
-		                      memory_order_relaxed);
+	struct side *peer = &link->peer;
+	int r;
+
+	peer->lane.bell = link->sidecar.bell; /* the sidecar's: closed with it */
+	peer->file = link->sidecar.file;
+	r = map_side(peer, link->sidecar.file);
+	if (r < 0)
+		return r;
+	if (link->sidecar.slot >= 0) {
+		peer->slot = (unsigned)link->sidecar.slot;
+		ring_recover(&peer->ring, peer->slot); /* its last owner is gone: we have the lock */
+		page_take_slot(peer->lane.page, peer->slot, getpid());
+	}
 	return 0;
 }
 
 int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTORS], struct link **ret)
 {
 	struct link *link = calloc(1, sizeof(*link));
-	struct lane lane = { .bell = fds[1], .carrier = fds[2] };
-	int r = 0;
+	struct side bus = { .lane = { .bell = fds[1], .carrier = fds[2] }, .slot = join->slot, .file = -1 };
+	int r = link ? map_side(&bus, fds[0]) : -ENOMEM;
 
-	lane.page = os_map(fds[0], PAGE_SIZE_BYTES, true, NULL);
-	if (!link)
-		r = -ENOMEM;
-	else if (!lane.page)
-		r = -errno;
 	close(fds[0]);
 	if (r == 0) {
 		link->id = join->link;
 		link->sidecar = SIDECAR_NONE;
-		link->bus.lane = lane;
-		link->peer.lane = (struct lane){ .bell = -1, .carrier = -1 };
+		link->bus = bus;
+		link->peer = (struct side){ .lane = { .bell = -1, .carrier = -1 }, .slot = WIRE_NO_SLOT, .file = -1 };
 		r = join_sidecar(join, fds[3], &link->sidecar);
 	}
 	close(fds[3]);
 	if (r == 0) {
-		r = map_peer(link);
-		if (r < 0)
-			sidecar_leave(&link->sidecar, NULL);
+		r = join_peer(link);
+		if (r < 0) {
+			sidecar_leave(&link->sidecar, link->peer.lane.page);
+			link->peer.lane.bell = -1;
+			close_side(&link->peer);
+		}
 	}
 	if (r < 0) {
 		/* It may have come and gone at once: what was posted in it still counts. */
-		if (lane.page)
-			lane_post(&lane);
-		close_lane(&lane);
+		if (bus.lane.page)
+			lane_post(&bus.lane);
+		close_side(&bus);
 		free(link);
 		return r;
 	}
+	announce(&link->bus);
+	announce(&link->peer);
 	take_baseline(&link->bus);
 	take_baseline(&link->peer);
 	post(&link->peer, false);
@@ -179,8 +310,8 @@ struct link *link_free(struct link *link)
 		sidecar_leave(&link->sidecar, link->peer.lane.page);
 	}
 	link->peer.lane.bell = -1;
-	close_lane(&link->peer.lane);
-	close_lane(&link->bus.lane);
+	close_side(&link->peer);
+	close_side(&link->bus);
 	free(link);
 	return NULL;
 }

@@ -8,16 +8,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "known.h"
 #include "lane.h"
 #include "protocol.h"
+#include "reader.h"
 #include "libclient/sidecar.h"
 
-/* One side. Own posts are counted before they are made, so that they are not carried back. */
+/* One side. Own posts and messages are counted before they are made, so that they are not carried back. */
 struct side {
 	struct lane lane;
-	uint64_t own;
-	uint64_t seen;        /* strangers' posts that the other side knows of */
+	void *map;            /* the whole lane, which `lane.page` is the start of */
+	size_t size;
+	struct ring ring;
+	unsigned slot;        /* in its member table, or WIRE_NO_SLOT */
+	int file;             /* the sidecar's: to allocate the ring from, and then allocated bytes; -1 */
+	size_t allocated;
+	uint64_t own;         /* in units of the generation */
+	struct reader reader; /* what the other side knows of */
+	void *buffer;
+	struct known carried; /* messages that were put here */
 	uint64_t seen_resync;
+	uint64_t stalled_ns;  /* a writer stands still: look again then; 0: none does */
 };
 
 struct link {
@@ -35,8 +46,9 @@ struct link {
  */
 int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTORS], struct link **ret);
 
-/* Carries what is new, both ways, until there is nothing and both sides are armed. */
-void link_carry(struct link *link);
+/* Carries what is new, both ways, until there is nothing and both sides are armed. Returns when it wants to look again
+ * in any case, CLOCK_MONOTONIC; 0: not. */
+uint64_t link_carry(struct link *link);
 
 /* One post into the lane: the sidecar has come again. */
 void link_post_to_bus(struct link *link);

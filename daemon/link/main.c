@@ -19,7 +19,7 @@
 #include "os/os.h"
 #include "protocol.h"
 
-enum { TAG_CONTROL = 1, TAG_STOP = 2, TAG_TIMER = 3, TAG_DEADLINE = 4 };
+enum { TAG_CONTROL = 1, TAG_STOP = 2, TAG_TIMER = 3, TAG_DEADLINE = 4, TAG_LEASE = 5 };
 /* A service manager ends us and the daemon together: what is posted until its word is marked is still carried. */
 enum { STOP_MS = 2000 };
 enum { TAG_PEER = 1 }; /* lowest bit of a link's address: its sidecar's bell */
@@ -27,9 +27,11 @@ enum { TAG_PEER = 1 }; /* lowest bit of a link's address: its sidecar's bell */
 static struct agent {
 	int set, control, stop;
 	int deadline; /* a timer, set by SIGTERM */
+	int lease;    /* a timer, for links that wait for a writer that stands still */
+	uint64_t lease_ns; /* what it is set to; 0: not */
 	struct link *links;
 	bool done;
-} agent = { .set = -1, .control = LINK_FD_CONTROL, .stop = -1, .deadline = -1 };
+} agent = { .set = -1, .control = LINK_FD_CONTROL, .stop = -1, .deadline = -1, .lease = -1 };
 
 static void on_signal(int number)
 {
@@ -88,9 +90,20 @@ static struct link *find(uint32_t id)
 	return link;
 }
 
+/* A writer stands still in one of its lanes: the lease tells when to look again. */
+static void set_lease(uint64_t at_ns)
+{
+	uint64_t now = os_now_ns();
+
+	if (at_ns == 0 || (agent.lease_ns != 0 && agent.lease_ns <= at_ns))
+		return;
+	agent.lease_ns = at_ns;
+	os_timer_set(agent.lease, at_ns > now ? at_ns - now : 1, 0);
+}
+
 static void look_after(struct link *link, bool is_peer)
 {
-	link_carry(link);
+	set_lease(link_carry(link));
 	if (is_peer && link_has_ended(link)) {
 		uint32_t id = link->id;
 
@@ -187,8 +200,9 @@ static int start(void)
 	agent.set = os_set_new();
 	agent.stop = os_bell_new();
 	agent.deadline = os_timer_new();
-	if (agent.set < 0 || agent.stop < 0 || agent.deadline < 0)
-		return agent.set < 0 ? agent.set : agent.stop < 0 ? agent.stop : agent.deadline;
+	agent.lease = os_timer_new();
+	if (agent.set < 0 || agent.stop < 0 || agent.deadline < 0 || agent.lease < 0)
+		return agent.set < 0 ? agent.set : agent.stop < 0 ? agent.stop : agent.deadline < 0 ? agent.deadline : agent.lease;
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -198,6 +212,8 @@ static int start(void)
 		r = os_set_add(agent.set, agent.stop, OS_READ, TAG_STOP);
 	if (r == 0)
 		r = os_set_add(agent.set, agent.deadline, OS_READ, TAG_DEADLINE);
+	if (r == 0)
+		r = os_set_add(agent.set, agent.lease, OS_READ, TAG_LEASE);
 	if (r == 0 && !os_bell_fifo_reliable()) {
 		/* The kernels on which a FIFO wakes only when it is empty: look every 20 ms. */
 		timer = os_timer_new();
@@ -236,6 +252,13 @@ static void look_at_all(void)
 	}
 }
 
+static void on_lease(void)
+{
+	os_timer_clear(agent.lease);
+	agent.lease_ns = 0;
+	look_at_all();
+}
+
 int main(void)
 {
 	struct link_message probe;
@@ -262,6 +285,8 @@ int main(void)
 				agent.done = true; /* it lives: it starts another of us, which announces itself */
 			else if (tags[i] == TAG_TIMER)
 				look_at_all();
+			else if (tags[i] == TAG_LEASE)
+				on_lease();
 			else if (tags[i] != TAG_CONTROL)
 				on_tag(tags[i]);
 		}

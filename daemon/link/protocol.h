@@ -42,6 +42,7 @@ struct link_message {
 	uint32_t type;
 	uint32_t link;        /* chosen by the daemon, unique while linked */
 	uint32_t place;       /* JOIN */
+	uint32_t slot;        /* JOIN: the link's in the lane's member table, or WIRE_NO_SLOT */
 	int32_t error;        /* GONE: 0 the sidecar is not there or its last member left (look again), else -errno */
 	struct topic_key key; /* JOIN */
 };

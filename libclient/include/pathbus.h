@@ -14,11 +14,11 @@
  *     Spurious wake-ups are allowed; missing ones are bugs. Three limits, all without a daemon to speak of:
  *     a sidecar that another process makes after the poster has opened, a daemon that dies for good in the
  *     same moment, and a poster that never calls the library again.
- *  2. No silent loss. What may have been missed and cannot be counted is reported: PATHBUS_EVENT_RESYNC says
- *     "look again".
+ *  2. No silent loss. For messages, delivered + reported missed = published. What may have been missed and cannot be
+ *     counted is reported: PATHBUS_EVENT_RESYNC says "look again".
  *  3. Nobody waits for a listener. A slow, stopped or dead subscriber never blocks or slows a poster, and
  *     costs bounded memory.
- *  4. Order. One poster's posts arrive in the order it made them. Nothing is promised between posters.
+ *  4. Order. One poster's posts and messages arrive in the order it made them. Nothing is promised between posters.
  *  5. The file is never touched. It is identified by stat and O_PATH only, never opened and closed the
  *     ordinary way, so POSIX locks that this process holds on it (SQLite's, for example) survive.
  *  6. A good guest in the process. No threads, no signal handlers, no stdout or stderr, no abort, no change
@@ -37,9 +37,10 @@
  *
  * Conventions. Functions return 0 or a positive count on success and a negative errno otherwise; a
  * pathbus_*  out-parameter is untouched on failure. Destructors accept NULL and return NULL. A `pathbus` and
- * its topics are used by one thread at a time, except that pathbus_post, pathbus_check and
- * pathbus_transport may be called from any thread while the topic is open. After fork() every call on an
- * inherited handle returns -ECHILD. Times are CLOCK_MONOTONIC nanoseconds.
+ * its topics are used by one thread at a time, except that pathbus_post, pathbus_publish, pathbus_publish_keyed,
+ * pathbus_check, pathbus_get_state, pathbus_set_state, pathbus_exchange_state and pathbus_transport may be called from
+ * any thread while the topic is open. After fork() every call on an inherited handle returns -ECHILD. Times are
+ * CLOCK_MONOTONIC nanoseconds.
  */
 #ifndef PATHBUS_H
 #define PATHBUS_H
@@ -71,6 +72,8 @@ enum pathbus_transport_kind {
 	PATHBUS_AUTO = 0, /* the daemon if it answers, else peer to peer */
 	PATHBUS_BUS = 1,  /* the daemon only: -ENOTCONN where it does not answer */
 	PATHBUS_PEER = 2, /* never the daemon */
+	PATHBUS_SOCKET = 3, /* the daemon only, and everything over its socket: no shared memory, for programs whose
+	                     * system does not let them have any. Slower; -ENOTCONN where it does not answer */
 };
 
 /* Every field at zero is the default; set `size` to sizeof(struct pathbus_options). */
@@ -86,33 +89,57 @@ struct pathbus_options {
 
 enum pathbus_event_kind {
 	PATHBUS_EVENT_POST = 1,    /* somebody posted; `count` posts are merged into this event */
-	PATHBUS_EVENT_MESSAGE = 2, /* reserved: a post that carries data */
-	PATHBUS_EVENT_GAP = 3,     /* reserved: exactly `count` messages were missed */
+	PATHBUS_EVENT_MESSAGE = 2, /* a message: `data`, `key` and its sender */
+	PATHBUS_EVENT_GAP = 3,     /* exactly `count` messages were missed */
 	PATHBUS_EVENT_RESYNC = 4,  /* something may have been missed: look at the file again */
 	PATHBUS_EVENT_ERROR = 5,   /* the topic lost its channel and could not join another: see `error` */
 };
 
-/* Filled by pathbus_next. Set `size` to sizeof(struct pathbus_event) before the first call. */
+/* Filled by pathbus_next. Set `size` to sizeof(struct pathbus_event) before the first call. `data` and `key` are the
+ * library's, and valid until the next pathbus_next, or until the topic or the handle is closed. */
 struct pathbus_event {
 	size_t size;
 	enum pathbus_event_kind kind;
 	int error;              /* PATHBUS_EVENT_ERROR: a negative errno; else 0 */
 	pathbus_topic *topic;   /* whose event */
 	void *userdata;         /* what pathbus_set_userdata was given */
-	uint64_t generation;    /* the handle's count of changes; never falls */
-	uint64_t count;         /* posts merged into it */
-	const void *data;       /* NULL until messages exist */
+	uint64_t generation;    /* where the topic stood: a cursor for pathbus_check and pathbus_wait. Never falls; how much
+	                         * it grows by a change is not specified */
+	uint64_t count;         /* posts merged into it; messages missed; MESSAGE: 1, or with PATHBUS_NEWEST 1 and those
+	                         * of the same key that it replaces */
+	const void *data;       /* MESSAGE; never NULL then, and not terminated */
 	size_t data_size;
-	pid_t pid;              /* 0: not known */
-	uid_t uid;              /* (uid_t)-1: not known */
-	uint64_t origin;        /* 0: not known */
-	uint64_t time_ns;       /* 0: not known */
+	const void *key;        /* MESSAGE with a key; else NULL */
+	size_t key_size;
+	pid_t pid;              /* MESSAGE: its sender's process; 0: not known */
+	uid_t uid;              /* MESSAGE: its sender's user; (uid_t)-1: not known */
+	uint64_t origin;        /* MESSAGE: the random id of the open topic it was published on (pathbus_origin); else 0 */
+	uint64_t time_ns;       /* MESSAGE: when it was published, CLOCK_MONOTONIC; else 0 */
+	uint64_t wall_ns;       /* with PATHBUS_WALL_CLOCK the same, in nanoseconds since 1970 (UTC); else 0 */
 };
 
 /* Flags of pathbus_open. Neither SUBSCRIBE nor POST: subscribe, and post if the file's rights allow it. */
 #define PATHBUS_SUBSCRIBE (1u << 0) /* fail with -EACCES if the file may not be read */
 #define PATHBUS_POST (1u << 1)      /* fail with -EACCES if the file may not be written */
-#define PATHBUS_ECHO (1u << 2)      /* hear one's own posts too */
+#define PATHBUS_ECHO (1u << 2)      /* hear one's own posts and messages too */
+#define PATHBUS_NEWEST (1u << 3)    /* who is behind gets of each key only the newest message */
+#define PATHBUS_HIDE_PROCESS (1u << 4) /* hide what other handles of this process post and publish */
+#define PATHBUS_WALL_CLOCK (1u << 5)   /* fill event.wall_ns */
+#define PATHBUS_STATE_POSTS (1u << 6)  /* setting and exchanging the state also posts */
+
+/* Every field at zero is the default; set `size` to sizeof(struct pathbus_topic_options). */
+struct pathbus_topic_options {
+	size_t size;
+	/* Messages that the topic keeps for subscribers that are behind: 8 to 65536, rounded up to a power of two; 0: 256.
+	 * A rate that must not lose needs about rate x 16 ms of them. Whoever is first on a topic decides; for those who
+	 * come later it is what it is (pathbus_limits). */
+	unsigned ring_slots;
+	/* Bytes of the largest message, without its key: up to 65536; 0: 4096. Decided as above. ring_slots times this is
+	 * at most 1 GiB; memory is taken as it is used. */
+	unsigned max_message;
+	/* Deliver up to so many of the messages that were published before this opening, as far as they are kept. */
+	unsigned last;
+};
 
 struct pathbus_transport {
 	size_t size;                      /* set by the caller to sizeof(struct pathbus_transport) */
@@ -201,6 +228,13 @@ PATHBUS_PUBLIC int pathbus_open(pathbus *bus, const char *path, unsigned flags, 
  */
 PATHBUS_PUBLIC int pathbus_open_fd(pathbus *bus, int fd, unsigned flags, pathbus_topic **ret);
 
+/**
+ * pathbus_open_with: pathbus_open with options. @options: NULL: defaults; not kept.
+ * Returns as pathbus_open, and -EINVAL: options->size is unknown, or a value is out of its range.
+ */
+PATHBUS_PUBLIC int pathbus_open_with(pathbus *bus, const char *path, unsigned flags,
+                                     const struct pathbus_topic_options *options, pathbus_topic **ret);
+
 /** pathbus_close: leaves the topic. No events of it follow. Does not block. Returns NULL. */
 PATHBUS_PUBLIC pathbus_topic *pathbus_close(pathbus_topic *topic);
 
@@ -210,7 +244,7 @@ PATHBUS_PUBLIC void pathbus_set_userdata(pathbus_topic *topic, void *userdata);
 /**
  * pathbus_post: says "something changed" to every other member of the topic. Any thread.
  *
- * Posts coalesce: a subscriber that is behind gets one event for many. Commit your change before you post.
+ * Posts merge: a subscriber that is behind gets one event for many. Commit your change before you post.
  * No system call when nobody waits. Does not block, except after the daemon's death: then it joins anew
  * first, which may take up to the timeout.
  *
@@ -223,11 +257,118 @@ PATHBUS_PUBLIC void pathbus_set_userdata(pathbus_topic *topic, void *userdata);
 PATHBUS_PUBLIC int pathbus_post(pathbus_topic *topic);
 
 /**
+ * pathbus_publish: sends a message to every other member of the topic: a post that carries bytes. Any thread.
+ *
+ * Each subscriber gets it as an event of its own, or is told by a GAP that it has missed it, because it was too far
+ * behind. Never waits for a subscriber. No system call when nobody sleeps (peer to peer the first message, and the
+ * first that is larger than 72 bytes with its key, reserve their space on the disk).
+ *
+ * @data, size  any bytes; `data` may be NULL if size is 0. Copied.
+ * Returns 0, or as pathbus_post, and
+ *   -EMSGSIZE  larger than the topic's limit (pathbus_limits), or the key larger than 255 bytes
+ *   -EINVAL    data or key is NULL and its size is not 0
+ *   -ENOSPC    peer to peer: no space left for the ring
+ *   -ENOBUFS   every place of the ring is held by a process that was stopped while it published
+ *   -EIO       the shared memory is damaged
+ */
+PATHBUS_PUBLIC int pathbus_publish(pathbus_topic *topic, const void *data, size_t size);
+
+/**
+ * pathbus_publish_keyed: the same with a key of up to 255 bytes, by which messages replace each other for subscribers
+ * that opened with PATHBUS_NEWEST and are behind. A key_size of 0: no key.
+ */
+PATHBUS_PUBLIC int pathbus_publish_keyed(pathbus_topic *topic, const void *key, size_t key_size, const void *data,
+                                         size_t size);
+
+/** pathbus_origin: the random id that this open topic's messages carry; never 0. 0: topic is NULL. */
+PATHBUS_PUBLIC uint64_t pathbus_origin(const pathbus_topic *topic);
+
+/**
+ * pathbus_hide: no more events for what the open topic with this id posts and publishes (pathbus_origin, or the origin
+ * of an event). With PATHBUS_SOCKET posts are not hidden: a post does not say whose it is. Messages that were missed before they were looked at are counted in GAPs, hidden or not. Of a member
+ * that is killed in the middle of a post one post may show. Belongs to the handle's thread.
+ * Returns 0, or -EINVAL (topic is NULL or origin 0), -ENOMEM, -ECHILD, -ENOBUFS (more than 64).
+ */
+PATHBUS_PUBLIC int pathbus_hide(pathbus_topic *topic, uint64_t origin);
+
+/** pathbus_hide_process: the same for all handles of a process. PATHBUS_HIDE_PROCESS is this for one's own. */
+PATHBUS_PUBLIC int pathbus_hide_process(pathbus_topic *topic, pid_t pid);
+
+/* What the topic was made with; set `size` to sizeof(struct pathbus_limits). */
+struct pathbus_limits {
+	size_t size;
+	unsigned ring_slots, max_message;
+};
+
+/** pathbus_limits: of the channel that the topic is on now. Returns 0, or -EINVAL, -ECHILD. */
+PATHBUS_PUBLIC int pathbus_get_limits(const pathbus_topic *topic, struct pathbus_limits *ret);
+
+/**
+ * pathbus_get_state: the 64-bit value that is kept with the topic as long as it has a member. Any thread; no system call
+ * (PATHBUS_SOCKET: asks the daemon). A topic whose state was never set has value 0 and version 0.
+ *
+ * @ret_value    receives the value
+ * @ret_version  NULL, or receives its version, which grows with each change
+ * Returns 0, or -EINVAL, -ECHILD; with PATHBUS_SOCKET also -ENOTCONN, -ETIMEDOUT.
+ */
+PATHBUS_PUBLIC int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, uint64_t *ret_version);
+
+/**
+ * pathbus_set_state: sets it. Any thread. Posts only with PATHBUS_STATE_POSTS. It survives the daemon's end while a member
+ * lives, and moves between daemon and sidecar: the newest version wins.
+ * Returns 0, or as pathbus_post, and -EUSERS (the topic has more than 240 members, and this is a later one).
+ */
+PATHBUS_PUBLIC int pathbus_set_state(pathbus_topic *topic, uint64_t value);
+
+/**
+ * pathbus_exchange_state: sets it if it is `expected`, in one step, so that of two who change it at once one is told to
+ * try again (compare and swap). Any thread.
+ * Returns 0, -EAGAIN (it is another by now: get it and try again), -EOPNOTSUPP (peer to peer while others are on the
+ * daemon: only they can), or as pathbus_set_state.
+ */
+PATHBUS_PUBLIC int pathbus_exchange_state(pathbus_topic *topic, uint64_t expected, uint64_t value);
+
+/* A subscriber that has not caught up. */
+struct pathbus_laggard {
+	pid_t pid;
+	uid_t uid;        /* (uid_t)-1: not known */
+	uint64_t origin;
+	char command[16]; /* of the process, cut; "": not known */
+};
+
+/* Set `size` to sizeof(struct pathbus_sync), and `laggards` to an array of max_laggards (or NULL and 0). */
+struct pathbus_sync {
+	size_t size;
+	unsigned n_subscribers;  /* live ones, besides this topic, when the waiting began and since */
+	unsigned n_caught_up;    /* of these */
+	unsigned n_untracked;    /* links to members on another lane (some reach the daemon, some do not): whether those
+	                          * have caught up is not known. Members beyond 240 are in none of these */
+	unsigned n_laggards;     /* filled */
+	unsigned max_laggards;
+	struct pathbus_laggard *laggards;
+};
+
+/**
+ * pathbus_sync: have the others dealt with what was posted and published on this topic up to now?
+ *
+ * A subscriber has if it has come back for more after receiving it: its pathbus_next has returned 0 or a later event, or
+ * it has called pathbus_wait or pathbus_check with a cursor that is not older. One that dies or closes meanwhile leaves
+ * the count; one that joins later is not waited for. Belongs to the handle's thread.
+ *
+ * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
+ * Returns 0 (all have), -ETIMEDOUT (not all by the deadline), both with *ret filled; or -EINVAL, -ECHILD, -EINTR, or
+ * as pathbus_open when the channel was lost.
+ */
+PATHBUS_PUBLIC int pathbus_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync *ret);
+
+/**
  * pathbus_check: has the topic changed since *seen? Any thread. No system call (unless the daemon has died).
  * While another thread is in the middle of a post on this very topic, somebody else's may show one call later.
  *
  * @seen  the caller's cursor: 0 at first (the first call then returns 1); moved forward when 1 is returned
- * Returns 1 changed (own posts not counted, unless PATHBUS_ECHO), 0 not, or -EINVAL (seen is NULL), -ECHILD
+ * Returns 1 changed (own posts not counted, unless PATHBUS_ECHO), 0 not, or -EINVAL (seen is NULL), -ECHILD, -EACCES
+ * (PATHBUS_SOCKET, and opened with PATHBUS_POST alone: the daemon tells such a topic nothing). With PATHBUS_SOCKET it reads
+ * what the socket has.
  */
 PATHBUS_PUBLIC int pathbus_check(pathbus_topic *topic, uint64_t *seen);
 
@@ -239,7 +380,7 @@ PATHBUS_PUBLIC int pathbus_check(pathbus_topic *topic, uint64_t *seen);
  * @seen         as in pathbus_check
  * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
  * @spin_us      look this many microseconds before sleeping; 0: sleep at once
- * Returns 1 changed, 0 at the deadline, or -EINVAL, -ECHILD, -EINTR (a signal handler ran), -EMFILE (the
+ * Returns 1 changed, 0 at the deadline, or -EINVAL, -ECHILD, -EACCES (as pathbus_check), -EINTR (a signal handler ran), -EMFILE (the
  * first wait on a topic makes a descriptor)
  */
 PATHBUS_PUBLIC int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, unsigned spin_us);

@@ -10,7 +10,7 @@ import time
 
 import ctl
 
-EVERY_COMMAND = ["post", "listen", "check", "ping", "version"]
+EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "check", "ping", "version"]
 
 
 class CommandLine(ctl.Case):
@@ -18,7 +18,8 @@ class CommandLine(ctl.Case):
         file = self.path()
         for words in [[], ["bogus"], ["--bogus"], ["-x"], ["post"], ["listen"], ["check"],
                       ["check", file, file], ["ping", "more"], ["version", "more"],
-                      ["post", "--bogus", file], ["post", "-x", file], ["post", "--json", file], ["post", "--verbose=yes", file], ["post", file, "--address"],
+                      ["post", "--bogus", file], ["post", "-x", file], ["post", "--json", file],
+                      ["post", "--verbose=yes", file], ["post", file, "--address"],
                       ["--transport", "pigeon", "post", file], ["--timeout-ms", "0", "post", file],
                       ["--timeout-ms", "-1", "post", file], ["--timeout-ms", "1x", "post", file],
                       ["listen", "--count", "0", file], ["listen", "--count", " 1", file],
@@ -26,6 +27,16 @@ class CommandLine(ctl.Case):
                       ["listen", "--timeout", "-1", file], ["listen", "--timeout", "nan", file],
                       ["listen", "--timeout", "inf", file], ["listen", "--timeout", "1e3", file],
                       ["listen", "--timeout", ".", file], ["listen", "--timeout", "", file],
+                      ["post", "-m"], ["post", "-m", "x"], ["post", "-vm"], ["post", "--message"],
+                      ["post", "--key", "k", file], ["post", "-m", "x", "--key", "", file],
+                      ["post", "-m", "x", "--key", "k" * 256, file],
+                      ["post", "--wait=1", file], ["post", "--timeout", "1", file],
+                      ["post", "--wait", "--timeout", "x", file], ["post", "--wait", "--json", "-v", file],
+                      ["listen", "--raw", "--json", file], ["listen", "--newline", file], ["listen", "-0", file],
+                      ["listen", "--ring", "7", file], ["listen", "--ring", "65537", file],
+                      ["listen", "--max-message", "127", file], ["listen", "--max-message", "65537", file],
+                      ["listen", "--ring", "32768", "--max-message", "65536", file], ["listen", "--last", "-1", file],
+                      ["--transport", "peer", "listen", "--socket", file],
                       ["--address", "", "--transport", "bus", "post", file],
                       ["--address", "/" + "x" * 200, "--transport", "bus", "post", file]]:
             with self.subTest(words=words):
@@ -42,10 +53,11 @@ class CommandLine(ctl.Case):
         self.assertEqual(self.expect(0, "help").stdout.decode(), text)
         for command in EVERY_COMMAND:
             self.assertIn(f"\n  {command} ", text)
-            own = self.expect(0, command, "--help").stdout.decode()
+            words = command.split()
+            own = self.expect(0, *words, "--help").stdout.decode()
             self.assertIn(f"Usage: pathbusctl {command} ", own)
-            self.assertEqual(self.expect(0, "--help", command).stdout.decode(), own)
-            self.assertEqual(self.expect(0, "help", command).stdout.decode(), own)
+            self.assertEqual(self.expect(0, "--help", *words).stdout.decode(), own)
+            self.assertEqual(self.expect(0, "help", *words).stdout.decode(), own)
             for line in (text + own).splitlines():
                 self.assertLessEqual(len(line), 110)
 
@@ -62,6 +74,17 @@ class CommandLine(ctl.Case):
                       ["post", file, "-v", "--transport", "peer"]]:
             with self.subTest(words=words):
                 self.assertEqual(self.expect(0, *words).stdout, b"posted on %s (peer)\n" % file)
+
+    def test_letters_with_values(self):
+        listener = self.listen("--raw", "--newline", self.path())
+        for words in [["-m", "x"], ["-mx"], ["--message", "x"], ["--message=x"], ["-vm", "x"], ["-vmx"], ["-mx", "-v"]]:
+            with self.subTest(words=words):
+                out = self.expect(0, "post", *words, self.path()).stdout
+                self.assertEqual(out, b"posted on %s (peer)\n" % self.path() if "v" in "".join(words) else b"")
+                self.assertEqual(listener.out.line(), b"x")
+        for words in [["-m", "--key"], ["-m--key"], ["--message=--key"]]:
+            self.expect(0, "post", *words, self.path())
+            self.assertEqual(listener.out.line(), b"--key")
 
     def test_names_with_dashes(self):
         self.assertEqual(self.expect(0, "post", "-v", "--", "--name", cwd=self.files).stdout,

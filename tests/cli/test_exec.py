@@ -29,8 +29,72 @@ class Exec:
         self.assertEqual((file, event, count), (name, b"post", b"1"))
         self.assertGreater(int(generation), 0)
 
+    def variables(self, shown):
+        """What `env` has printed, as a dictionary without PATHBUS_ in front; lines before it are not its."""
+        return dict(line[len(b"PATHBUS_"):].split(b"=", 1) for line in shown if line.startswith(b"PATHBUS_"))
+
+    def take_run(self, listener):
+        """The variables of one run of `env; echo end`."""
+        lines = []
+        while (line := listener.out.line()) != b"end":
+            lines.append(line)
+        return self.variables(lines)
+
+    def test_environment_of_a_message(self):
+        of_all = {b"ADDRESS", b"FILE", b"EVENT", b"COUNT", b"GENERATION", b"TIME"}
+        of_message = of_all | {b"PID", b"UID", b"ORIGIN"}
+        listener = self.listen("--max-message", "65536", "--exec", "env | grep ^PATHBUS_; echo end", self.path())
+        ours = {name[len("PATHBUS_"):].encode() for name in os.environ if name.startswith("PATHBUS_")} - {b"ADDRESS"}
+        variables = lambda: {name: value for name, value in self.take_run(listener).items() if name not in ours}
+        poster = self.background("post", "-m", "it's a \xe4 $PATH", "--key", "k y", self.path())
+        found = variables()
+        self.assertEqual(set(found), of_message | {b"MESSAGE", b"KEY"})
+        self.assertEqual((found[b"EVENT"], found[b"COUNT"]), (b"message", b"1"))
+        self.assertEqual((found[b"MESSAGE"], found[b"KEY"]), ("it's a \xe4 $PATH".encode(), b"k y"))
+        self.assertEqual((int(found[b"PID"]), int(found[b"UID"])), (poster.pid, os.getuid()))
+        self.assertRegex(found[b"ORIGIN"], rb"\A[0-9a-f]{16}\Z")
+        self.assertRegex(found[b"TIME"], rb"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+        self.post(self.path())  # and nothing is left from before
+        self.assertEqual(set(variables()), of_all)
+        for data, has_variable in [(b"a\0b", False), (b"", True), (b"x" * 65535, True), (b"x" * 65536, False)]:
+            self.send(data, self.path())
+            found = variables()
+            self.assertEqual(set(found), of_message | ({b"MESSAGE"} if has_variable else set()))
+            self.assertEqual(found.get(b"MESSAGE", data), data)
+
+    def test_message_on_standard_input(self):
+        listener = self.listen("--raw", "--max-message", "65536", "--count", "3", "--exec",
+                               f"cat >>{self.files}/out", self.path(), stdout=ctl.subprocess.DEVNULL)
+        sent = [bytes(range(256)) * 256, b"", b"a\nb"]
+        for data in sent:
+            self.send(data, self.path())
+        self.assertEqual(listener.exit(), 0)
+        self.assertEqual(self.read("out"), b"".join(sent))
+
+    def test_each_message_has_its_own_run(self):
+        gate = self.fifo("gate")
+        listener = self.listen("--raw", "--newline", "--count", "3", "--exec",
+                               f'cat {gate}; echo "run of $PATHBUS_MESSAGE"', self.path())
+        for text in "abc":
+            self.send(text, self.path())
+        for text in [b"a", b"b", b"c"]:
+            self.assertEqual(listener.out.line(), text)
+            with open(gate, "w"):
+                pass
+            self.assertEqual(listener.out.line(), b"run of " + text)
+        self.assertEqual(listener.exit(), 0)
+
+    def test_who_does_not_read_its_input_holds_nobody_up(self):
+        gate = self.fifo("gate")
+        listener = self.listen("--json", "--max-message", "65536", "--exec", f"echo begin; cat {gate}", self.path())
+        self.send(b"x" * 65536, self.path())
+        listener.out.line()
+        self.assertEqual(listener.out.line(), b"begin")
+        listener.send(signal.SIGTERM)
+        self.assertEqual(listener.exit(), 0)
+
     def test_surroundings(self):
-        """No input; signals as usual; no descriptor of the listener's; the listener's output."""
+        """No input of a post; signals as usual; no descriptor of the listener's; the listener's output."""
         listener = self.listen("--count", "1", "--exec",
                                'read -r x; echo "read $?"; grep SigIgn /proc/self/status; '
                                'ls /proc/self/fd | tr "\\n" " "; echo', self.path())

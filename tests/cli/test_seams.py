@@ -50,6 +50,17 @@ class Seams(ctl.Case):
     def test_daemon_is_killed(self):
         self.there_and_back(signal.SIGKILL)
 
+    def test_raw_tells_what_may_be_missing(self):
+        self.start_daemon()
+        self.transport = "bus"
+        listener = self.listen("--raw", "--newline", self.path())
+        self.send("on the bus", self.path())
+        self.assertEqual(listener.out.line(), b"on the bus")
+        self.stop_daemon()
+        self.assertEqual(listener.err.line(), b"pathbusctl: something may have been missed on " + self.path())
+        self.send("peer to peer", self.path())
+        self.assertEqual(listener.out.line(), b"peer to peer")
+
     def test_bus_only_waits_for_the_daemon(self):
         self.start_daemon()
         self.transport = "bus"

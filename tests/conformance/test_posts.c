@@ -18,8 +18,7 @@ START_TEST(a_post_reaches_the_others)
 	expect_quiet(listener);
 
 	ck_assert_int_eq(pathbus_post(from), 0);
-	await_readable(listener);
-	ck_assert_int_eq(take(listener, &event), 1);
+	take_soon(listener, &event);
 	ck_assert_int_eq(event.kind, PATHBUS_EVENT_POST);
 	ck_assert_int_eq(event.error, 0);
 	ck_assert_ptr_eq(event.topic, to);
@@ -54,11 +53,16 @@ START_TEST(posts_merge_and_are_counted)
 	for (uint64_t n = 1; n <= 1000; n *= 10) {
 		for (uint64_t i = 0; i < n; i++)
 			ck_assert_int_eq(pathbus_post(from), 0);
+		if (!transport_is_immediate()) {
+			await_posts(listener, n); /* in as many pieces as they came */
+			expect_quiet(listener);
+			continue;
+		}
 		await_readable(listener);
 		ck_assert_int_eq(take(listener, &event), 1);
 		ck_assert_uint_eq(event.count, n);
 		if (generation)
-			ck_assert_uint_eq(event.generation, generation + n);
+			ck_assert_uint_gt(event.generation, generation);
 		generation = event.generation;
 		expect_quiet(listener);
 	}
@@ -150,8 +154,7 @@ START_TEST(a_file_opened_twice_has_two_members)
 	second = transport_open(bus, "data", 0);
 	ck_assert_ptr_ne(first, second);
 	ck_assert_int_eq(pathbus_post(first), 0);
-	await_readable(bus);
-	ck_assert_int_eq(take(bus, &event), 1);
+	take_soon(bus, &event);
 	ck_assert_ptr_eq(event.topic, second);
 	ck_assert_uint_eq(event.count, 1);
 	expect_quiet(bus);
@@ -161,8 +164,7 @@ START_TEST(a_file_opened_twice_has_two_members)
 	first = transport_open(bus, "data", 0);
 	expect_quiet(bus);
 	ck_assert_int_eq(pathbus_post(second), 0);
-	await_readable(bus);
-	ck_assert_int_eq(take(bus, &event), 1);
+	take_soon(bus, &event);
 	ck_assert_ptr_eq(event.topic, first);
 	pathbus_free(bus);
 }
@@ -214,10 +216,12 @@ START_TEST(topics_are_apart)
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; k <= i; k++)
 			ck_assert_int_eq(pathbus_post(from[i]), 0);
-		await_readable(listener);
-		ck_assert_int_eq(take(listener, &event), 1);
-		ck_assert_ptr_eq(event.topic, to[i]);
-		ck_assert_uint_eq(event.count, (unsigned)i + 1);
+		for (uint64_t n = 0; n < (unsigned)i + 1; n += event.count) {
+			take_soon(listener, &event);
+			ck_assert_ptr_eq(event.topic, to[i]);
+			ck_assert_uint_le(n + event.count, (unsigned)i + 1);
+			ck_assert(event.count == (unsigned)i + 1 || !transport_is_immediate());
+		}
 		expect_quiet(listener);
 	}
 	pathbus_free(poster);
@@ -239,13 +243,11 @@ START_TEST(userdata_comes_back)
 	to = transport_open(listener, "data", 0);
 	pathbus_set_userdata(to, &mine);
 	ck_assert_int_eq(pathbus_post(from), 0);
-	await_readable(listener);
-	ck_assert_int_eq(take(listener, &event), 1);
+	take_soon(listener, &event);
 	ck_assert_ptr_eq(event.userdata, &mine);
 	ck_assert_int_eq(pathbus_post(from), 0);
 	pathbus_set_userdata(to, &other); /* what it is when the event is taken */
-	await_readable(listener);
-	ck_assert_int_eq(take(listener, &event), 1);
+	take_soon(listener, &event);
 	ck_assert_ptr_eq(event.userdata, &other);
 	pathbus_free(poster);
 	pathbus_free(listener);

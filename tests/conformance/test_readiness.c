@@ -39,9 +39,9 @@ START_TEST(readable_until_next_says_0)
 		ck_assert_int_eq(pathbus_post(from), 0);
 		await_readable(listener);
 		ck_assert(is_readable(pathbus_fd(listener))); /* looking consumes nothing */
-		ck_assert_int_eq(take(listener, &event), 1);
+		take_soon(listener, &event);
 		ck_assert(is_readable(pathbus_fd(listener))); /* 0 has not been returned yet */
-		if (i % 2) { /* another one before it is */
+		if (i % 2 && transport_is_immediate()) { /* another one before it is */
 			ck_assert_int_eq(pathbus_post(from), 0);
 			ck_assert(is_readable(pathbus_fd(listener)));
 			ck_assert_int_eq(take(listener, &event), 1);
@@ -197,13 +197,11 @@ START_TEST(a_busy_topic_leaves_room_for_a_quiet_one)
 		int n = 0;
 
 		ck_assert_int_eq(pathbus_post(busy), 0);
-		await_readable(listener);
-		ck_assert_int_eq(take(listener, &event), 1);
+		take_soon(listener, &event);
 		ck_assert_int_eq(pathbus_post(quiet), 0);
 		do { /* there is always something new in the busy one */
 			ck_assert_int_eq(pathbus_post(busy), 0);
-			await_readable(listener);
-			ck_assert_int_eq(take(listener, &event), 1);
+			take_soon(listener, &event);
 			ck_assert_int_lt(n++, 100);
 		} while (event.topic != heard);
 		take_posts(listener);
@@ -228,7 +226,7 @@ START_TEST(no_events_follow_a_close)
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pathbus_post(from[i]), 0);
 	pathbus_close(to[0]);
-	ck_assert_int_eq(take(listener, &event), 1);
+	take_soon(listener, &event);
 	ck_assert_ptr_ne(event.topic, to[0]);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pathbus_post(from[i]), 0);

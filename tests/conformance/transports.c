@@ -125,7 +125,7 @@ void transport_begin(int id)
 		return;
 	}
 	ck_assert_int_eq(mkdir(harness_path("files"), 0700), 0);
-	if (id == ON_BUS) {
+	if (id == ON_BUS || id == ON_SOCKET) {
 		if (access(harness_program("pathbusd"), X_OK) < 0 && errno == EACCES)
 			harness_skip("this user cannot run pathbusd");
 		/* Another case's daemon that stops removes the runtime folder they share: a post too many here. */
@@ -146,12 +146,17 @@ void transport_end(void)
 		check_runtime_folder();
 }
 
+static enum pathbus_transport_kind kind_of_current(void)
+{
+	return current == ON_BUS ? PATHBUS_BUS : current == ON_SOCKET ? PATHBUS_SOCKET : PATHBUS_PEER;
+}
+
 struct pathbus_options transport_options(void)
 {
 	return (struct pathbus_options){
 		.size = sizeof(struct pathbus_options),
-		.transport = current == ON_BUS ? PATHBUS_BUS : PATHBUS_PEER,
-		.address = current == ON_BUS ? daemon_of_case.address : NULL,
+		.transport = kind_of_current(),
+		.address = current == ON_BUS || current == ON_SOCKET ? daemon_of_case.address : NULL,
 		.timeout_ms = HARNESS_LIMIT_MS, /* a busy machine is no silent daemon */
 	};
 }
@@ -191,7 +196,7 @@ void transport_expect(const pathbus_topic *topic)
 	struct pathbus_transport transport = { .size = sizeof(transport) };
 
 	ck_assert_int_eq(pathbus_transport(topic, &transport), 0);
-	ck_assert_int_eq(transport.kind, current == ON_BUS ? PATHBUS_BUS : PATHBUS_PEER);
+	ck_assert_int_eq(transport.kind, kind_of_current());
 	ck_assert_int_eq(transport.in_runtime_folder, current == ON_RUNTIME);
 	ck_assert_int_eq(transport.local_only, 0);
 	ck_assert_uint_gt(transport.since_ns, 0);
@@ -219,6 +224,18 @@ int take(pathbus *bus, struct pathbus_event *ret)
 	ck_assert_uint_eq(event.size, sizeof(event));
 	*ret = event;
 	return 1;
+}
+
+void take_soon(pathbus *bus, struct pathbus_event *ret)
+{
+	do
+		await_readable(bus);
+	while (!take(bus, ret));
+}
+
+bool transport_is_immediate(void)
+{
+	return current != ON_SOCKET;
 }
 
 uint64_t take_posts(pathbus *bus)

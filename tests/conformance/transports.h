@@ -31,6 +31,7 @@ enum transport_id {
 	ON_BUS,     /* a private daemon */
 	ON_PEER,    /* the sidecar beside the file */
 	ON_RUNTIME, /* the sidecar in the runtime folder */
+	ON_SOCKET,  /* a private daemon, and its socket only */
 	N_TRANSPORTS,
 	N_FIELD_TRANSPORTS = ON_RUNTIME, /* the two that a file in an ordinary folder takes */
 };
@@ -67,6 +68,10 @@ bool is_readable(int fd);
 int take(pathbus *bus, struct pathbus_event *ret);
 /* Takes what there is, until 0. Returns the posts of it; anything but posts fails the case. */
 uint64_t take_posts(pathbus *bus);
+/* Waits until there is one, however often the descriptor is readable for nothing. */
+void take_soon(pathbus *bus, struct pathbus_event *ret);
+/* Do posts that have returned show at once? Over the socket they are still under way. */
+bool transport_is_immediate(void);
 /* Takes what there is, posts and RESYNCs; an error fails the case. */
 void drain(pathbus *bus);
 /* Waits for exactly that many posts, taking everything each time the descriptor becomes readable. */

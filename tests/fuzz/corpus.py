@@ -23,30 +23,49 @@ def lay(offset, data):
 
 
 HELLO = frame(1, b"PBUS" + struct.pack("<HH", 1, 1))
-OPEN = frame(2, struct.pack("<I", 3) + b"/data/app.db", 2)
+def open_body(path, flags=3, last=0, origin=0):
+    return struct.pack("<IIIIQ", flags, 0, 0, last, origin) + path
+
+
+OPEN = frame(2, open_body(b"/data/app.db"), 2)
+OPEN_SOCKET = frame(2, open_body(b"/data/app.db", 13, 5), 2)
 CLOSE = frame(3, struct.pack("<I", 7), 0)
 PING = frame(4, b"", 3)
 GOODBYE = frame(5, b"", 0)
-WELCOME = frame(64, struct.pack("<HHIII", 1, 0, 8192, 4095, 1234) + bytes(range(16)))
-OPENED = frame(65, struct.pack("<IIII", 7, 3, 0, 0), 2)
+POST = frame(6, struct.pack("<I", 7), 4)
+PUBLISH = frame(7, struct.pack("<IIQ", 7, 3, 1) + b"key" + b"data", 5)
+SET_STATE = frame(8, struct.pack("<IIQQ", 7, 1, 2, 3), 6)
+GET_STATE = frame(9, struct.pack("<I", 7), 7)
+SEEN = frame(10, struct.pack("<IQ", 7, 8), 0)
+SYNC = frame(11, struct.pack("<III", 7, 1000, 16), 8)
+WELCOME = frame(64, struct.pack("<HHIII", 1, 0, 66560, 4095, 1234) + bytes(range(16)))
+OPENED = frame(65, struct.pack("<IIIIIIQ", 7, 3, 0, 0, 256, 4096, 99), 2)
 ERROR = frame(66, struct.pack("<I", 13) + b"you may not read this file", 2)
 PONG = frame(67, struct.pack("<IIQ", 3, 4, 1 << 40) + b"0.1.0", 3)
+DONE = frame(68, b"", 4)
+STATE = frame(69, struct.pack("<QQ", 3, 4), 7)
+LAGGARD = struct.pack("<IIQ16s", 1234, 1000, 99, b"python3")
+SYNCED = frame(70, struct.pack("<IIII", 3, 1, 0, 2) + 2 * LAGGARD, 8)
+EVENT_POST = frame(71, struct.pack("<IQQ", 7, 8, 2), 0)
+EVENT_MESSAGE = frame(72, struct.pack("<IIQQQQII", 7, 3, 9, 99, 1, 1 << 50, 1234, 1000) + b"key" + b"data", 0)
+EVENT_GAP = frame(73, struct.pack("<IQQ", 7, 20, 11), 0)
+EVENT_RESYNC = frame(74, struct.pack("<IQ", 7, 21), 0)
 
 FILES = {
     "hello": STREAM + HELLO,
     "hello-no-magic": STREAM + frame(1, b"XBUS" + struct.pack("<HH", 1, 1)),
     "hello-versions-crossed": STREAM + frame(1, b"PBUS" + struct.pack("<HH", 2, 1)),
     "welcome": STREAM + WELCOME,
-    "welcome-version-0": STREAM + frame(64, struct.pack("<HHIII", 0, 0, 8192, 4095, 1) + bytes(16)),
+    "welcome-version-0": STREAM + frame(64, struct.pack("<HHIII", 0, 0, 66560, 4095, 1) + bytes(16)),
     "open": STREAM + OPEN,
-    "open-relative": STREAM + frame(2, struct.pack("<I", 1) + b"data"),
-    "open-nul": STREAM + frame(2, struct.pack("<I", 1) + b"/a\0b"),
-    "open-empty": STREAM + frame(2, struct.pack("<I", 1)),
-    "open-flags": STREAM + frame(2, struct.pack("<I", 0x80000000) + b"/a"),
-    "open-longest": STREAM + frame(2, struct.pack("<I", 2) + b"/" * 4095),
-    "open-too-long": STREAM + frame(2, struct.pack("<I", 2) + b"/" * 4096),
+    "open-relative": STREAM + frame(2, open_body(b"data")),
+    "open-nul": STREAM + frame(2, open_body(b"/a\0b")),
+    "open-empty": STREAM + frame(2, open_body(b"")),
+    "open-flags": STREAM + frame(2, open_body(b"/a", 0x80000000)),
+    "open-longest": STREAM + frame(2, open_body(b"/" * 4095)),
+    "open-too-long": STREAM + frame(2, open_body(b"/" * 4096)),
     "opened": STREAM + OPENED,
-    "opened-rights": STREAM + frame(65, struct.pack("<IIII", 7, 4, 0, 0)),
+    "opened-rights": STREAM + frame(65, struct.pack("<IIIIIIQ", 7, 4, 0, 0, 256, 4096, 0)),
     "close": STREAM + CLOSE,
     "ping": STREAM + PING,
     "ping-with-body": STREAM + frame(4, b"x"),
@@ -58,13 +77,48 @@ FILES = {
     "error-too-long": STREAM + frame(66, struct.pack("<I", 4095) + b"e" * 256),
     "pong": STREAM + PONG,
     "pong-no-version": STREAM + frame(67, struct.pack("<IIQ", 3, 4, 5)),
-    "session-client": STREAM + HELLO + OPEN + PING + CLOSE + GOODBYE,
+    "open-socket": STREAM + OPEN_SOCKET,
+    "open-echo-without-socket": STREAM + frame(2, open_body(b"/a", 9)),
+    "open-last-without-socket": STREAM + frame(2, open_body(b"/a", 1, 1)),
+    "post": STREAM + POST,
+    "publish": STREAM + PUBLISH,
+    "publish-nothing": STREAM + frame(7, struct.pack("<IIQ", 7, 0, 0)),
+    "publish-key-too-long": STREAM + frame(7, struct.pack("<IIQ", 7, 5, 1) + b"data"),
+    "publish-longest": STREAM + frame(7, struct.pack("<IIQ", 7, 255, 1) + b"a" * (255 + 65536)),
+    "publish-too-long": STREAM + frame(7, struct.pack("<IIQ", 7, 254, 1) + b"a" * (255 + 65536)),
+    "set-state": STREAM + SET_STATE,
+    "set-state-flags": STREAM + frame(8, struct.pack("<IIQQ", 7, 2, 2, 3)),
+    "set-state-expects": STREAM + frame(8, struct.pack("<IIQQ", 7, 0, 2, 3)),
+    "get-state": STREAM + GET_STATE,
+    "seen": STREAM + SEEN,
+    "sync": STREAM + SYNC,
+    "done": STREAM + DONE,
+    "state": STREAM + STATE,
+    "synced": STREAM + SYNCED,
+    "synced-fewer": STREAM + frame(70, struct.pack("<IIII", 3, 1, 0, 2) + LAGGARD),
+    "synced-huge": STREAM + frame(70, struct.pack("<IIII", 3, 1, 0, 0x08000002) + 2 * LAGGARD),
+    "synced-more-than-all": STREAM + frame(70, struct.pack("<IIII", 3, 4, 0, 0)),
+    "synced-command": STREAM + frame(70, struct.pack("<IIII", 3, 1, 0, 1) + LAGGARD[:-16] + b"x" * 16),
+    "event-post": STREAM + EVENT_POST,
+    "event-post-none": STREAM + frame(71, struct.pack("<IQQ", 7, 8, 0), 0),
+    "event-message": STREAM + EVENT_MESSAGE,
+    "event-message-key": STREAM + frame(72, struct.pack("<IIQQQQII", 7, 8, 9, 99, 1, 1, 1, 1) + b"keydata", 0),
+    "event-gap": STREAM + EVENT_GAP,
+    "event-resync": STREAM + EVENT_RESYNC,
+    "session-socket": STREAM + OPENED + EVENT_POST + EVENT_MESSAGE + DONE + EVENT_GAP + STATE + EVENT_RESYNC + SYNCED,
+    "body-publish": BODIES + PUBLISH,
+    "body-message": BODIES + EVENT_MESSAGE,
+    "body-synced": BODIES + SYNCED,
+    "body-event": BODIES + EVENT_POST,
+    "body-state": BODIES + SET_STATE,
+    "session-client": STREAM + HELLO + OPEN + OPEN_SOCKET + PING + POST + PUBLISH + SET_STATE + GET_STATE +
+                      SEEN + SYNC + CLOSE + GOODBYE,
     "session-daemon": STREAM + WELCOME + OPENED + PONG + ERROR,
     "header-part": STREAM + HELLO[:7],
     "header-size-0": STREAM + frame(4, size=0),
     "header-size-11": STREAM + frame(4, size=11),
-    "header-size-most": STREAM + frame(2, b"\1\0\0\0/" + b"a" * 8175, size=8192),
-    "header-size-too-much": STREAM + frame(4, size=8193),
+    "header-size-most": STREAM + frame(7, struct.pack("<IIQ", 7, 255, 1) + b"a" * 66532, size=66560),
+    "header-size-too-much": STREAM + frame(4, size=66561),
     "header-size-huge": STREAM + frame(4, size=0xFFFFFFFF),
     "header-reserved": STREAM + frame(4, reserved=1),
     "header-unknown-type": STREAM + frame(999, b"what is this") + PING,
@@ -76,7 +130,7 @@ FILES = {
     "body-none": BODIES,
     "page": PAGE,
     "page-magic": PAGE + lay(0, b"PTHBUSL2"),
-    "page-abi": PAGE + lay(8, b"\2"),
+    "page-abi": PAGE + lay(8, b"\1"),
     "page-size": PAGE + lay(12, b"\0\0\1\0"),
     "page-inode": PAGE + lay(32, b"\xff"),
     "page-key": PAGE + lay(40, b"\1\1"),

@@ -40,12 +40,21 @@ union decoded {
 	struct wire_close close;
 	struct wire_error error;
 	struct wire_pong pong;
+	struct wire_topic topic;
+	struct wire_publish publish;
+	struct wire_set_state set_state;
+	struct wire_seen seen;
+	struct wire_sync sync;
+	struct wire_state state;
+	struct wire_synced synced;
+	struct wire_event event;
+	struct wire_message message;
 };
 
 /* That a text lies within its frame. */
-static void expect_within(const uint8_t *frame, size_t size, const char *text, size_t text_size)
+static void expect_within(const uint8_t *frame, size_t size, const void *text, size_t text_size)
 {
-	const uint8_t *at = (const uint8_t *)text;
+	const uint8_t *at = text;
 
 	expect(at >= frame + WIRE_HEADER_SIZE && text_size <= size);
 	expect((size_t)(at - frame) + text_size == size);
@@ -93,6 +102,47 @@ static size_t again_pong(const uint8_t *frame, size_t size, void *to,
 	return wire_put_pong(to, header->request, &pong);
 }
 
+static size_t again_publish(const uint8_t *frame, size_t size, void *to,
+			    const struct wire_header *header)
+{
+	struct wire_publish publish;
+
+	if (wire_get_publish(frame, size, &publish) != 0)
+		return 0;
+	expect_within(frame, size, publish.data, publish.data_size);
+	expect((const uint8_t *)publish.key + publish.key_size == publish.data);
+	expect(publish.key_size <= WIRE_MAX_KEY && publish.data_size <= WIRE_MAX_DATA);
+	return wire_put_publish(to, header->request, &publish);
+}
+
+static size_t again_message(const uint8_t *frame, size_t size, void *to)
+{
+	struct wire_message message;
+
+	if (wire_get_message(frame, size, &message) != 0)
+		return 0;
+	expect_within(frame, size, message.data, message.data_size);
+	expect((const uint8_t *)message.key + message.key_size == message.data);
+	expect(message.key_size <= WIRE_MAX_KEY && message.data_size <= WIRE_MAX_DATA);
+	return wire_put_message(to, &message);
+}
+
+static size_t again_synced(const uint8_t *frame, size_t size, void *to,
+			   const struct wire_header *header)
+{
+	static struct wire_laggard laggards[WIRE_MAX_LAGGARDS];
+	struct wire_synced synced;
+
+	if (wire_get_synced(frame, size, &synced) != 0)
+		return 0;
+	expect(synced.n_laggards <= WIRE_MAX_LAGGARDS && synced.n_caught_up <= synced.n_subscribers);
+	for (uint32_t i = 0; i < synced.n_laggards; i++) {
+		wire_get_laggard(&synced, i, &laggards[i]);
+		expect(memchr(laggards[i].command, '\0', sizeof(laggards[i].command)));
+	}
+	return wire_put_synced(to, header->request, &synced, laggards);
+}
+
 /* Decodes a whole frame and writes it again. Returns its size, 0: it was refused. */
 static size_t again(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
 {
@@ -124,6 +174,43 @@ static size_t again(const uint8_t *frame, size_t size, void *to, const struct wi
 		return again_error(frame, size, to, header);
 	case WIRE_PONG:
 		return again_pong(frame, size, to, header);
+	case WIRE_POST:
+		return wire_get_topic(frame, size, &got.topic) == 0
+			       ? wire_put_post(to, header->request, &got.topic)
+			       : 0;
+	case WIRE_GET_STATE:
+		return wire_get_topic(frame, size, &got.topic) == 0
+			       ? wire_put_get_state(to, header->request, &got.topic)
+			       : 0;
+	case WIRE_PUBLISH:
+		return again_publish(frame, size, to, header);
+	case WIRE_SET_STATE:
+		return wire_get_set_state(frame, size, &got.set_state) == 0
+			       ? wire_put_set_state(to, header->request, &got.set_state)
+			       : 0;
+	case WIRE_SEEN:
+		return wire_get_seen(frame, size, &got.seen) == 0 ? wire_put_seen(to, &got.seen)
+								  : 0;
+	case WIRE_SYNC:
+		return wire_get_sync(frame, size, &got.sync) == 0
+			       ? wire_put_sync(to, header->request, &got.sync)
+			       : 0;
+	case WIRE_DONE:
+		return wire_get_empty(frame, size) == 0 ? wire_put_done(to, header->request) : 0;
+	case WIRE_STATE:
+		return wire_get_state(frame, size, &got.state) == 0
+			       ? wire_put_state(to, header->request, &got.state)
+			       : 0;
+	case WIRE_SYNCED:
+		return again_synced(frame, size, to, header);
+	case WIRE_EVENT_POST:
+	case WIRE_EVENT_GAP:
+	case WIRE_EVENT_RESYNC:
+		return wire_get_event(frame, size, header->type, &got.event) == 0
+			       ? wire_put_event(to, header->type, &got.event)
+			       : 0;
+	case WIRE_EVENT_MESSAGE:
+		return again_message(frame, size, to);
 	default:
 		return 0;
 	}
@@ -132,8 +219,10 @@ static size_t again(const uint8_t *frame, size_t size, void *to, const struct wi
 /* A stream of frames, as a connection takes it apart. */
 static void fuzz_stream(const uint8_t *data, size_t size)
 {
+	static unsigned char written[WIRE_MAX_FRAME];
+
 	while (size > 0) {
-		unsigned char written[WIRE_MAX_FRAME], same[WIRE_HEADER_SIZE];
+		unsigned char same[WIRE_HEADER_SIZE];
 		struct wire_header header;
 		size_t n;
 
@@ -145,7 +234,8 @@ static void fuzz_stream(const uint8_t *data, size_t size)
 		if (n > 0) {
 			expect(n == header.size);
 			memcpy(same, written, sizeof(same));
-			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE)
+			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE ||
+			    header.type == WIRE_SEEN || header.type >= WIRE_EVENT_POST)
 				memcpy(same + 8, data + 8,
 				       4); /* which carry no request of their own */
 			expect(memcmp(same, data, sizeof(same)) == 0);
@@ -162,8 +252,12 @@ static void fuzz_bodies(const uint8_t *data, size_t size)
 {
 	static const uint16_t types[] = { WIRE_HELLO,  WIRE_OPEN,    WIRE_CLOSE,
 					  WIRE_PING,   WIRE_GOODBYE, WIRE_WELCOME,
-					  WIRE_OPENED, WIRE_ERROR,   WIRE_PONG };
-	unsigned char written[WIRE_MAX_FRAME];
+					  WIRE_OPENED, WIRE_ERROR,   WIRE_PONG,
+					  WIRE_POST,   WIRE_PUBLISH, WIRE_SET_STATE,
+					  WIRE_SEEN,   WIRE_SYNC,    WIRE_STATE,
+					  WIRE_SYNCED, WIRE_EVENT_POST, WIRE_EVENT_RESYNC,
+					  WIRE_EVENT_MESSAGE };
+	static unsigned char written[WIRE_MAX_FRAME];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		again(data, size, written, &(struct wire_header){ .type = types[i] });
@@ -177,6 +271,8 @@ static void fuzz_page(const uint8_t *data, size_t size)
 	static const struct topic_key key = {
 		.dir_dev = 1, .dir_ino = 2, .name_size = 4, .name = "file"
 	};
+	static const struct lane_shape shape = { .ring_slots = 256, .max_message = 4096 };
+	struct lane_shape got;
 	static union {
 		struct page page;
 		uint8_t bytes[PAGE_SIZE_BYTES];
@@ -185,7 +281,7 @@ static void fuzz_page(const uint8_t *data, size_t size)
 
 	/* A good page, over which the input is laid: two bytes of offset, then what stands there. */
 	memset(&shared, 0, sizeof(shared));
-	page_init(&shared.page, &key, 42, id);
+	page_init(&shared.page, &key, 42, id, &shape);
 	while (size >= 3) {
 		size_t offset = (data[0] | (size_t)data[1] << 8) % PAGE_SIZE_BYTES;
 
@@ -197,7 +293,8 @@ static void fuzz_page(const uint8_t *data, size_t size)
 	expect(r <= 0);
 	if (r == 0)
 		expect(shared.page.magic == PAGE_MAGIC && shared.page.abi == PAGE_ABI &&
-		       shared.page.inode == 42 && key_equal(&shared.page.key, &key));
+		       shared.page.inode == 42 && key_equal(&shared.page.key, &key) &&
+		       page_shape(&shared.page, &got) == 0 && lane_size(&got) <= LANE_MAX_SIZE);
 }
 
 /* --- names ------------------------------------------------------------------------------------------- */

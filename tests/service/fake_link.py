@@ -14,7 +14,7 @@ import struct
 
 JOIN, LEAVE, AGAIN, LINKED, GONE, LEFT = 1, 2, 3, 16, 17, 18
 NAMES = {JOIN: "join", LEAVE: "leave", AGAIN: "again"}
-MESSAGE = struct.Struct("=IIIi280s")
+MESSAGE = struct.Struct("=IIIIi4x280s")
 
 folder = os.environ["FAKE_LINK"]
 control = socket.socket(fileno=3)
@@ -22,7 +22,7 @@ control = socket.socket(fileno=3)
 
 def answer(kind, link, error=0):
     try:
-        control.send(MESSAGE.pack(kind, link, 0, error, bytes(280)))
+        control.send(MESSAGE.pack(kind, link, 0, 0, error, bytes(280)))
     except BrokenPipeError:
         pass
 
@@ -41,7 +41,7 @@ def wanted():
 
 
 def on_message(data, fds):
-    kind, link, place, _, key = MESSAGE.unpack(data)
+    kind, link, place, _, _, key = MESSAGE.unpack(data)
     size = struct.unpack_from("=I", key, 16)[0]
     name = key[24:24 + size].decode(errors="surrogateescape")
     where = os.readlink(f"/proc/self/fd/{fds[3]}") if kind == JOIN else "-"

@@ -3,7 +3,6 @@
 """Clients that do what they should not: each is told or closed, with a reason in the log, and disturbs nobody."""
 
 import array
-import ctypes
 import errno
 import os
 import socket
@@ -27,7 +26,9 @@ MALFORMED = {
     "goodbye with a body": (bus.frame(bus.GOODBYE, 0, b"x"), "malformed"),
     "open without a path": (bus.open_frame(1, ""), "malformed"),
     "open without flags": (bus.frame(bus.OPEN, 1, b"\0\0"), "malformed"),
-    "open with unknown flags": (bus.open_frame(1, "/tmp", 4), "malformed"),
+    "open with unknown flags": (bus.open_frame(1, "/tmp", 16), "malformed"),
+    "open with echo, not for the socket": (bus.open_frame(1, "/tmp", bus.ECHO), "malformed"),
+    "open with the last messages, not for the socket": (bus.open_frame(1, "/tmp", last=1), "malformed"),
     "open without a number": (bus.open_frame(0, "/tmp"), "malformed"),
     "relative path": (bus.open_frame(1, "tmp/file"), "malformed"),
     "NUL in the path": (bus.open_frame(1, b"/tmp/\0file"), "malformed"),
@@ -139,18 +140,14 @@ def without_passrights():
     if machine not in ("x86_64", "aarch64"):
         raise OSError("no number of setsockopt for this machine")
     setsockopt = 54 if machine == "x86_64" else 208
-    steps = [
+    bus.filter_calls([
         (0x20, 0, 0, 0),            # the call's number
         (0x15, 0, 3, setsockopt),
         (0x20, 0, 0, 16 + 2 * 8),   # its third argument
         (0x15, 0, 1, 83),           # SO_PASSRIGHTS
         (0x06, 0, 0, 0x00050000 | errno.ENOPROTOOPT),
         (0x06, 0, 0, 0x7FFF0000),   # allowed
-    ]
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    header = struct.pack("@HP", len(steps), ctypes.addressof(program))
-    if bus.libc.prctl(38, 1, 0, 0, 0) < 0 or bus.libc.prctl(22, 2, header, 0, 0) < 0:
-        raise OSError(ctypes.get_errno(), "no filter")
+    ])
 
 
 def test_descriptors_on_older_kernels():

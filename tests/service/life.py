@@ -168,7 +168,7 @@ def test_a_socket_that_was_replaced_is_left():
 
 
 def death_word(fd):
-    page = mmap.mmap(fd, bus.PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
+    page = mmap.mmap(fd, bus.DEATH_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
     magic, word, armed = struct.unpack_from("<QII", page)
     assert magic == 0x3144534542485450
     page.close()
@@ -194,7 +194,7 @@ def test_death_page_is_sealed():
         again = os.open(f"/proc/self/fd/{connection.death}", os.O_RDWR)
         for fd in (connection.death, again):
             try:
-                mmap.mmap(fd, bus.PAGE_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+                mmap.mmap(fd, bus.DEATH_SIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
                 raise AssertionError("the death page can be mapped writable")
             except PermissionError:
                 pass

@@ -17,9 +17,11 @@
 #include "daemon/topic.h"
 #include "os/os.h"
 #include "page.h"
+#include "ring.h"
 #include "wire.h"
 
 #define OFFLOAD 8
+#define OFFLOAD_MESSAGES 4
 #define BOTH (WIRE_RIGHT_SUBSCRIBE | WIRE_RIGHT_POST)
 
 static struct topics *topics;
@@ -29,7 +31,7 @@ static void setup(void)
 {
 	carrier = os_bell_new();
 	ck_assert_int_ge(carrier, 0);
-	topics = topics_new(OFFLOAD, carrier);
+	topics = topics_new(OFFLOAD, OFFLOAD_MESSAGES, carrier);
 	ck_assert_ptr_nonnull(topics);
 }
 
@@ -47,12 +49,14 @@ static struct topic_key key_of(const char *name)
 	return key;
 }
 
+static const struct lane_shape shape = { .ring_slots = LANE_DEFAULT_SLOTS, .max_message = LANE_DEFAULT_MESSAGE };
+
 static struct topic_name *add(const char *file)
 {
 	struct topic_key key = key_of(file);
 	struct topic_name *name = NULL;
 
-	ck_assert_int_eq(topics_add(topics, &key, &name), 0);
+	ck_assert_int_eq(topics_add(topics, &key, &shape, &name), 0);
 	return name;
 }
 
@@ -60,7 +64,7 @@ static struct member *join(struct topic_name *name)
 {
 	struct member *member = NULL;
 
-	ck_assert_int_eq(topic_join(name, 4711, BOTH, &member), 0);
+	ck_assert_int_eq(topic_join(name, 4711, BOTH, true, &member), 0);
 	member->told = true;
 	return member;
 }
@@ -160,10 +164,10 @@ START_TEST(slots_are_given_out_lowest_first)
 		ck_assert_uint_eq(members[i]->slot, i < PAGE_SLOTS ? i : WIRE_NO_SLOT);
 	}
 	atomic_store(&page->slots[5].posts, 99);
-	topic_leave(members[5], false);
+	topic_leave(members[5], LEAVE_CLOSED);
 	ck_assert_uint_eq(atomic_load(&page->slots[5].pid), 0);
 	ck_assert_uint_eq(atomic_load(&page->slots[6].pid), 4711);
-	topic_leave(members[PAGE_SLOTS], false); /* has none */
+	topic_leave(members[PAGE_SLOTS], LEAVE_CLOSED); /* has none */
 	again = join(name);
 	ck_assert_uint_eq(again->slot, 5);
 	ck_assert_uint_eq(atomic_load(&page->slots[5].posts), 0);
@@ -178,19 +182,19 @@ START_TEST(a_death_is_told_to_the_others)
 	struct page *page = map(name->topic);
 	uint64_t generation = atomic_load(&page->generation);
 
-	topic_leave(join(name), false);
+	topic_leave(join(name), LEAVE_CLOSED);
 	ck_assert_uint_eq(atomic_load(&page->resync), 0);
-	ck_assert_int_eq(topic_join(name, 1, WIRE_RIGHT_SUBSCRIBE, &reader), 0);
+	ck_assert_int_eq(topic_join(name, 1, WIRE_RIGHT_SUBSCRIBE, true, &reader), 0);
 	reader->told = true;
-	topic_leave(reader, true); /* could not have posted */
-	ck_assert_int_eq(topic_join(name, 1, BOTH, &untold), 0);
-	topic_leave(untold, true); /* never had the lane */
+	topic_leave(reader, LEAVE_DIED); /* could not have posted */
+	ck_assert_int_eq(topic_join(name, 1, BOTH, true, &untold), 0);
+	topic_leave(untold, LEAVE_DIED); /* never had the lane */
 	ck_assert_uint_eq(atomic_load(&page->resync), 0);
 	ck_assert_uint_eq(atomic_load(&page->generation), generation);
-	topic_leave(join(name), true);
+	topic_leave(join(name), LEAVE_DIED);
 	ck_assert_uint_eq(atomic_load(&page->resync), 1);
-	ck_assert_uint_eq(atomic_load(&page->generation), generation + 1);
-	topic_leave(witness, true); /* nobody is left to be told */
+	ck_assert_uint_eq(atomic_load(&page->generation), generation + GENERATION_POST);
+	topic_leave(witness, LEAVE_DIED); /* nobody is left to be told */
 	ck_assert_uint_eq(atomic_load(&page->resync), 1);
 	ck_assert_ptr_null(name->topic->members);
 	munmap(page, PAGE_SIZE_BYTES);
@@ -203,15 +207,54 @@ START_TEST(a_death_is_told_to_a_link)
 	struct member *member = join(name);
 	struct page *page = map(name->topic);
 	unsigned group;
-	int bell = topic_link_join(name->topic, &group);
+	uint32_t slot;
+	int bell = topic_link_join(name->topic, 4711, &group, &slot);
 
 	ck_assert_int_ge(bell, 0);
 	atomic_store(&page->want, atomic_load(&page->generation));
-	topic_leave(member, true);
+	topic_leave(member, LEAVE_DIED);
 	ck_assert_uint_eq(atomic_load(&page->resync), 1);
 	ck_assert(is_rung(bell));
-	topic_link_leave(name->topic, group);
+	topic_link_leave(name->topic, group, slot, false);
 	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+/* Who lost its connection may write into its place in the ring for ever. */
+START_TEST(the_slot_of_a_lost_member_is_not_given_out_again)
+{
+	struct topic_name *name = add("file");
+	struct member *witness = join(name), *lost = join(name), *dead = join(name);
+	struct page *page = map(name->topic);
+
+	topic_leave(lost, LEAVE_LOST);
+	ck_assert_uint_eq(atomic_load(&page->slots[1].pid), 0);
+	ck_assert_uint_eq(atomic_load(&page->resync), 1);
+	topic_leave(dead, LEAVE_DIED);
+	ck_assert_uint_eq(atomic_load(&page->resync), 2);
+	ck_assert_uint_eq(join(name)->slot, 2);
+	ck_assert_uint_eq(join(name)->slot, 3);
+	ck_assert_uint_eq(witness->slot, 0);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(what_a_dead_member_held_in_the_ring_is_given_back)
+{
+	struct topic_name *name = add("file");
+	struct member *members[2] = { join(name), join(name) };
+	size_t size = lane_size(&shape);
+	unsigned char *lane = os_map(name->topic->page_fd, size, true, NULL);
+	struct ring_slot *slots = (struct ring_slot *)(void *)(lane + PAGE_SIZE_BYTES);
+
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&slots[i].tag, (uint64_t)members[i]->slot << 4 | RING_CLAIMED);
+	atomic_store(&((struct page *)(void *)lane)->messages, 1);
+	topic_leave(members[0], LEAVE_LOST);
+	ck_assert_uint_eq(atomic_load(&slots[0].tag) & 0xf, RING_CLAIMED);
+	topic_leave(members[1], LEAVE_DIED);
+	ck_assert_uint_eq(atomic_load(&slots[1].tag) & 0xf, RING_VOID);
+	munmap(lane, size);
 }
 END_TEST
 
@@ -248,20 +291,20 @@ START_TEST(many_members_have_several_bells)
 		ck_assert(!is_rung(bells[i]));
 
 	/* A place that is free again is taken before another bell is made; bells at the end go with their members. */
-	topic_leave(members[3], false);
+	topic_leave(members[3], LEAVE_CLOSED);
 	members[3] = join(name);
 	ck_assert_uint_eq(members[3]->group, 0);
-	topic_leave(members[N - 1], false);
+	topic_leave(members[N - 1], LEAVE_CLOSED);
 	ck_assert_uint_eq(name->topic->n_groups, 2);
 
 	/* Still offloaded while anybody has the second bell, however few there are. */
 	for (unsigned i = 0; i < LIMIT_BELL_MEMBERS; i++)
-		topic_leave(members[i], false);
+		topic_leave(members[i], LEAVE_CLOSED);
 	for (unsigned i = LIMIT_BELL_MEMBERS; i < N - 2; i++)
-		topic_leave(members[i], false);
+		topic_leave(members[i], LEAVE_CLOSED);
 	ck_assert_uint_eq(name->topic->n_members, 1);
 	ck_assert_uint_eq(atomic_load(&page->offload), 1);
-	topic_leave(members[N - 2], false);
+	topic_leave(members[N - 2], LEAVE_CLOSED);
 	ck_assert_uint_eq(atomic_load(&page->offload), 0);
 	ck_assert_uint_eq(name->topic->n_groups, 1);
 	munmap(page, PAGE_SIZE_BYTES);
@@ -280,7 +323,7 @@ START_TEST(offloading_ends_at_half)
 	bell = member_bell(members[0]);
 	for (unsigned i = OFFLOAD; i >= OFFLOAD / 2; i--) {
 		ck_assert_uint_eq(atomic_load(&page->offload), 1);
-		topic_leave(members[i], false);
+		topic_leave(members[i], LEAVE_CLOSED);
 	}
 	ck_assert_uint_eq(atomic_load(&page->offload), 0);
 
@@ -295,6 +338,79 @@ START_TEST(offloading_ends_at_half)
 	ck_assert(is_rung(bell));
 	ck_assert(!is_rung(carrier));
 	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(lanes_with_messages_are_offloaded_sooner)
+{
+	struct topic_name *name = add("file"), *others[3];
+	struct member *members[OFFLOAD_MESSAGES + 2];
+	struct page *page = map(name->topic);
+
+	for (int i = 0; i < 3; i++) {
+		others[i] = add((const char *[]){ "a", "b", "c" }[i]);
+		for (unsigned j = 0; j <= OFFLOAD_MESSAGES; j++)
+			join(others[i]);
+	}
+	for (unsigned i = 0; i <= OFFLOAD_MESSAGES; i++)
+		members[i] = join(name);
+	ck_assert(!topics_look_for_messages(topics, true));
+	ck_assert_uint_eq(atomic_load(&page->offload), 0);
+
+	/* The first message: whoever publishes rings the carrier. */
+	atomic_store(&page->messages, 1);
+	ck_assert(!topics_look_for_messages(topics, true));
+	ck_assert_uint_eq(atomic_load(&page->offload), 1);
+	topic_free(others[1]->topic);
+	ck_assert(!topics_look_for_messages(topics, true));
+
+	/* And no longer with half of them. */
+	for (unsigned i = OFFLOAD_MESSAGES; i >= OFFLOAD_MESSAGES / 2; i--) {
+		ck_assert_uint_eq(atomic_load(&page->offload), 1);
+		topic_leave(members[i], LEAVE_CLOSED);
+	}
+	ck_assert_uint_eq(atomic_load(&page->offload), 0);
+
+	/* Who comes to a lane that has messages already finds the limit in force. */
+	for (unsigned i = OFFLOAD_MESSAGES / 2; i <= OFFLOAD_MESSAGES; i++) {
+		ck_assert_uint_eq(atomic_load(&page->offload), 0);
+		members[i] = join(name);
+	}
+	ck_assert_uint_eq(atomic_load(&page->offload), 1);
+	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(looking_for_messages_lets_others_have_their_turn)
+{
+	enum { N = 2 * LIMIT_CANDIDATES_IN_A_ROW };
+	static struct topic_name *names[N];
+	char file[16];
+	struct page *page;
+	int turns = 1;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(file, sizeof(file), "file%d", i);
+		names[i] = add(file);
+		for (unsigned j = 0; j <= OFFLOAD_MESSAGES; j++)
+			join(names[i]);
+	}
+	page = map(names[0]->topic); /* the last in the list */
+	ck_assert(topics_look_for_messages(topics, true));
+	atomic_store(&page->messages, 1);
+	while (topics_look_for_messages(topics, false))
+		turns++;
+	ck_assert_int_le(turns, 3);
+	ck_assert_uint_eq(atomic_load(&page->offload), 1);
+	/* Rung in the middle of a look, with what is looked at gone. */
+	munmap(page, PAGE_SIZE_BYTES);
+	ck_assert(topics_look_for_messages(topics, true));
+	ck_assert(topics_look_for_messages(topics, true));
+	for (int i = 0; i < N; i++)
+		topic_free(names[i]->topic);
+	while (topics_look_for_messages(topics, false))
+		;
+	ck_assert(!topics_look_for_messages(topics, true));
 }
 END_TEST
 
@@ -326,10 +442,10 @@ START_TEST(without_descriptors_nothing_is_left_behind)
 	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }); /* of this case's process only */
 	while ((fds[n_fds] = dup(0)) >= 0)
 		n_fds++;
-	r = topics_add(topics, &key, &name);
+	r = topics_add(topics, &key, &shape, &name);
 	ck_assert_int_eq(r, -EMFILE);
 	close(fds[--n_fds]);
-	r = topics_add(topics, &key, &name); /* enough for the page, not for the bell */
+	r = topics_add(topics, &key, &shape, &name); /* enough for the page, not for the bell */
 	ck_assert_int_eq(r, -EMFILE);
 	ck_assert_ptr_null(name);
 	ck_assert_uint_eq(topics_count(topics), 0);
@@ -373,6 +489,10 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_death_is_told_to_a_link),
 	HARNESS_CASE(many_members_have_several_bells),
 	HARNESS_CASE(offloading_ends_at_half),
+	HARNESS_CASE(the_slot_of_a_lost_member_is_not_given_out_again),
+	HARNESS_CASE(what_a_dead_member_held_in_the_ring_is_given_back),
+	HARNESS_CASE(lanes_with_messages_are_offloaded_sooner),
+	HARNESS_CASE(looking_for_messages_lets_others_have_their_turn),
 	HARNESS_CASE(offloaded_topics_leave_the_carriers_list),
 	HARNESS_CASE(without_descriptors_nothing_is_left_behind),
 	HARNESS_CASE(a_table_of_equal_hashes),

@@ -38,6 +38,8 @@ static uint64_t n_rings_before, first; /* generation of a new page */
 static const uint8_t id[PAGE_ID_SIZE] = { 1, 2, 3 };
 static const struct topic_key key = { .dir_dev = 7, .dir_ino = 8, .name_size = 4, .name = "file" };
 
+static const struct lane_shape shape = { .ring_slots = LANE_DEFAULT_SLOTS, .max_message = LANE_DEFAULT_MESSAGE };
+
 static void lane_make(int which)
 {
 	struct stat st;
@@ -61,7 +63,7 @@ static void lane_make(int which)
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	page = os_map(fd, PAGE_SIZE_BYTES, true, NULL);
 	ck_assert_ptr_nonnull(page);
-	page_init(page, &key, st.st_ino, id);
+	page_init(page, &key, st.st_ino, id, &shape);
 	ck_assert_int_eq(page_check(page, &key, st.st_ino), 0);
 	first = atomic_load(&page->generation);
 	close(fd);
@@ -145,7 +147,7 @@ START_TEST(post_that_nobody_armed_for)
 	lane_make(_i);
 	lane = lane_open();
 	for (int i = 0; i < 1000; i++)
-		ck_assert_uint_eq(lane_post(&lane), first + (uint64_t)i + 1);
+		ck_assert_uint_eq(lane_post(&lane), first + ((uint64_t)i + 1) * GENERATION_POST);
 	ck_assert_uint_eq(n_rings(), 0);
 
 	/* Who joined, was woken once and does not look again is not rung again. */
@@ -174,7 +176,7 @@ START_TEST(burst_rings_once)
 	ck_assert_uint_eq(n_rings(), 1);
 	ck_assert(is_readable(&member));
 	ck_assert(look(&member));
-	ck_assert_uint_eq(member.seen, first + 1000000);
+	ck_assert_uint_eq(member.seen, first + 1000000 * GENERATION_POST);
 	ck_assert(!is_readable(&member));
 	leave(&member);
 	lane_leave(&lane);
@@ -247,8 +249,8 @@ START_TEST(arming_fails_when_there_is_more)
 	lane_post(&lane);
 	ck_assert(lane_rung_since(&lane, generation));
 	ck_assert(!lane_arm(&lane, generation));
-	ck_assert(lane_arm(&lane, generation + 1));
-	ck_assert(!lane_rung_since(&lane, generation + 1));
+	ck_assert(lane_arm(&lane, generation + GENERATION_POST));
+	ck_assert(!lane_rung_since(&lane, generation + GENERATION_POST));
 	lane_leave(&lane);
 }
 END_TEST
@@ -262,7 +264,7 @@ START_TEST(want_only_grows)
 	lane = lane_open();
 	lane_post(&lane);
 	lane_post(&lane);
-	ck_assert(lane_arm(&lane, first + 2));
+	ck_assert(lane_arm(&lane, first + 2 * GENERATION_POST));
 	ck_assert(!lane_arm(&lane, first));
 	lane_post(&lane);
 	ck_assert_uint_eq(n_rings(), 1);
@@ -279,13 +281,13 @@ START_TEST(poster_dies_on_the_way)
 	lane_make(_i);
 	lane = lane_open();
 	join(&member);
-	atomic_fetch_add(&page->generation, 1); /* before the bell */
+	atomic_fetch_add(&page->generation, GENERATION_POST); /* before the bell */
 	ck_assert(!is_readable(&member));
 	lane_post(&lane);
 	ck_assert(is_readable(&member));
 	ck_assert(look(&member));
 
-	atomic_fetch_add(&page->generation, 1); /* between the bell and rung */
+	atomic_fetch_add(&page->generation, GENERATION_POST); /* between the bell and rung */
 	lane_ring(&lane);
 	ck_assert(is_readable(&member));
 	ck_assert(look(&member));
@@ -304,7 +306,7 @@ END_TEST
  */
 START_TEST(foreign_number_in_rung)
 {
-	static const uint64_t distances[] = { 5, UINT64_C(1) << 32, UINT64_C(1) << 62 };
+	static const uint64_t distances[] = { 5 * GENERATION_POST, UINT64_C(1) << 40, UINT64_C(1) << 62 };
 	struct member member;
 	struct lane lane;
 
@@ -346,9 +348,9 @@ START_TEST(moved_on_the_way)
 	bell = os_bell_new();
 	wrong = lane;
 	wrong.bell = bell;
-	lane_post_at(&wrong, &epoch, 0);
+	lane_raise_at(&wrong, GENERATION_POST, &epoch, 0);
 	ck_assert(!is_readable(&member));
-	lane_post_at(&lane, &epoch, 4);
+	lane_raise_at(&lane, GENERATION_POST, &epoch, 4);
 	ck_assert(is_readable(&member));
 	close(bell);
 	leave(&member);
@@ -520,11 +522,13 @@ START_TEST(page_is_checked)
 		{ offsetof(struct page, key.name), -ESTALE },
 		{ offsetof(struct page, key.name) + KEY_NAME_MAX, -ESTALE },
 		{ offsetof(struct page, id), 0 },
+		{ offsetof(struct page, shape.ring_slots), -EBADMSG },
+		{ offsetof(struct page, shape.max_message) + 3, -EBADMSG },
 		{ offsetof(struct page, generation), 0 },
 	};
 
 	ck_assert_int_eq(page_check(&blank.page, &key, 99), -EBADMSG);
-	page_init(&blank.page, &key, 99, id);
+	page_init(&blank.page, &key, 99, id, &shape);
 	ck_assert_int_eq(page_check(&blank.page, &key, 99), 0);
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
 		blank.bytes[damage[i].offset] ^= 1;
@@ -539,8 +543,8 @@ END_TEST
 START_TEST(new_page_is_quiet)
 {
 	lane_make(_i);
-	ck_assert_uint_gt(first, 0);
-	ck_assert_uint_lt(atomic_load(&page->want), atomic_load(&page->rung));
+	ck_assert_uint_eq(first, page->first);
+	ck_assert(lane_is_later(atomic_load(&page->rung), atomic_load(&page->want)));
 	ck_assert_uint_eq(atomic_load(&page->closed), 0);
 	ck_assert_uint_eq(atomic_load(&page->offload), 0);
 	ck_assert_uint_eq(atomic_load(&page->resync), 0);
@@ -622,7 +626,7 @@ static void poster_run(int number)
 static bool all_have_seen(uint64_t generation)
 {
 	for (int i = 0; i < N_MEMBERS; i++)
-		if (atomic_load(&crowd->seen[i]) < generation)
+		if (lane_is_later(generation, atomic_load(&crowd->seen[i])))
 			return false;
 	return true;
 }
@@ -632,7 +636,7 @@ static void crowd_drive(void)
 {
 	struct lane lane = lane_open();
 
-	harness_await(all_have_seen(1));
+	harness_await(all_have_seen(first));
 	for (unsigned round = 1; round <= n_rounds(); round++) {
 		uint64_t end = os_now_ns() + HARNESS_LIMIT_MS * UINT64_C(1000000);
 
@@ -768,7 +772,7 @@ START_TEST(post_while_arming)
 		while (atomic_load(&duel.n_looks) == n_looks && os_now_ns() < end)
 			; /* no assertion in here: Check writes to a file for each */
 		lane_post(&lane);
-		while (atomic_load(&duel.seen) < lane_generation(&lane) && os_now_ns() < end)
+		while (lane_is_later(lane_generation(&lane), atomic_load(&duel.seen)) && os_now_ns() < end)
 			sched_yield();
 		ck_assert_msg(atomic_load(&duel.seen) == lane_generation(&lane),
 			      "round %u: the member sleeps on a post", round);

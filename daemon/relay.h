@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * relay.h - the daemon's own end of a lane that has socket-only members: the mapping, and the bell it listens to for
+ * them. It exists as long as there are such members, and listens while one of them subscribes.
+ */
+#ifndef PATHBUS_DAEMON_RELAY_H
+#define PATHBUS_DAEMON_RELAY_H
+
+#include "lane.h"
+#include "loop.h"
+#include "ring.h"
+#include "topic.h"
+
+struct subscriber;
+struct syncing;
+
+struct relay {
+	struct topic *topic;
+	struct loop *loop;
+	void *map;
+	struct ring ring; /* ring.page: the lane's */
+	unsigned n_members;
+	struct subscriber *subscribers; /* those that want events */
+	unsigned group;
+	struct loop_event *rung;  /* NULL: nobody wants events */
+	struct syncing *syncings; /* syncing.c */
+};
+
+/* The topic's, made if it has none; it counts one member more. 0, -ENOMEM, -errno. */
+int relay_join(struct topic *topic, struct loop *loop, struct relay **ret);
+void relay_leave(struct relay *relay);
+/* Listens, if it does not yet: one of its members wants events. 0, -ENOMEM, -EMFILE... */
+int relay_listen(struct relay *relay);
+/* Nobody wants events any more. */
+void relay_unlisten(struct relay *relay);
+
+/* The lane to post to, and to arm. */
+struct lane relay_lane(const struct relay *relay);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* socket_frames.c - what the frames on topics that were opened for the socket mean; frames.c has the table. */
+#include <errno.h>
+#include <string.h>
+
+#include "connection.h"
+#include "log.h"
+#include "ring.h"
+#include "subscriber.h"
+#include "syncing.h"
+
+_Static_assert(WIRE_MAX_DATA == LANE_MAX_MESSAGE && WIRE_MAX_KEY == RING_MAX_KEY, "what a lane takes, a frame takes");
+
+/* NULL: it has no topic of this number that was opened for the socket. */
+static struct subscriber *find(const struct client *client, uint32_t topic)
+{
+	struct member *member = client_member(client, topic);
+
+	return member ? member->subscriber : NULL;
+}
+
+static const char *reason(int error)
+{
+	switch (error) {
+	case EACCES:
+		return "the file may not be written";
+	case EMSGSIZE:
+		return "the message is larger than this topic takes";
+	case ENOBUFS:
+		return "the message ring is full of messages whose writers stand still";
+	case EAGAIN:
+		return "the state is another one";
+	case EUSERS:
+		return "the topic has more members than may set its state";
+	case EBUSY:
+		return "this connection has as many SYNCs as it may have";
+	default:
+		return strerror(error);
+	}
+}
+
+/* Tells how it went, if that was asked for. `r`: 0 or -errno. */
+static void answer(struct client *client, uint32_t request, int r)
+{
+	static struct log_limit ignored;
+	unsigned char frame[WIRE_SMALL_FRAME];
+
+	if (request != 0 && r < 0)
+		client_send_error(client, request, -r, reason(-r));
+	else if (request != 0)
+		client_send(client, frame, wire_put_done(frame, request), NULL, 0, NULL);
+	else if (r < 0 && log_allows(&ignored, "failures that nobody asked for"))
+		log_info("process %d has not asked how it went: %s", (int)client->pid, reason(-r));
+}
+
+enum drop frame_post(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct subscriber *subscriber;
+	struct wire_topic body;
+	int r;
+
+	if (wire_get_topic(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	r = subscriber_post(subscriber);
+	if (r == 0 && header->request != 0)
+		subscriber_deliver(subscriber);
+	answer(client, header->request, r);
+	return DROP_NONE;
+}
+
+enum drop frame_publish(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct subscriber *subscriber;
+	struct wire_publish body;
+	int r;
+
+	if (wire_get_publish(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	r = subscriber_publish(subscriber, &body);
+	if (r == 0 && header->request != 0)
+		subscriber_deliver(subscriber);
+	answer(client, header->request, r);
+	return DROP_NONE;
+}
+
+enum drop frame_set_state(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct subscriber *subscriber;
+	struct wire_set_state body;
+
+	if (wire_get_set_state(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	answer(client, header->request, subscriber_set_state(subscriber, &body));
+	return DROP_NONE;
+}
+
+enum drop frame_get_state(struct client *client, const struct wire_header *header, const void *frame)
+{
+	unsigned char answer[WIRE_SMALL_FRAME];
+	struct subscriber *subscriber;
+	struct wire_topic body;
+	struct state state;
+
+	if (wire_get_topic(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	state = subscriber_get_state(subscriber);
+	client_send(client, answer,
+	            wire_put_state(answer, header->request,
+	                           &(struct wire_state){ .value = state.value, .version = state.version }),
+	            NULL, 0, NULL);
+	return DROP_NONE;
+}
+
+enum drop frame_seen(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct subscriber *subscriber;
+	struct wire_seen body;
+
+	if (wire_get_seen(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	subscriber_seen(subscriber, body.generation);
+	return DROP_NONE;
+}
+
+enum drop frame_sync(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct subscriber *subscriber;
+	struct wire_sync body;
+	int r;
+
+	if (wire_get_sync(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	subscriber = find(client, body.topic);
+	if (!subscriber)
+		return DROP_NO_TOPIC;
+	r = syncing_new(client, client_member(client, body.topic), header->request, &body);
+	if (r < 0)
+		answer(client, header->request, r);
+	return DROP_NONE;
+}

@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * subscriber.c - reads lanes for clients without shared memory.
+ *
+ * Those of a connection that may have news stand in a queue of the connection and are read in turn, a few events at a
+ * time, while it has room. A subscriber that has told everything arms the lane by itself, like any member; one whose
+ * connection has no room does not, so nobody rings for it.
+ *
+ * `seen`. The generation that events carry only counts them. What a client has dealt with in terms of the lane is known for
+ * the last ones after which all was told, and for one on the way: who never gets to the end is seen to move on as well.
+ */
+#include "subscriber.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "limit.h"
+#include "os/os.h"
+#include "reader.h"
+#include "relay.h"
+#include "syncing.h"
+
+#define EVENTS_OF_ONE 64u /* that a topic tells before others of the connection get their turn */
+#define STATE_TRIES 100   /* to exchange a state that others change all the time; then it was another */
+#define N_POINTS 8u
+#define MOST_HELD 16 /* looks at a message that waits for the posts before it; only damage takes more */
+
+struct subscriber {
+	struct relay *relay;
+	struct member *member;
+	struct client *client;
+	struct subscriber *next, **at;          /* the relay's, if it wants events */
+	struct subscriber *due_next, **due_at; /* the client's; due_at NULL: not in it */
+	bool wants_events, echo;
+	uint64_t origin;
+	uint64_t number; /* of its last message */
+
+	struct reader reader;
+	uint64_t resync;     /* the page's, as far as it is told */
+	uint64_t generation; /* of the last event */
+
+	/* Own posts and messages; see reader.h. */
+	uint64_t own, own_rested, own_first;
+	struct own_tickets {
+		uint64_t *tickets; /* that the reader has not passed; a ring of `size` */
+		uint32_t size, first, used;
+		uint64_t lost;     /* earlier ones, for which there was no room */
+	} own_tickets;
+
+	uint64_t acknowledged; /* by SEEN */
+	uint64_t reached;      /* the lane's generation that is dealt with once the last event is */
+	struct point { uint64_t generation, reached; } points[N_POINTS]; /* the same for events before it, ascending */
+	unsigned n_points;
+};
+
+static struct page *page_of(const struct subscriber *subscriber)
+{
+	return subscriber->relay->ring.page;
+}
+
+static struct page_slot *slot_of(const struct subscriber *subscriber)
+{
+	uint32_t slot = subscriber->member->slot;
+
+	return slot < PAGE_SLOTS ? &page_of(subscriber)->slots[slot] : NULL;
+}
+
+uint64_t subscriber_origin(const struct subscriber *subscriber)
+{
+	return subscriber->origin;
+}
+
+struct relay *subscriber_relay(const struct subscriber *subscriber)
+{
+	return subscriber->relay;
+}
+
+/* --- what it has dealt with ---------------------------------------------------------------------------- */
+
+static void move_seen(struct subscriber *subscriber, uint64_t generation)
+{
+	struct page_slot *slot = slot_of(subscriber);
+
+	if (!slot || !lane_is_later(generation, atomic_load(&slot->seen)))
+		return;
+	atomic_store(&slot->seen, generation);
+	/* Partner: libclient/sync.c. */
+	if (atomic_load(&slot->watchers) != 0) {
+		atomic_store(&slot->watchers, 0); /* before the waking: who goes on waiting sets it again */
+		os_futex_wake(&slot->moved);
+	}
+	syncing_look(subscriber->relay);
+}
+
+void subscriber_seen(struct subscriber *subscriber, uint64_t generation)
+{
+	if (generation > subscriber->generation)
+		generation = subscriber->generation;
+	if (generation > subscriber->acknowledged)
+		subscriber->acknowledged = generation;
+	for (unsigned i = 0; i < subscriber->n_points && subscriber->points[i].generation <= subscriber->acknowledged; i++)
+		move_seen(subscriber, subscriber->points[i].reached);
+	if (subscriber->acknowledged == subscriber->generation)
+		move_seen(subscriber, subscriber->reached);
+}
+
+/* What is told up to here is dealt with up to there. The oldest one that is awaited stays: who is far behind gets there. */
+static void note_point(struct subscriber *subscriber)
+{
+	struct point point = { .generation = subscriber->generation, .reached = subscriber->reached };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < subscriber->n_points; i++)
+		if (subscriber->points[i].generation > subscriber->acknowledged &&
+		    subscriber->points[i].generation < point.generation)
+			subscriber->points[n++] = subscriber->points[i];
+	if (n == N_POINTS) {
+		n--;
+		memmove(&subscriber->points[1], &subscriber->points[2], (n - 1) * sizeof(point));
+	}
+	subscriber->points[n] = point;
+	subscriber->n_points = n + 1;
+}
+
+/* All that is in the lane up to this generation has been told. */
+static void rest(struct subscriber *subscriber, uint64_t generation)
+{
+	subscriber->own_rested = subscriber->own;
+	subscriber->reached = generation;
+	note_point(subscriber);
+	if (subscriber->acknowledged == subscriber->generation)
+		move_seen(subscriber, generation);
+}
+
+/* --- own messages ---------------------------------------------------------------------------------------- */
+
+static void keep_ticket(struct subscriber *subscriber, uint64_t ticket)
+{
+	struct own_tickets *own = &subscriber->own_tickets;
+
+	if (own->used == own->size && own->size < subscriber->relay->ring.n_slots) {
+		uint32_t size = own->size ? 2 * own->size : 16;
+		uint64_t *tickets = malloc(size * sizeof(*tickets));
+
+		if (tickets) {
+			for (uint32_t i = 0; i < own->used; i++)
+				tickets[i] = own->tickets[(own->first + i) & (own->size - 1)];
+			free(own->tickets);
+			own->tickets = tickets;
+			own->size = size;
+			own->first = 0;
+		}
+	}
+	if (own->size == 0) {
+		own->lost++;
+		return;
+	}
+	/* The reader finds no more than a ring's slots when it comes there: an earlier one is missed. */
+	if (own->used == own->size) {
+		own->first++;
+		own->used--;
+		own->lost++;
+	}
+	own->tickets[(own->first + own->used++) & (own->size - 1)] = ticket;
+}
+
+/* Takes out those before `to`; how many there were. */
+static uint64_t pass_tickets(struct subscriber *subscriber, uint64_t to)
+{
+	struct own_tickets *own = &subscriber->own_tickets;
+	uint64_t n = own->lost;
+
+	own->lost = 0;
+	for (; own->used > 0 && lane_is_later(to, own->tickets[own->first & (own->size - 1)]); n++) {
+		own->first++;
+		own->used--;
+	}
+	return n;
+}
+
+static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
+{
+	(void)from; /* up to there they are out */
+	return pass_tickets(arg, to);
+}
+
+static enum reader_whose whose(void *arg, const struct ring_message *message)
+{
+	struct subscriber *subscriber = arg;
+
+	if (message->origin != subscriber->origin || subscriber->echo)
+		return READER_STRANGERS;
+	(void)pass_tickets(subscriber, subscriber->reader.cursor.at);
+	return READER_OWN;
+}
+
+/* --- events ------------------------------------------------------------------------------------------------ */
+
+/* An event was made, after which everything up to `reached` is told. */
+static void note_event(struct subscriber *subscriber, uint64_t reached)
+{
+	if (lane_is_later(reached, subscriber->reached))
+		subscriber->reached = reached;
+	if (subscriber->n_points == 0 ||
+	    subscriber->points[subscriber->n_points - 1].generation <= subscriber->acknowledged)
+		note_point(subscriber);
+}
+
+static void tell(struct subscriber *subscriber, enum wire_type type, uint64_t count, uint64_t reached)
+{
+	unsigned char frame[WIRE_SMALL_FRAME];
+	struct wire_event event = { .topic = subscriber->member->id, .count = count };
+
+	event.generation = subscriber->generation += count > 0 ? count : 1;
+	client_send_event(subscriber->client, frame, wire_put_event(frame, type, &event));
+	note_event(subscriber, reached);
+}
+
+static void tell_message(struct subscriber *subscriber, uint64_t reached)
+{
+	static unsigned char frame[WIRE_MAX_FRAME]; /* shared: nothing is kept in it */
+	const struct ring_message *from = &subscriber->reader.message;
+	const struct wire_message message = {
+		.topic = subscriber->member->id,
+		.pid = from->pid,
+		.uid = from->uid,
+		.generation = ++subscriber->generation,
+		.origin = from->origin,
+		.number = from->number,
+		.time_ns = from->time_ns,
+		.key = from->key,
+		.data = from->data,
+		.key_size = from->key_size,
+		.data_size = from->data_size,
+	};
+
+	client_send_event(subscriber->client, frame, wire_put_message(frame, &message));
+	note_event(subscriber, reached);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return lane_is_later(a, b) ? b : a;
+}
+
+/* Tells the next. True: something was, or has to be looked for once more. */
+static bool tell_next(struct subscriber *subscriber, enum reader_kind *ret)
+{
+	/* Shared: a message that is held is told before anybody else reads; see pump. */
+	static uint64_t buffer[(RING_BUFFER_SIZE(LANE_MAX_MESSAGE) + 7) / 8];
+	struct page *page = page_of(subscriber);
+	const struct lane lane = relay_lane(subscriber->relay);
+	uint64_t generation = atomic_load(&page->generation), n = 0;
+	uint64_t resync = atomic_load(&page->resync); /* after the generation: raised before it is */
+	struct reader_look look = {
+		.generation = generation,
+		.whose = whose,
+		.own_missed = own_missed,
+		.arg = subscriber,
+	};
+
+	if (!subscriber->echo) {
+		look.own = subscriber->own;
+		look.own_since = subscriber->own - subscriber->own_rested;
+		look.own_first = subscriber->own_first;
+	}
+	if (atomic_load(&page->messages)) {
+		look.ring = &subscriber->relay->ring;
+		look.buffer = buffer;
+	}
+	if (resync != subscriber->resync) {
+		subscriber->resync = resync;
+		reader_absorb_posts(&subscriber->reader, generation - look.own); /* it stands for them */
+		tell(subscriber, WIRE_EVENT_RESYNC, 0, subscriber->reached);
+		return true;
+	}
+	*ret = reader_next(&subscriber->reader, &look, &n);
+	switch (*ret) {
+	case READER_POSTS:
+		/* With a message behind them they are those before it, and there may be others. */
+		tell(subscriber, WIRE_EVENT_POST, n,
+		     subscriber->reader.held ? earlier(subscriber->reader.message.before, generation) : generation);
+		return true;
+	case READER_GAP:
+		tell(subscriber, WIRE_EVENT_GAP, n, subscriber->reached);
+		return true;
+	case READER_MESSAGE:
+		/* What its writer knew of was claimed, and so told, before it. */
+		tell_message(subscriber, earlier(subscriber->reader.message.before, generation));
+		return true;
+	case READER_AGAIN:
+		return true;
+	case READER_NOTHING:
+		rest(subscriber, generation);
+		return !lane_arm(&lane, generation);
+	case READER_STALLED:
+		return !lane_arm(&lane, generation);
+	}
+	return false;
+}
+
+/* --- taking turns -------------------------------------------------------------------------------------------- */
+
+static void due_add(struct subscriber *subscriber)
+{
+	struct client *client = subscriber->client;
+
+	subscriber->due_next = NULL;
+	subscriber->due_at = client->due_last;
+	*client->due_last = subscriber;
+	client->due_last = &subscriber->due_next;
+}
+
+static void due_remove(struct subscriber *subscriber)
+{
+	if (!subscriber->due_at)
+		return;
+	*subscriber->due_at = subscriber->due_next;
+	if (subscriber->due_next)
+		subscriber->due_next->due_at = subscriber->due_at;
+	else
+		subscriber->client->due_last = subscriber->due_at;
+	subscriber->due_at = NULL;
+}
+
+enum turn { TURN_RESTS, TURN_GOES_ON, TURN_STALLED };
+
+static enum turn take_turn(struct subscriber *subscriber, unsigned *budget)
+{
+	unsigned held = 0;
+
+	for (;;) {
+		enum reader_kind kind = READER_AGAIN;
+
+		/* A message that is held lies in the buffer that all share. */
+		if ((*budget == 0 || !client_has_room(subscriber->client)) &&
+		    (!subscriber->reader.held || ++held > MOST_HELD))
+			return TURN_GOES_ON;
+		if (*budget > 0)
+			--*budget;
+		if (!tell_next(subscriber, &kind))
+			return kind == READER_STALLED ? TURN_STALLED : TURN_RESTS;
+	}
+}
+
+/* Some events for this connection. */
+static void pump(void *arg)
+{
+	struct client *client = arg;
+	struct subscriber *stalled = NULL; /* the first of them */
+	unsigned budget = LIMIT_EVENTS_IN_A_ROW;
+	uint64_t lease_ns = 0;
+	bool more = false;
+
+	while (client->due && client->due != stalled && budget > 0 && client_has_room(client)) {
+		struct subscriber *subscriber = client->due;
+		unsigned share = budget < EVENTS_OF_ONE ? budget : EVENTS_OF_ONE, left = share;
+		enum turn turn;
+
+		due_remove(subscriber);
+		turn = take_turn(subscriber, &left);
+		budget -= share - left;
+		if (turn == TURN_RESTS)
+			continue;
+		due_add(subscriber);
+		more |= turn == TURN_GOES_ON;
+		if (turn == TURN_STALLED && (!stalled || reader_lease_ns(&subscriber->reader) < lease_ns))
+			lease_ns = reader_lease_ns(&subscriber->reader);
+		if (turn == TURN_STALLED && !stalled)
+			stalled = subscriber;
+	}
+	client_flush(client);
+	if (!client->due || !client_has_room(client))
+		return;
+	if (more || client->due != stalled) {
+		loop_call_soon(client->pump);
+	} else {
+		uint64_t now = os_now_ns();
+
+		loop_set(client->pump, lease_ns > now ? (unsigned)((lease_ns - now) / 1000000u) + 1 : 1);
+	}
+}
+
+void subscribers_look(struct subscriber *first)
+{
+	for (struct subscriber *subscriber = first; subscriber; subscriber = subscriber->next) {
+		struct client *client = subscriber->client;
+
+		if (client->ending)
+			continue;
+		if (!subscriber->due_at)
+			due_add(subscriber);
+		if (client_has_room(client))
+			loop_call_soon(client->pump);
+	}
+}
+
+void subscriber_deliver(const struct subscriber *subscriber)
+{
+	unsigned n = 0;
+
+	subscribers_look(subscriber->relay->subscribers);
+	for (struct subscriber *other = subscriber->relay->subscribers; other && n < LIMIT_DELIVERIES_IN_A_ROW;
+	     other = other->next, n++)
+		if (!other->client->ending)
+			pump(other->client);
+}
+
+void subscribers_go_on(struct client *client)
+{
+	if (!client->ending && client->due && client_has_room(client))
+		loop_call_soon(client->pump);
+}
+
+/* --- what it does ---------------------------------------------------------------------------------------------- */
+
+/* Before the generation is raised: the reader loads it after the generation. */
+static void count_own(struct subscriber *subscriber, uint64_t units)
+{
+	if (!subscriber->echo)
+		subscriber->own += units;
+}
+
+static void note_own(struct subscriber *subscriber, uint64_t generation, uint64_t units)
+{
+	if (subscriber->own - units == subscriber->own_rested)
+		subscriber->own_first = generation;
+}
+
+int subscriber_post(struct subscriber *subscriber)
+{
+	const struct lane lane = relay_lane(subscriber->relay);
+	struct page_slot *slot = slot_of(subscriber);
+
+	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
+		return -EACCES;
+	if (slot)
+		atomic_fetch_add_explicit(&slot->posts, 1, memory_order_relaxed);
+	count_own(subscriber, GENERATION_POST);
+	note_own(subscriber, lane_post(&lane), GENERATION_POST);
+	if (slot)
+		atomic_fetch_add_explicit(&slot->done, 1, memory_order_relaxed);
+	return 0;
+}
+
+int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish)
+{
+	const struct lane lane = relay_lane(subscriber->relay);
+	const struct ring *ring = &subscriber->relay->ring;
+	struct page *page = lane.page;
+	struct page_slot *slot = slot_of(subscriber);
+	struct ring_message message = {
+		.origin = subscriber->origin,
+		.number = publish->number ? publish->number : subscriber->number + 1,
+		.time_ns = os_now_ns(),
+		.pid = (uint32_t)subscriber->client->pid,
+		.uid = (uint32_t)subscriber->client->uid,
+		.key = publish->key,
+		.data = publish->data,
+		.key_size = publish->key_size,
+		.data_size = publish->data_size,
+	};
+	uint64_t ticket;
+	int r;
+
+	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
+		return -EACCES;
+	if (publish->data_size > ring->max_message)
+		return -EMSGSIZE;
+	/* Readers look at the ring, and the carrier counts members differently, only once somebody has published. */
+	if (atomic_exchange(&page->messages, 1) == 0)
+		os_bell_ring(lane.carrier);
+	subscriber->number = message.number;
+	message.before = atomic_load(&page->generation);
+	count_own(subscriber, GENERATION_MESSAGE);
+	r = ring_publish(ring, slot ? subscriber->member->slot : RING_NO_OWNER, &message, &ticket);
+	if (r == 0 && subscriber->wants_events && !subscriber->echo)
+		keep_ticket(subscriber, ticket);
+	if (r == 0 && slot)
+		atomic_fetch_add_explicit(&slot->messages, 1, memory_order_relaxed);
+	/* After a failure too: it is counted as an own one. */
+	note_own(subscriber, lane_raise_at(&lane, GENERATION_MESSAGE, NULL, 0), GENERATION_MESSAGE);
+	return r;
+}
+
+struct state subscriber_get_state(const struct subscriber *subscriber)
+{
+	return state_get(page_of(subscriber));
+}
+
+int subscriber_set_state(struct subscriber *subscriber, const struct wire_set_state *set)
+{
+	const struct lane lane = relay_lane(subscriber->relay);
+	bool compares = set->flags & WIRE_STATE_COMPARES;
+	unsigned tries = 0;
+	struct state now;
+	int r;
+
+	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
+		return -EACCES;
+	do {
+		now = state_get(lane.page);
+		if (compares && now.value != set->expected)
+			return -EAGAIN;
+		r = state_set(lane.page, subscriber->member->slot, compares ? &now : NULL, set->value, NULL);
+	} while (r == -EAGAIN && compares && ++tries < STATE_TRIES);
+	/* Without a post: only a link is to take it over. */
+	if (r == 0 && atomic_load(&lane.page->linked))
+		lane_ring(&lane);
+	return r;
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+/* Everything up to now is taken as seen, but the last messages. */
+static void start(struct subscriber *subscriber, uint32_t last)
+{
+	struct page *page = page_of(subscriber);
+	struct page_slot *slot = slot_of(subscriber);
+	struct ring_cursor cursor;
+
+	subscriber->resync = atomic_load(&page->resync);
+	ring_baseline(&subscriber->relay->ring, last, &cursor);
+	subscriber->reached = atomic_load(&page->generation);
+	reader_start(&subscriber->reader, subscriber->reached);
+	reader_start_ring(&subscriber->reader, &cursor);
+	if (slot) {
+		atomic_store(&slot->seen, subscriber->reached);
+		atomic_store(&slot->flags, SLOT_SUBSCRIBES);
+	}
+}
+
+int subscriber_new(struct client *client, struct member *member, uint32_t flags, uint32_t last, uint64_t origin)
+{
+	struct subscriber *subscriber = calloc(1, sizeof(*subscriber));
+	struct page_slot *slot;
+	int r = subscriber ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = relay_join(member->name->topic, client->context->loop, &subscriber->relay);
+	if (r < 0) {
+		free(subscriber);
+		return r;
+	}
+	subscriber->client = client;
+	subscriber->member = member;
+	subscriber->echo = flags & WIRE_OPEN_ECHO;
+	subscriber->wants_events = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
+	subscriber->origin = origin;
+	while (subscriber->origin == 0)
+		os_random(&subscriber->origin, sizeof(subscriber->origin));
+	member->subscriber = subscriber;
+	if (!client->pump)
+		client->pump = loop_timer(client->context->loop, pump, client);
+	r = client->pump ? 0 : -ENOMEM;
+	if (r == 0 && subscriber->wants_events)
+		r = relay_listen(subscriber->relay);
+	if (r < 0) {
+		subscriber->wants_events = false; /* it is in no list */
+		subscriber_free(member);
+		return r;
+	}
+	slot = slot_of(subscriber);
+	if (slot)
+		atomic_store(&slot->origin, subscriber->origin);
+	if (subscriber->wants_events) {
+		subscriber->next = subscriber->relay->subscribers;
+		subscriber->at = &subscriber->relay->subscribers;
+		if (subscriber->next)
+			subscriber->next->at = &subscriber->next;
+		subscriber->relay->subscribers = subscriber;
+		start(subscriber, last);
+		due_add(subscriber); /* it arms, and finds what came meanwhile */
+		loop_call_soon(client->pump);
+	}
+	return 0;
+}
+
+void subscriber_free(struct member *member)
+{
+	struct subscriber *subscriber = member->subscriber;
+
+	if (!subscriber)
+		return;
+	member->subscriber = NULL;
+	due_remove(subscriber);
+	if (subscriber->wants_events) {
+		*subscriber->at = subscriber->next;
+		if (subscriber->next)
+			subscriber->next->at = subscriber->at;
+		if (!subscriber->relay->subscribers)
+			relay_unlisten(subscriber->relay);
+	}
+	relay_leave(subscriber->relay);
+	free(subscriber->own_tickets.tickets);
+	free(subscriber);
+}

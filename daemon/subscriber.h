@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * subscriber.h - a socket-only member: its events as frames, and what it posts.
+ *
+ * There is no queue for it beside a few frames that its socket has not taken yet: the lane itself is what it reads, at
+ * its own pace, so that one that is slow gets posts merged and messages as a GAP, and costs nothing.
+ */
+#ifndef PATHBUS_DAEMON_SUBSCRIBER_H
+#define PATHBUS_DAEMON_SUBSCRIBER_H
+
+#include <stdint.h>
+
+#include "state.h"
+#include "wire.h"
+
+struct client;
+struct member;
+struct relay;
+struct subscriber;
+
+/*
+ * Makes a fresh member one: everything up to now, but the `last` messages, counts as seen. `flags`: WIRE_OPEN_ECHO,
+ * WIRE_RIGHT_SUBSCRIBE and _POST as they were asked for: only with POST alone there are no events. 0, -ENOMEM, -errno.
+ */
+int subscriber_new(struct client *client, struct member *member, uint32_t flags, uint32_t last, uint64_t origin);
+void subscriber_free(struct member *member); /* nothing, if it is none */
+
+uint64_t subscriber_origin(const struct subscriber *subscriber);
+struct relay *subscriber_relay(const struct subscriber *subscriber);
+
+/* 0, -EACCES (no right), and as ring_publish and state_set; -EAGAIN: the state was another. */
+int subscriber_post(struct subscriber *subscriber);
+int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish);
+int subscriber_set_state(struct subscriber *subscriber, const struct wire_set_state *set);
+struct state subscriber_get_state(const struct subscriber *subscriber);
+/* The program has dealt with all events up to this one. */
+void subscriber_seen(struct subscriber *subscriber, uint64_t generation);
+
+/* It has posted or published, and is going to be told so: unless there are very many of them, those whose connections
+ * have room are sent it first. */
+void subscriber_deliver(const struct subscriber *subscriber);
+
+/* The lane has changed: a relay's list. */
+void subscribers_look(struct subscriber *first);
+/* The connection has taken something. */
+void subscribers_go_on(struct client *client);
+
+#endif

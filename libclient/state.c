@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* state.c - the topic's value: read without a lock or a system call, changed as a post is made (design 7.2). */
+#include <errno.h>
+
+#include "internal.h"
+
+int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, uint64_t *ret_version)
+{
+	struct state state;
+	uint64_t epoch;
+
+	if (!topic || !ret_value)
+		return -EINVAL;
+	if (is_forked(topic->alive))
+		return -ECHILD;
+	if (topic->remote) {
+		int r = socket_get_state(topic, &state);
+
+		if (r < 0)
+			return r;
+	}
+	while (!topic->remote) {
+		epoch = atomic_load(&topic->epoch);
+		if (epoch & EPOCH_SWAP) {
+			/* For as long as an exchange takes. */
+			pthread_mutex_lock(&topic->ring_lock);
+			pthread_mutex_unlock(&topic->ring_lock);
+			continue;
+		}
+		state = state_get(topic->page);
+		if ((atomic_load(&topic->epoch) & ~(uint64_t)EPOCH_LOST) == (epoch & ~(uint64_t)EPOCH_LOST))
+			break;
+	}
+	*ret_value = state.value;
+	if (ret_version)
+		*ret_version = state.version;
+	return 0;
+}
+
+struct change {
+	bool compares;
+	uint64_t expected, value;
+	struct state done; /* by an earlier try, on a lane that was lost; version 0: none */
+};
+
+/* The try before this one may have been carried over to the new lane: then it is through. */
+static bool was_carried(const struct change *change, const struct state *now)
+{
+	return change->done.version > 0 && now->version == change->done.version && now->value == change->done.value;
+}
+
+static bool is_linked_sidecar(pathbus_topic *topic)
+{
+	if (topic->ring_file < 0 || !atomic_load(&topic->page->linked))
+		return false;
+	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
+		const struct page_slot *slot = &topic->page->slots[i];
+
+		if (atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_LINK) &&
+		    os_lock_is_held(topic->ring_file, LOCK_SLOT + (off_t)i, 1) != 0)
+			return true;
+	}
+	return false;
+}
+
+static int change_locked(pathbus_topic *topic, struct change *change)
+{
+	uint64_t epoch = atomic_load(&topic->epoch);
+	uint32_t slot = atomic_load(&topic->slot);
+	struct state now, result;
+	int r;
+
+	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
+		return 0;
+	/* Of two changes at once, one on each side of a link, the daemon's lane keeps its own. */
+	if (change->compares && is_linked_sidecar(topic))
+		return -EOPNOTSUPP;
+	do {
+		now = state_get(topic->page);
+		if (change->compares && now.value != change->expected && !was_carried(change, &now))
+			return -EAGAIN;
+		if (was_carried(change, &now)) {
+			r = 0;
+			break;
+		}
+		r = state_set(topic->page, slot, change->compares ? &now : NULL, change->value, &result);
+		if (r == 0)
+			change->done = result;
+	} while (r == -EAGAIN && change->compares);
+	if (r < 0)
+		return r == -EAGAIN ? -EIO : r; /* nobody compares: the memory is damaged */
+	/* Without a post: only a link is to take it over. */
+	if (atomic_load(&topic->page->linked)) {
+		const struct lane lane = topic_lane(topic);
+
+		lane_ring(&lane);
+	}
+	return topic_is_still_well(topic, epoch);
+}
+
+static int change_once(pathbus_topic *topic, void *arg)
+{
+	int r;
+
+	pthread_mutex_lock(&topic->ring_lock);
+	r = change_locked(topic, arg);
+	pthread_mutex_unlock(&topic->ring_lock);
+	return r;
+}
+
+static int change_state(pathbus_topic *topic, struct change *change)
+{
+	int r;
+
+	if (!topic)
+		return -EINVAL;
+	if (is_forked(topic->alive))
+		return -ECHILD;
+	if (topic->remote) {
+		r = socket_change_state(topic, change->compares ? &change->expected : NULL, change->value);
+	} else {
+		if (!topic->may_post)
+			return -EACCES;
+		r = change_once(topic, change);
+		if (r == 0)
+			r = topic_repeat(topic, change_once, change);
+	}
+	if (r < 0)
+		return r;
+	return topic->flags & PATHBUS_STATE_POSTS ? pathbus_post(topic) : 0;
+}
+
+int pathbus_set_state(pathbus_topic *topic, uint64_t value)
+{
+	return change_state(topic, &(struct change){ .value = value });
+}
+
+int pathbus_exchange_state(pathbus_topic *topic, uint64_t expected, uint64_t value)
+{
+	return change_state(topic, &(struct change){ .compares = true, .expected = expected, .value = value });
+}
