@@ -29,30 +29,63 @@ static bool grow(struct known *known)
 	return true;
 }
 
+static bool is_noted(const struct known_entry *entry, uint64_t number)
+{
+	uint64_t behind = entry->number - number;
+
+	return number <= entry->number && (behind == 0 || behind > 64 || (entry->earlier >> (behind - 1) & 1));
+}
+
 bool known_add(struct known *known, uint64_t origin, uint64_t number)
 {
 	struct known_entry *entry;
 
 	if (origin == 0)
 		return true;
+	if (known->used == KNOWN_MAX)
+		known_deinit(known);
 	if (2 * known->used >= known->size && !grow(known))
 		return true;
 	entry = find(known, origin);
-	if (entry->origin == origin && number <= entry->number)
+	if (entry->origin == 0) {
+		known->used++;
+		*entry = (struct known_entry){ .origin = origin, .number = number };
+		return true;
+	}
+	if (is_noted(entry, number))
 		return false;
-	known->used += entry->origin == 0;
-	*entry = (struct known_entry){ .origin = origin, .number = number };
+	if (number > entry->number) {
+		uint64_t ahead = number - entry->number;
+
+		entry->earlier = ahead >= 64 ? 0 : entry->earlier << ahead;
+		if (ahead <= 64)
+			entry->earlier |= UINT64_C(1) << (ahead - 1);
+		entry->number = number;
+	} else {
+		entry->earlier |= UINT64_C(1) << (entry->number - number - 1);
+	}
 	return true;
 }
 
-bool known_has(struct known *known, uint64_t origin, uint64_t number)
+bool known_has(const struct known *known, uint64_t origin, uint64_t number)
 {
-	struct known_entry *entry;
+	const struct known_entry *entry;
 
 	if (known->size == 0 || origin == 0)
 		return false;
 	entry = find(known, origin);
-	return entry->origin == origin && number <= entry->number;
+	return entry->origin == origin && is_noted(entry, number);
+}
+
+bool known_is_late(const struct known *known, uint64_t origin, uint64_t number)
+{
+	const struct known_entry *entry;
+
+	if (known->size == 0 || origin == 0)
+		return false;
+	entry = find(known, origin);
+	return entry->origin == origin && number < entry->number &&
+	       (entry->number - number > 64 || !is_noted(entry, number));
 }
 
 void known_deinit(struct known *known)

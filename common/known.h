@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * known.h - which messages have been told already: for each origin the number of its last one. For those who change from
- * one lane to another, or read both: a message may be in both, and one writer's come in order.
+ * known.h - which messages have been told already, by origin and number: for those who change from one lane to another, or
+ * whose lane is linked with another. A message may be in both; and where its writer has changed lanes, a later one of it
+ * may come before an earlier one that is carried after it.
  */
 #ifndef PATHBUS_COMMON_KNOWN_H
 #define PATHBUS_COMMON_KNOWN_H
@@ -11,15 +12,21 @@
 
 struct known {
 	struct known_entry {
-		uint64_t origin, number; /* origin 0: free */
+		uint64_t origin;  /* 0: free */
+		uint64_t number;  /* the highest one */
+		uint64_t earlier; /* a bit for each of the 64 before it */
 	} *entries;
 	uint32_t size, used; /* a power of two, or 0 */
 };
 
-/* Notes it. False: it, or a later one of its origin, is known already. No memory: true, and it may be told twice. */
+#define KNOWN_MAX 16384u /* origins; with more it begins anew */
+
+/* Notes it. False: it is known already, or 64 numbers behind its origin's last. No memory: true, and it may be told twice. */
 bool known_add(struct known *known, uint64_t origin, uint64_t number);
-/* Is it, or a later one? Notes nothing of origins that are not known at all. */
-bool known_has(struct known *known, uint64_t origin, uint64_t number);
+/* Is it? Notes nothing. */
+bool known_has(const struct known *known, uint64_t origin, uint64_t number);
+/* Is a later one of its origin known, but not this one, as far as can be told? */
+bool known_is_late(const struct known *known, uint64_t origin, uint64_t number);
 void known_deinit(struct known *known); /* empty afterwards */
 
 #endif

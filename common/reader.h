@@ -65,6 +65,13 @@ static inline void reader_start_ring(struct reader *reader, const struct ring_cu
  * unless it was an own one; whether it would have been hidden cannot be known any more. */
 enum reader_kind reader_next(struct reader *reader, const struct reader_look *look, uint64_t *ret_n);
 
+/* The message that was just taken is to be told later: the next look takes it again. */
+static inline void reader_hold(struct reader *reader)
+{
+	reader->held = true;
+	reader->accounted -= GENERATION_MESSAGE;
+}
+
 /* RESYNC is told, which stands for all posts so far. */
 void reader_absorb_posts(struct reader *reader, uint64_t strangers);
 

@@ -113,6 +113,7 @@ struct pathbus_topic {
 	int ring_file;                    /* PLACE_PEER: the sidecar's, to allocate from; not owned. -1: no need */
 	size_t ring_allocated;            /* bytes of ring_file */
 	uint64_t number;                  /* of the last message */
+	uint64_t published;               /* this lane's generation after its last message; 0: none yet */
 	struct own_tickets {              /* of this lane, ascending; the last `n_slots` of them */
 		uint64_t *tickets;
 		uint32_t size, used, first;
@@ -137,7 +138,9 @@ struct pathbus_topic {
 	size_t buffer_size;
 	struct backlog *backlog, **backlog_tail; /* of the lane before this one */
 	struct backlog *told;             /* whose data the program has */
-	struct known known;               /* messages that were told on the lane before and may come again */
+	struct known known;               /* messages that were told, on this lane if it is linked or on the ones before,
+	                                   * and may come again */
+	bool is_linked;                   /* links join this lane with another */
 	struct newest *newest;            /* PATHBUS_NEWEST */
 	uint64_t remote_generation;       /* PLACE_SOCKET: of the daemon's last event */
 	uint64_t remote_mark, remote_seen; /* the own lane's generation then; what the daemon was told to be dealt with */

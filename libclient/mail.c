@@ -132,6 +132,35 @@ static uint64_t newest_count(pathbus_topic *topic, const struct ring_message *me
 
 /* --- whose it is ------------------------------------------------------------------------------------------------- */
 
+/* What has been told of this lane, as far as its ring still knows. Nothing that came later: that is not told yet. */
+static void note_told(pathbus_topic *topic)
+{
+	for (uint32_t i = 0; i < topic->ring.n_slots; i++) {
+		const struct ring_slot *slot = &topic->ring.slots[i];
+		uint64_t tag = atomic_load(&slot->tag), origin, number;
+
+		if (lane_is_later(topic->reader.cursor.at, tag & ~(RING_TICKET - 1)) &&
+		    ring_latest(&topic->ring, i, &origin, &number) && atomic_load(&slot->tag) == tag)
+			(void)known_add(&topic->known, origin, number);
+	}
+}
+
+/*
+ * On a linked lane a message may come twice: its writer's lane died, so it published again, and the dead lane's link had
+ * carried it as well. And a writer that changes lanes may overtake what the link still carries of it (await_links): such
+ * a message is told by RESYNC, so that the order stays.
+ */
+static bool is_new(pathbus_topic *topic, const struct ring_message *message)
+{
+	bool late;
+
+	if (!topic->is_linked)
+		return !known_has(&topic->known, message->origin, message->number);
+	late = known_is_late(&topic->known, message->origin, message->number);
+	topic->resync_due |= late;
+	return known_add(&topic->known, message->origin, message->number) && !late;
+}
+
 static enum reader_whose whose(void *arg, const struct ring_message *message)
 {
 	pathbus_topic *topic = arg;
@@ -140,7 +169,7 @@ static enum reader_whose whose(void *arg, const struct ring_message *message)
 		topic->own_counted++;
 		return READER_OWN;
 	}
-	if (hide_message(topic, message) || known_has(&topic->known, message->origin, message->number))
+	if (hide_message(topic, message) || !is_new(topic, message))
 		return READER_HIDDEN;
 	if (topic->newest && newest_replaces(topic, message))
 		return READER_HIDDEN;
@@ -258,9 +287,22 @@ enum reader_kind mail_next(pathbus_topic *topic, uint64_t generation, struct pat
 {
 	struct reader_look look = look_at(topic, generation);
 	uint64_t n = 1;
-	enum reader_kind kind = reader_next(&topic->reader, &look, &n);
+	enum reader_kind kind;
 
+	if (!topic->is_linked && atomic_load_explicit(&topic->page->linked, memory_order_relaxed)) {
+		topic->is_linked = true;
+		note_told(topic);
+	}
+	kind = reader_next(&topic->reader, &look, &n);
 	topic->stalled = kind == READER_STALLED;
+	/* A RESYNC that was raised before this message was published is told before it: it may stand for one that the
+	 * same writer made earlier. */
+	if (kind == READER_MESSAGE && (topic->resync_due || atomic_load(&topic->page->resync) != topic->resync_seen)) {
+		reader_hold(&topic->reader);
+		return READER_AGAIN;
+	}
+	if (topic->resync_due && (kind == READER_NOTHING || kind == READER_STALLED))
+		return READER_AGAIN;
 	switch (kind) {
 	case READER_POSTS:
 		event->kind = PATHBUS_EVENT_POST;
@@ -311,20 +353,28 @@ static bool keep_message(pathbus_topic *topic, const struct ring_message *messag
 	return keep(topic, PATHBUS_EVENT_MESSAGE, newest_count(topic, message), message);
 }
 
-/* What has been told of the old lane before, as far as its ring still knows: it may come again in the new one. Nothing
- * that came later: that is not told yet, and may come in the new lane only. */
-static void note_told(pathbus_topic *topic)
+/* Links carry one after the other: what this topic publishes next must not overtake what it published here. A link that
+ * stands still is not waited for; is_new tells the others. */
+static void await_links(pathbus_topic *topic)
 {
-	/* Those of earlier lanes stay: a writer may have stood still for several moves. Until they are too many. */
-	if (topic->known.used > 4 * LANE_DEFAULT_SLOTS && topic->known.used > 4 * topic->ring.n_slots)
-		known_deinit(&topic->known);
-	for (uint32_t i = 0; i < topic->ring.n_slots; i++) {
-		const struct ring_slot *slot = &topic->ring.slots[i];
-		uint64_t tag = atomic_load(&slot->tag), origin, number;
+	struct page *page = topic->ring.page;
+	uint64_t deadline = os_now_ns() + JOIN_QUICKLY_MS * UINT64_C(1000000);
 
-		if (lane_is_later(topic->reader.cursor.at, tag & ~(RING_TICKET - 1)) &&
-		    ring_latest(&topic->ring, i, &origin, &number) && atomic_load(&slot->tag) == tag)
-			(void)known_add(&topic->known, origin, number);
+	if (topic->published == 0 || !atomic_load(&page->linked))
+		return;
+	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
+		struct page_slot *slot = &page->slots[i];
+
+		while (atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_LINK) && os_now_ns() < deadline) {
+			uint32_t moved;
+
+			/* As in sync.c. */
+			atomic_store(&slot->watchers, 1);
+			moved = atomic_load(&slot->moved);
+			if (!lane_is_later(topic->published, atomic_load(&slot->seen)))
+				break;
+			(void)os_futex_wait(&slot->moved, moved, deadline);
+		}
 	}
 }
 
@@ -353,7 +403,7 @@ static void drain_into(pathbus_topic *topic, void *buffer)
 		case RING_MESSAGE:
 			if (whose(topic, message) == READER_STRANGERS && !keep_message(topic, message))
 				return;
-			(void)known_add(&topic->known, message->origin, message->number);
+			(void)known_add(&topic->known, message->origin, message->number); /* it may come again, too */
 			break;
 		case RING_GAP:
 			under_way += count_own_missed(topic, cursor->counted);
@@ -384,7 +434,7 @@ static void drain(pathbus_topic *topic)
 	 * that moves us. */
 	void *buffer = malloc(RING_BUFFER_SIZE(topic->ring.max_message));
 
-	note_told(topic);
+	note_told(topic); /* it may come again in the new lane */
 	if (buffer)
 		drain_into(topic, buffer);
 	free(buffer);
@@ -399,6 +449,7 @@ void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_
 	ring_attach(&ring, lane, (unsigned char *)lane + PAGE_SIZE_BYTES, shape);
 	ring_baseline(&ring, is_first ? topic->last : 0, &cursor);
 	if (!is_first) {
+		await_links(topic);
 		if (topic->subscribed && atomic_load(&topic->ring.page->messages))
 			drain(topic);
 		munmap(topic->lane, topic->lane_size);
@@ -407,6 +458,8 @@ void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_
 	topic->lane_size = size;
 	topic->ring = ring;
 	topic->ring_allocated = 0;
+	topic->published = 0;
+	topic->is_linked = false;
 	topic->own_tickets.used = topic->own_tickets.first = 0;
 	topic->own_tickets.total = topic->own_counted = 0;
 	if (topic->newest)

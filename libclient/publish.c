@@ -140,6 +140,7 @@ static int publish_locked(pathbus_topic *topic, struct publishing *publishing)
 		topic_note_own(topic, generation, GENERATION_MESSAGE);
 	if (r < 0)
 		return r;
+	topic->published = generation;
 	return topic_is_still_well(topic, epoch);
 }
 
