@@ -42,7 +42,7 @@ bool known_add(struct known *known, uint64_t origin, uint64_t number)
 
 	if (origin == 0)
 		return true;
-	if (known->used == KNOWN_MAX)
+	if (known->used == KNOWN_MAX && find(known, origin)->origin == 0)
 		known_deinit(known);
 	if (2 * known->used >= known->size && !grow(known))
 		return true;
