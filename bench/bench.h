@@ -6,6 +6,9 @@
  *   post.c     a post that nobody waits for
  *   wakeup.c   from post to wake-up, in paired rounds against a futex; the ways to wake are in ways.c
  *   burst.c    a million posts at a sleeper
+ *   messages.c as many messages as go through, to one, two and eight subscribers; feed.c: one such topic
+ *   bounce.c   a cache line from core to core
+ *   sync.c     pathbus_sync
  *   open.c     pathbus_open
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
@@ -40,12 +43,21 @@ _Noreturn void die(int r, const char *format, ...) __attribute__((format(printf,
 uint64_t now_ns(void);
 uint64_t cpu_ns(void); /* used by this process: what a post costs whoever makes it, neighbours or not */
 void pin(int core); /* the calling process */
+void pin_to_both(const struct settings *settings);
 void pin_daemon(const struct settings *settings, int core); /* with all its processes; -1: no core of its own */
 /* From now on a process that is woken does not preempt the one that woke it, so that both have to sleep on
  * each leg. Returns the policy's name. */
 const char *yield_to_nobody(void);
 void preempt_as_usual(void);
 uint64_t voluntary_switches(void);
+uint64_t daemon_cpu_ns(const struct settings *settings); /* 0: not known */
+
+/* How many cores' worth of work other processes do between two moments: what disturbs a measurement. */
+struct load {
+	uint64_t wall_ns, busy_ns;
+};
+struct load load_now(void);
+double load_of_others(const struct load *since, uint64_t ours_ns);
 
 enum command { COMMAND_QUIT, COMMAND_OPEN, COMMAND_RUN };
 
@@ -55,6 +67,7 @@ struct message {
 	int core;
 	unsigned n;
 	uint64_t switches, arms, wakeups, rings, waits;
+	uint64_t delivered, missed, end_ns, cpu_ns;
 };
 
 struct partner {
@@ -71,18 +84,35 @@ struct message message_receive(int socket);
 
 /* --- handles --------------------------------------------------------------------------------------------- */
 
+enum { RING_SLOTS = 16384, MESSAGE_SIZE = 64 };
+
 extern const enum pathbus_transport_kind transports[2];
 const char *transport_name(enum pathbus_transport_kind kind);
 bool transport_is_there(const struct settings *settings, enum pathbus_transport_kind kind);
 pathbus *handle_new(const struct settings *settings, enum pathbus_transport_kind kind);
 /* The file NAME of the folder, which is made, as a topic on the transport of the handle. */
 pathbus_topic *topic_of(const struct settings *settings, pathbus *bus, const char *name, unsigned flags);
+/* The same with a ring of RING_SLOTS messages. */
+pathbus_topic *topic_with_ring(const struct settings *settings, pathbus *bus, const char *name, unsigned flags);
 /* Takes all events; returns the number of posts. */
 uint64_t drain(pathbus *bus);
 
+/* --- bounce.c -------------------------------------------------------------------------------------------- */
+
+/* One way, between the two cores. Started before handles are opened. */
+void bounce_start(const struct settings *settings);
+double bounce_ns(void);
+void bounce_stop(void);
+
 /* --- report.c -------------------------------------------------------------------------------------------- */
 
-enum limit { LIMIT_NONE, LIMIT_VALUE, LIMIT_RATIO };
+enum limit {
+	LIMIT_NONE,
+	LIMIT_VALUE,    /* of the median */
+	LIMIT_AT_LEAST, /* of the median */
+	LIMIT_EACH,     /* of each round */
+	LIMIT_RATIO,
+};
 
 struct detail {
 	const char *name;
@@ -101,7 +131,7 @@ struct figure {
 	enum limit limit_of;
 	double limit;
 	const char *invalid; /* why it does not count; NULL: it does */
-	struct detail details[8];
+	struct detail details[12];
 };
 
 double median(double *values, unsigned n);  /* sorts them */
@@ -116,6 +146,9 @@ void report_end(const struct settings *settings);
 void measure_post(const struct settings *settings);
 void measure_wakeup(const struct settings *settings);
 void measure_burst(const struct settings *settings);
+void measure_messages(const struct settings *settings);
+void measure_message_latency(const struct settings *settings); /* of the family messages; in wakeup.c */
+void measure_sync(const struct settings *settings);
 void measure_open(const struct settings *settings);
 
 #endif

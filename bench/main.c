@@ -20,6 +20,8 @@ static const struct family {
 	{ "post", measure_post },
 	{ "wakeup", measure_wakeup },
 	{ "burst", measure_burst },
+	{ "messages", measure_messages },
+	{ "sync", measure_sync },
 	{ "open", measure_open },
 };
 
@@ -32,7 +34,7 @@ static void usage(FILE *to)
 	      "  --daemon PID        that daemon, to pin its processes\n"
 	      "  --json FILE         writes the figures there too\n"
 	      "  --quick             fewer repetitions\n"
-	      "  --only FAMILY[/WAY] post, wakeup, burst or open; of that what has WAY in its name\n"
+	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync or open; of that what has WAY in its name\n"
 	      "  --help\n"
 	      "\n"
 	      "The exit status says whether it could be measured, not whether the targets were met.\n",

@@ -71,6 +71,18 @@ void pin(int core)
 		die(r, "cannot run on core %d", core);
 }
 
+void pin_to_both(const struct settings *settings)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)settings->core, &set);
+	if (settings->other_core >= 0)
+		CPU_SET((size_t)settings->other_core, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		die(-errno, "sched_setaffinity");
+}
+
 static void pin_tree(pid_t pid, int core)
 {
 	char path[64];
@@ -117,6 +129,40 @@ uint64_t voluntary_switches(void)
 
 	getrusage(RUSAGE_SELF, &usage);
 	return (uint64_t)usage.ru_nvcsw;
+}
+
+uint64_t daemon_cpu_ns(const struct settings *settings)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (settings->daemon <= 0 || clock_getcpuclockid(settings->daemon, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		return 0;
+	return (uint64_t)used.tv_sec * UINT64_C(1000000000) + (uint64_t)used.tv_nsec;
+}
+
+struct load load_now(void)
+{
+	unsigned long long user = 0, nice = 0, system = 0, idle, iowait, irq = 0, softirq = 0, steal = 0;
+	struct load load = { .wall_ns = now_ns() };
+	FILE *file = fopen("/proc/stat", "re");
+
+	if (!file)
+		return load;
+	if (fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq,
+	           &softirq, &steal) == 8)
+		load.busy_ns = (user + nice + system + irq + softirq + steal) *
+		               (1000000000u / (unsigned long long)sysconf(_SC_CLK_TCK));
+	fclose(file);
+	return load;
+}
+
+double load_of_others(const struct load *since, uint64_t ours_ns)
+{
+	struct load now = load_now();
+	double others = (double)(now.busy_ns - since->busy_ns) - (double)ours_ns;
+
+	return others > 0 ? others / (double)(now.wall_ns - since->wall_ns) : 0;
 }
 
 /* --- partners -------------------------------------------------------------------------------------------- */
@@ -203,8 +249,10 @@ pathbus *handle_new(const struct settings *settings, enum pathbus_transport_kind
 	return bus;
 }
 
-pathbus_topic *topic_of(const struct settings *settings, pathbus *bus, const char *name, unsigned flags)
+static pathbus_topic *open_topic(const struct settings *settings, pathbus *bus, const char *name, unsigned flags,
+                                 unsigned ring_slots)
 {
+	struct pathbus_topic_options options = { .size = sizeof(options), .ring_slots = ring_slots };
 	char path[4096];
 	pathbus_topic *topic;
 	int fd, r;
@@ -214,10 +262,20 @@ pathbus_topic *topic_of(const struct settings *settings, pathbus *bus, const cha
 	if (fd < 0)
 		die(-errno, "%s", path);
 	close(fd);
-	r = pathbus_open(bus, path, flags, &topic);
+	r = pathbus_open_with(bus, path, flags, &options, &topic);
 	if (r < 0)
 		die(r, "pathbus_open of %s", path);
 	return topic;
+}
+
+pathbus_topic *topic_of(const struct settings *settings, pathbus *bus, const char *name, unsigned flags)
+{
+	return open_topic(settings, bus, name, flags, 0);
+}
+
+pathbus_topic *topic_with_ring(const struct settings *settings, pathbus *bus, const char *name, unsigned flags)
+{
+	return open_topic(settings, bus, name, flags, RING_SLOTS);
 }
 
 uint64_t drain(pathbus *bus)

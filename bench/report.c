@@ -114,7 +114,10 @@ void report_family(const char *title)
 
 static const char *verdict(const struct figure *figure, double value)
 {
-	double measured = figure->limit_of == LIMIT_RATIO ? figure->ratio : value;
+	bool met = figure->limit_of == LIMIT_RATIO    ? figure->ratio <= figure->limit :
+	           figure->limit_of == LIMIT_AT_LEAST ? value >= figure->limit :
+	           figure->limit_of == LIMIT_EACH     ? figure->samples[figure->n_samples - 1] <= figure->limit :
+	                                                value <= figure->limit;
 
 	if (figure->invalid) {
 		report.n_invalid++;
@@ -122,7 +125,7 @@ static const char *verdict(const struct figure *figure, double value)
 	}
 	if (figure->limit_of == LIMIT_NONE)
 		return NULL;
-	if (measured <= figure->limit) {
+	if (met) {
 		report.n_met++;
 		return "met";
 	}
@@ -134,14 +137,24 @@ static void print_figure(const struct figure *figure, double value, double low, 
 {
 	const char *transport = figure->transport ? figure->transport : "";
 	char name[64], ratio[16] = "", target[32] = "", middle[32];
-	int digits = value < 10 && !*figure->unit ? 3 : value < 100 ? 1 : 0;
+	int digits = value < 100 ? 1 : 0;
 
+	if (strcmp(figure->unit, "M/s") == 0)
+		digits = 2;
+	else if (figure->limit_of == LIMIT_EACH)
+		digits = 0;
+	else if (value < 10 && !*figure->unit)
+		digits = 3;
 	snprintf(name, sizeof(name), "%s%s%s", transport, *transport ? ", " : "", figure->name);
 	snprintf(middle, sizeof(middle), "%.*f-%.*f", digits, low, digits, high);
 	if (figure->reference)
 		snprintf(ratio, sizeof(ratio), "%.2f", figure->ratio);
 	if (figure->limit_of == LIMIT_VALUE)
 		snprintf(target, sizeof(target), "<= %g %s ", figure->limit, figure->unit);
+	else if (figure->limit_of == LIMIT_AT_LEAST)
+		snprintf(target, sizeof(target), ">= %g %s ", figure->limit, figure->unit);
+	else if (figure->limit_of == LIMIT_EACH)
+		snprintf(target, sizeof(target), "<= %g in each ", figure->limit);
 	else if (figure->limit_of == LIMIT_RATIO)
 		snprintf(target, sizeof(target), "<= %.2f x ", figure->limit);
 	printf("  %-32s %5u %8.*f %-2s  %-15s %6s  %s%s%s%s\n", name, figure->n_cores, digits, value, figure->unit, middle,
@@ -171,7 +184,10 @@ void report_add(struct figure *figure)
 		must(json_object_set_new(row, "ratio", json_real(figure->ratio)) == 0);
 	}
 	if (figure->limit_of != LIMIT_NONE) {
-		const char *of = figure->limit_of == LIMIT_RATIO ? "target_ratio" : "target";
+		const char *of = figure->limit_of == LIMIT_RATIO    ? "target_ratio" :
+		                 figure->limit_of == LIMIT_AT_LEAST ? "target_at_least" :
+		                 figure->limit_of == LIMIT_EACH     ? "target_of_each_round" :
+		                                                      "target";
 
 		must(json_object_set_new(row, of, json_real(figure->limit)) == 0);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wakeup.c - one way from post to wake-up: two processes on one core, half of a round trip.
+ * wakeup.c - one way from post to wake-up, with a message and without: two processes on one core, half of a round trip.
  *
  * What counts is that everybody sleeps on every leg: a way in which the turn is back before its player has
  * gone to sleep measures something else. So nobody preempts whom it has woken, and the voluntary context
@@ -15,6 +15,8 @@
 enum { N_ROUND_TRIPS = 5000, N_ROUNDS = 15, N_ROUNDS_QUICK = 5, N_WARM_UP = 500 };
 
 #define SWITCHES_MIN 0.99
+
+static unsigned n_started; /* games, so that each has a topic of its own */
 
 struct game {
 	struct side side;
@@ -75,7 +77,7 @@ static double run(struct game *game, unsigned n)
 	return (double)start / (2.0 * n);
 }
 
-static void report(struct game *game, unsigned n_rounds)
+static void report(struct game *game, const char *family, unsigned n_rounds)
 {
 	const struct way *way = game->side.way;
 	double legs = 2.0 * N_ROUND_TRIPS * n_rounds, switches = game->switches / legs;
@@ -84,7 +86,7 @@ static void report(struct game *game, unsigned n_rounds)
 	if (switches < SWITCHES_MIN)
 		snprintf(invalid, sizeof(invalid), "slept on %.2f of the legs only", switches);
 	report_add(&(struct figure){
-		.family = "wakeup",
+		.family = family,
 		.name = way->name,
 		.transport = way->transport == PATHBUS_AUTO ? NULL : transport_name(way->transport),
 		.n_cores = 1,
@@ -92,7 +94,7 @@ static void report(struct game *game, unsigned n_rounds)
 		.samples = game->ns,
 		.n_samples = n_rounds,
 		.per_sample = N_ROUND_TRIPS,
-		.reference = way == ways ? NULL : "futex",
+		.reference = way->reference,
 		.ratio = median(game->ratio, n_rounds),
 		.limit_of = way->limit_of,
 		.limit = way->limit,
@@ -103,18 +105,22 @@ static void report(struct game *game, unsigned n_rounds)
 	});
 }
 
-static unsigned start_games(struct game *games, const struct settings *settings, struct turns *turns)
+static unsigned start_games(struct game *games, const struct settings *settings, const struct way *table,
+                            unsigned n_table)
 {
+	struct turns *turns = turns_new();
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < N_WAYS; i++) {
-		const struct way *way = &ways[i];
+	for (unsigned i = 0; i < n_table; i++) {
+		const struct way *way = &table[i];
 
 		if (way->transport != PATHBUS_AUTO && !transport_is_there(settings, way->transport))
 			continue;
-		if (i > 0 && settings->part && !strstr(way->name, settings->part))
+		if (way->reference && settings->part && !strstr(way->name, settings->part))
 			continue;
-		games[n].side = (struct side){ .way = way, .settings = settings, .turns = turns, .first = true };
+		games[n].side = (struct side){
+			.way = way, .settings = settings, .turns = turns, .number = n_started++, .first = true
+		};
 		partner_start(&games[n].partner, serve, &games[n].side);
 		n++;
 	}
@@ -127,35 +133,56 @@ static unsigned start_games(struct game *games, const struct settings *settings,
 	return n;
 }
 
-void measure_wakeup(const struct settings *settings)
+static void go_round(struct game *games, unsigned n, unsigned round)
+{
+	double reference = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct game *game = &games[(i + round) % n];
+
+		game->ns[round] = run(game, N_ROUND_TRIPS);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (!games[i].side.way->reference)
+			reference = games[i].ns[round];
+		games[i].ratio[round] = games[i].ns[round] / reference;
+	}
+}
+
+/* Under a title that is printed already. */
+static void measure(const struct settings *settings, const char *family, const struct way *table, unsigned n_table)
 {
 	static struct game games[N_WAYS];
 	unsigned n_rounds = settings->quick ? N_ROUNDS_QUICK : N_ROUNDS, n;
 	const char *policy;
 
-	report_family("From post to wake-up, one way");
+	memset(games, 0, sizeof(games));
 	pin(settings->core);
-	n = start_games(games, settings, turns_new());
+	n = start_games(games, settings, table, n_table);
 	policy = yield_to_nobody();
 	for (unsigned i = 0; i < n; i++)
 		run(&games[i], N_WARM_UP);
 	for (unsigned i = 0; i < n; i++)
 		games[i].switches = games[i].rings = games[i].waits = 0;
-	for (unsigned round = 0; round < n_rounds; round++) {
-		for (unsigned i = 0; i < n; i++) {
-			struct game *game = &games[(i + round) % n];
-
-			game->ns[round] = run(game, N_ROUND_TRIPS);
-		}
-		for (unsigned i = 0; i < n; i++)
-			games[i].ratio[round] = games[i].ns[round] / games[0].ns[round];
-	}
+	for (unsigned round = 0; round < n_rounds; round++)
+		go_round(games, n, round);
 	preempt_as_usual();
 	for (unsigned i = 0; i < n; i++)
-		report(&games[i], n_rounds);
+		report(&games[i], family, n_rounds);
 	report_note("both processes under %s, so that nobody is preempted by whom it wakes", policy);
 	for (unsigned i = 0; i < n; i++) {
 		partner_stop(&games[i].partner);
 		side_close(&games[i].side);
 	}
+}
+
+void measure_wakeup(const struct settings *settings)
+{
+	report_family("From post to wake-up, one way");
+	measure(settings, "wakeup", ways, N_WAYS);
+}
+
+void measure_message_latency(const struct settings *settings)
+{
+	measure(settings, "messages", message_ways, N_MESSAGE_WAYS);
 }

@@ -122,7 +122,17 @@ static void play_wait(struct side *side, unsigned n)
 	}
 }
 
-static void play_poll(struct side *side, unsigned n)
+static void publish(struct side *side)
+{
+	static const char bytes[MESSAGE_SIZE] = "the turn";
+	int r = pathbus_publish(side->topic, bytes, sizeof(bytes));
+
+	if (r < 0)
+		die(r, "pathbus_publish");
+}
+
+/* An event loop that passes the turn with `pass` for each that is received of a kind. */
+static void play_events(struct side *side, unsigned n, void (*pass)(struct side *side), enum pathbus_event_kind kind)
 {
 	struct pollfd handle = { .fd = pathbus_fd(side->bus), .events = POLLIN };
 	struct pathbus_event event = { .size = sizeof(event) };
@@ -130,33 +140,50 @@ static void play_poll(struct side *side, unsigned n)
 	int r;
 
 	if (side->first)
-		post(side);
+		pass(side);
 	while (received < n) {
 		if (poll(&handle, 1, -1) < 0 && errno != EINTR)
 			die(-errno, "poll");
 		while ((r = pathbus_next(side->bus, &event)) == 1) {
-			if (event.kind != PATHBUS_EVENT_POST)
+			if (event.kind != kind)
 				continue;
 			received += event.count;
 			if (!side->first || received < n)
-				post(side);
+				pass(side);
 		}
 		if (r < 0)
 			die(r, "pathbus_next");
 	}
 	if (received != n)
-		die(0, "more posts came than were made");
+		die(0, "more came than was sent");
+}
+
+static void play_poll(struct side *side, unsigned n)
+{
+	play_events(side, n, post, PATHBUS_EVENT_POST);
+}
+
+static void play_messages(struct side *side, unsigned n)
+{
+	play_events(side, n, publish, PATHBUS_EVENT_MESSAGE);
 }
 
 /* --- the table ------------------------------------------------------------------------------------------------- */
 
 const struct way ways[N_WAYS] = {
-	{ "futex", PATHBUS_AUTO, play_futex, LIMIT_NONE, 0 },
-	{ "condition variable", PATHBUS_AUTO, play_condition, LIMIT_NONE, 0 },
-	{ "pathbus_wait", PATHBUS_BUS, play_wait, LIMIT_RATIO, 1.25 },
-	{ "poll on pathbus_fd", PATHBUS_BUS, play_poll, LIMIT_RATIO, 1.5 },
-	{ "pathbus_wait", PATHBUS_PEER, play_wait, LIMIT_RATIO, 1.25 },
-	{ "poll on pathbus_fd", PATHBUS_PEER, play_poll, LIMIT_RATIO, 1.5 },
+	{ "futex", PATHBUS_AUTO, play_futex, NULL, LIMIT_NONE, 0 },
+	{ "condition variable", PATHBUS_AUTO, play_condition, "futex", LIMIT_NONE, 0 },
+	{ "pathbus_wait", PATHBUS_BUS, play_wait, "futex", LIMIT_RATIO, 1.25 },
+	{ "poll on pathbus_fd", PATHBUS_BUS, play_poll, "futex", LIMIT_RATIO, 1.5 },
+	{ "pathbus_wait", PATHBUS_PEER, play_wait, "futex", LIMIT_RATIO, 1.25 },
+	{ "poll on pathbus_fd", PATHBUS_PEER, play_poll, "futex", LIMIT_RATIO, 1.5 },
+};
+
+const struct way message_ways[N_MESSAGE_WAYS] = {
+	{ "latency, a post", PATHBUS_BUS, play_poll, NULL, LIMIT_NONE, 0 },
+	{ "latency, a message", PATHBUS_BUS, play_messages, "a post", LIMIT_RATIO, 1.25 },
+	{ "latency, a post", PATHBUS_PEER, play_poll, NULL, LIMIT_NONE, 0 },
+	{ "latency, a message", PATHBUS_PEER, play_messages, "a post", LIMIT_RATIO, 1.25 },
 };
 
 void side_open(struct side *side)
@@ -166,10 +193,10 @@ void side_open(struct side *side)
 
 	if (way->transport == PATHBUS_AUTO)
 		return;
-	snprintf(file, sizeof(file), "wakeup-%d", (int)(way - ways));
+	snprintf(file, sizeof(file), "wakeup-%u", side->number);
 	side->bus = handle_new(side->settings, way->transport);
-	side->topic = topic_of(side->settings, side->bus, file, 0);
-	if (way->play == play_poll)
+	side->topic = topic_with_ring(side->settings, side->bus, file, 0);
+	if (way->play != play_wait)
 		drain(side->bus); /* who only waits never listens: the handle's own set stays out of it */
 	while (pathbus_check(side->topic, &side->seen) == 1)
 		;

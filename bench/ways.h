@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-enum { N_WAYS = 6 };
+enum { N_WAYS = 6, N_MESSAGE_WAYS = 4 };
 
 /* What the two sides of the ways without a topic share. */
 struct turns {
@@ -25,6 +25,7 @@ struct way {
 	enum pathbus_transport_kind transport; /* PATHBUS_AUTO: none, and no topic */
 	/* `n` times: passes the turn and sleeps until it is back; the one who is not first sleeps first. */
 	void (*play)(struct side *side, unsigned n);
+	const char *reference; /* NULL: it is one */
 	enum limit limit_of;
 	double limit;
 };
@@ -33,13 +34,15 @@ struct side {
 	const struct way *way;
 	const struct settings *settings;
 	struct turns *turns;
+	unsigned number; /* of the topic */
 	bool first;
 	pathbus *bus;
 	pathbus_topic *topic;
 	uint64_t seen;
 };
 
-extern const struct way ways[N_WAYS]; /* the first is the reference */
+/* A way's reference is the last one before it that has none itself. */
+extern const struct way ways[N_WAYS], message_ways[N_MESSAGE_WAYS];
 
 struct turns *turns_new(void); /* shared with the children that are forked afterwards */
 void side_open(struct side *side);
