@@ -62,22 +62,35 @@ static int allocate(struct side *side, const struct ring_message *message)
 	return r;
 }
 
+static uint64_t *ticket_of(const struct side *side, uint64_t ticket)
+{
+	return &side->tickets[ticket / RING_TICKET & (side->ring.n_slots - 1)];
+}
+
 /* What it cannot take is told as RESYNC: it cannot be counted there. */
 static void put_message(struct side *to, struct ring_message *message)
 {
+	uint64_t ticket;
+
 	if (message->data_size > to->ring.max_message || allocate(to, message) < 0) {
 		post(to, true);
 		return;
 	}
-	/* It has been there before: published again after a daemon's end, or carried by another link. */
-	if (!known_add(&to->carried, message->origin, message->number))
+	/* It has been there before: published again after a daemon's end, or carried by another link. Or too long ago to
+	 * tell. */
+	if (!known_add(&to->carried, message->origin, message->number)) {
+		if (known_is_late(&to->carried, message->origin, message->number))
+			post(to, true);
 		return;
+	}
 	if (atomic_exchange(&to->lane.page->messages, 1) == 0 && to->lane.carrier >= 0)
 		os_bell_ring(to->lane.carrier);
 	message->before = lane_generation(&to->lane);
 	to->own += GENERATION_MESSAGE;
-	if (ring_publish(&to->ring, to->slot < PAGE_SLOTS ? to->slot : RING_NO_OWNER, message, NULL) < 0)
+	if (ring_publish(&to->ring, to->slot < PAGE_SLOTS ? to->slot : RING_NO_OWNER, message, &ticket) < 0)
 		post(to, true);
+	else
+		*ticket_of(to, ticket) = ticket;
 	lane_raise_at(&to->lane, GENERATION_MESSAGE, NULL, 0);
 }
 
@@ -86,8 +99,31 @@ static void put_message(struct side *to, struct ring_message *message)
 static enum reader_whose whose(void *arg, const struct ring_message *message)
 {
 	struct side *side = arg;
+	uint64_t ticket = side->reader.cursor.at - RING_TICKET;
 
-	return known_has(&side->carried, message->origin, message->number) ? READER_OWN : READER_STRANGERS;
+	if (*ticket_of(side, ticket) == ticket)
+		return READER_OWN;
+	/* Not ours, and yet the same as one of ours: it was there already. But not if its writer has come to this side and
+	 * left it again, with messages that we have still been carrying: those are put, and are late there. */
+	if (!known_has(&side->carried, message->origin, message->number))
+		return READER_STRANGERS;
+	side->late |= known_is_late(&side->carried, message->origin, message->number);
+	return READER_HIDDEN;
+}
+
+/* Who leaves this side for the other waits until what it published here is over there (libclient/mail.c). */
+static void say_carried(struct side *from, uint64_t generation)
+{
+	struct page_slot *mine;
+
+	if (from->slot >= PAGE_SLOTS)
+		return;
+	mine = &from->lane.page->slots[from->slot];
+	atomic_store(&mine->seen, generation);
+	if (atomic_load(&mine->watchers) != 0) {
+		atomic_store(&mine->watchers, 0); /* before the waking: who goes on waiting sets it again */
+		os_futex_wake(&mine->moved);
+	}
 }
 
 /* The newer state goes over. Of two changes at once the one in the daemon's lane counts. */
@@ -122,8 +158,15 @@ static uint64_t carry(struct side *from, struct side *to)
 		post(to, true);
 	}
 	for (;;) {
-		switch (reader_next(&from->reader, &look, &n)) {
+		enum reader_kind kind = reader_next(&from->reader, &look, &n);
+
+		if (from->late) {
+			from->late = false;
+			post(to, true);
+		}
+		switch (kind) {
 		case READER_NOTHING:
+			say_carried(from, generation);
 			return generation;
 		case READER_AGAIN:
 			break;
@@ -179,7 +222,8 @@ static int map_side(struct side *side, int file)
 	side->lane.page = side->map;
 	ring_attach(&side->ring, side->map, (unsigned char *)side->map + PAGE_SIZE_BYTES, &shape);
 	side->buffer = malloc(RING_BUFFER_SIZE(shape.max_message));
-	return side->buffer ? 0 : -ENOMEM;
+	side->tickets = calloc(shape.ring_slots, sizeof(*side->tickets));
+	return side->buffer && side->tickets ? 0 : -ENOMEM;
 }
 
 static void close_side(struct side *side)
@@ -191,6 +235,7 @@ static void close_side(struct side *side)
 	if (side->lane.carrier >= 0)
 		close(side->lane.carrier);
 	free(side->buffer);
+	free(side->tickets);
 	known_deinit(&side->carried);
 }
 
@@ -276,8 +321,12 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 	announce(&link->peer);
 	take_baseline(&link->bus);
 	take_baseline(&link->peer);
-	post(&link->peer, false);
-	post(&link->bus, false);
+	/* Before anybody opens the lane because it is linked: a change that was made beside it must not be overtaken there.
+	 * After the announcement, by which those who compare and swap beside it know that they may not any more. */
+	carry_state(&link->bus, &link->peer);
+	/* What was published on one side before is not carried to the other. */
+	post(&link->peer, atomic_load(&link->bus.lane.page->messages) != 0);
+	post(&link->bus, atomic_load(&link->peer.lane.page->messages) != 0);
 	*ret = link;
 	return 0;
 }
@@ -293,6 +342,7 @@ bool link_has_ended(struct link *link)
 		return false;
 	/* Nobody posts in it any more, or whoever does finds it closed and posts elsewhere too. */
 	carry(&link->peer, &link->bus);
+	carry_state(&link->bus, &link->peer);
 	post(&link->bus, false);
 	return true;
 }
@@ -307,6 +357,7 @@ struct link *link_free(struct link *link)
 		while (lane_generation(&link->bus.lane) != generation);
 		post(&link->peer, false);
 		carry(&link->peer, &link->bus);
+		carry_state(&link->bus, &link->peer);
 		sidecar_leave(&link->sidecar, link->peer.lane.page);
 	}
 	link->peer.lane.bell = -1;

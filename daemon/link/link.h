@@ -27,6 +27,8 @@ struct side {
 	struct reader reader; /* what the other side knows of */
 	void *buffer;
 	struct known carried; /* messages that were put here */
+	uint64_t *tickets;    /* of those, by slot of the ring */
+	bool late;            /* something was read here that can only be told as RESYNC */
 	uint64_t seen_resync;
 	uint64_t stalled_ns;  /* a writer stands still: look again then; 0: none does */
 };
