@@ -41,6 +41,11 @@ struct state state_get(const struct page *page)
 	return state;
 }
 
+unsigned state_owner(const struct page *page)
+{
+	return (unsigned)(atomic_load(&page->state) & PLACE_MASK) >> 1;
+}
+
 /* One try to move from `word` to this version of the value. */
 static bool put(struct page *page, unsigned owner, uint64_t word, uint64_t version, uint64_t value)
 {

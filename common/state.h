@@ -20,6 +20,9 @@ struct state {
 /* Any thread; no system call; never blocks. */
 struct state state_get(const struct page *page);
 
+/* The slot whose member has set it, or taken it over; meaningless if it was never set. */
+unsigned state_owner(const struct page *page);
+
 /*
  * Sets it, if `expected` is NULL or its version is still the current one. `owner`: the caller's slot, which no other
  * thread uses meanwhile. Returns 0; -EAGAIN: it was another; -EUSERS: the caller has no slot. *ret (or NULL) receives

@@ -167,7 +167,7 @@ void linker_appeared(struct linker *linker, struct topic_name *name, enum link_p
 	else if (place == LINK_PLACE_FOLDER)
 		looks_soon(linker->looks, name);
 	else if (linker_join_runtime(linker, name), !name->links[place])
-		topic_post(name->topic); /* came and went at once */
+		topic_resync(name->topic); /* came and went at once */
 }
 
 void linker_leave(struct linker *linker, struct topic *topic)
@@ -363,7 +363,7 @@ static void on_looked(void *arg, struct topic_name *name, int error, int folder,
 	if (folder >= 0)
 		linker_join(linker, name, folder);
 	else if (error == 0)
-		topic_post(name->topic); /* came and went at once: what was posted in it still counts */
+		topic_resync(name->topic); /* came and went at once: what was in it still counts */
 	linker_join_runtime(linker, name);
 	if (held)
 		settle(linker, name->topic);

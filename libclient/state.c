@@ -37,16 +37,22 @@ int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, uint64_t *ret_v
 	return 0;
 }
 
+#define MOST_TRIES 100000
+
 struct change {
 	bool compares;
 	uint64_t expected, value;
 	struct state done; /* by an earlier try, on a lane that was lost; version 0: none */
+	unsigned tries;
 };
 
-/* The try before this one may have been carried over to the new lane: then it is through. */
-static bool was_carried(const struct change *change, const struct state *now)
+/* The try before this one may have been carried over to the new lane: then it is through. Certain only if we have
+ * carried it ourselves, and it is in a cell of ours: others may have made the same change here, to the same version, and
+ * were told that it is theirs. Who compares is then told to try again, and may find it made. */
+static bool was_carried(const pathbus_topic *topic, const struct change *change, const struct state *now)
 {
-	return change->done.version > 0 && now->version == change->done.version && now->value == change->done.value;
+	return change->done.version > 0 && now->version == change->done.version && now->value == change->done.value &&
+	       (!change->compares || state_owner(topic->page) == atomic_load(&topic->slot));
 }
 
 static bool is_linked_sidecar(pathbus_topic *topic)
@@ -68,6 +74,7 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 	uint64_t epoch = atomic_load(&topic->epoch);
 	uint32_t slot = atomic_load(&topic->slot);
 	struct state now, result;
+	bool compared = false;
 	int r;
 
 	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
@@ -77,15 +84,18 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 		return -EOPNOTSUPP;
 	do {
 		now = state_get(topic->page);
-		if (change->compares && now.value != change->expected && !was_carried(change, &now))
-			return -EAGAIN;
-		if (was_carried(change, &now)) {
+		if (was_carried(topic, change, &now)) {
 			r = 0;
 			break;
 		}
+		/* Another, or the same one so often that the memory must be damaged. */
+		if (change->compares && (now.value != change->expected || change->tries++ > MOST_TRIES))
+			return -EAGAIN;
 		r = state_set(topic->page, slot, change->compares ? &now : NULL, change->value, &result);
-		if (r == 0)
+		if (r == 0) {
 			change->done = result;
+			compared = change->compares;
+		}
 	} while (r == -EAGAIN && change->compares);
 	if (r < 0)
 		return r == -EAGAIN ? -EIO : r; /* nobody compares: the memory is damaged */
@@ -95,6 +105,10 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 
 		lane_ring(&lane);
 	}
+	/* A link that has come meanwhile may not have taken it over, and somebody else may have been told that the same change
+	 * in the daemon's lane is his. */
+	if (compared && is_linked_sidecar(topic))
+		return -EAGAIN;
 	return topic_is_still_well(topic, epoch);
 }
 

@@ -199,6 +199,11 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 
 	if (r < 0)
 		return r;
+	if (joined->place == PLACE_BUS && atomic_load(&((struct page *)lane)->closed)) {
+		/* Nobody closes a daemon's lane, so somebody has written over it. To join it again and again would never end. */
+		munmap(lane, size);
+		return -EIO;
+	}
 	base = topic->page ? topic_count_now(topic) : 0;
 	if (topic_is_later(topic->reported, base))
 		base = topic->reported;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os/os.h"
@@ -16,6 +17,8 @@
 
 /* How long to wait for somebody who is coming or going; then the daemon tries again later. */
 enum { JOIN_MS = 500 };
+/* How long to wait for writers that stand still in a lane that is left. */
+enum { LEAVE_MS = 500 };
 
 /* --- one side ------------------------------------------------------------------------------------------- */
 
@@ -310,9 +313,9 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 		}
 	}
 	if (r < 0) {
-		/* It may have come and gone at once: what was posted in it still counts. */
+		/* It may have come and gone at once: what was posted in it still counts, and what was published is missed. */
 		if (bus.lane.page)
-			lane_post(&bus.lane);
+			lane_resync(&bus.lane);
 		close_side(&bus);
 		free(link);
 		return r;
@@ -333,6 +336,25 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 
 /* --- leaving -------------------------------------------------------------------------------------------- */
 
+/* The last look. What lies behind a message that stands still is waited for, until the lease voids it: others were told
+ * that theirs is through. Where more than a few stand still, or the memory is damaged, it is told as RESYNC. */
+static void carry_rest(struct side *from, struct side *to)
+{
+	uint64_t end = os_now_ns() + LEAVE_MS * UINT64_C(1000000);
+
+	for (;;) {
+		uint64_t generation = carry(from, to), now = os_now_ns();
+
+		if (!from->stalled_ns && lane_generation(&from->lane) == generation)
+			return;
+		if (now >= end)
+			break;
+		if (from->stalled_ns > now)
+			nanosleep(&(struct timespec){ .tv_nsec = (long)((from->stalled_ns - now) % 1000000000) }, NULL);
+	}
+	post(to, true);
+}
+
 bool link_has_ended(struct link *link)
 {
 	struct lane *peer = &link->peer.lane;
@@ -341,7 +363,7 @@ bool link_has_ended(struct link *link)
 	    !sidecar_leave_if_alone(&link->sidecar, peer->page))
 		return false;
 	/* Nobody posts in it any more, or whoever does finds it closed and posts elsewhere too. */
-	carry(&link->peer, &link->bus);
+	carry_rest(&link->peer, &link->bus);
 	carry_state(&link->bus, &link->peer);
 	post(&link->bus, false);
 	return true;
@@ -350,11 +372,7 @@ bool link_has_ended(struct link *link)
 struct link *link_free(struct link *link)
 {
 	if (link->sidecar.file >= 0) {
-		uint64_t generation;
-
-		do
-			generation = carry(&link->bus, &link->peer);
-		while (lane_generation(&link->bus.lane) != generation);
+		carry_rest(&link->bus, &link->peer);
 		post(&link->peer, false);
 		carry(&link->peer, &link->bus);
 		carry_state(&link->bus, &link->peer);

@@ -77,6 +77,18 @@ void listener_expect(struct listener *listener, enum pathbus_event_kind kind)
 	}
 }
 
+void listener_expect_news(struct listener *listener)
+{
+	uint64_t end = harness_deadline(harness_limit_ms);
+	unsigned before = listener->n_posts + listener->n_resyncs;
+
+	while (listener->n_posts + listener->n_resyncs == before) {
+		if (harness_now_ns() > end)
+			ck_abort_msg("neither a post nor a RESYNC came");
+		listener_turn(listener, 1000);
+	}
+}
+
 enum pathbus_transport_kind listener_transport(const struct listener *listener)
 {
 	struct pathbus_transport transport = { .size = sizeof(transport) };

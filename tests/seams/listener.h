@@ -28,6 +28,8 @@ unsigned listener_drain(struct listener *listener);
 void listener_turn(struct listener *listener, int timeout_ms);
 /* Fails unless an event of that kind comes. */
 void listener_expect(struct listener *listener, enum pathbus_event_kind kind);
+/* The same for a post or a RESYNC. */
+void listener_expect_news(struct listener *listener);
 enum pathbus_transport_kind listener_transport(const struct listener *listener);
 /* Turns the loop until the topic is on that transport. */
 void listener_await_transport(struct listener *listener, enum pathbus_transport_kind kind);

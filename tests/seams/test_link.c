@@ -3,7 +3,6 @@
  * test_link.c - processes that reach the daemon and processes that do not, on one file: what the link carries, that
  * an opening waits for it, that it outlives the daemon and leaves as the last one out.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "harness/daemon.h"
 #include "harness/harness.h"
+#include "seams/agent.h"
 #include "seams/listener.h"
 
 static struct harness_daemon daemon_;
@@ -38,32 +38,6 @@ static void expect_both_ways(struct listener *a, struct listener *b)
 		expect_post(a, b);
 		expect_post(b, a);
 	}
-}
-
-/* The agent's process: a child of the daemon with that name; 0: none. */
-static pid_t agent(void)
-{
-	char path[64], name[32], text[256];
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-	pid_t found = 0;
-
-	ck_assert_ptr_nonnull(proc);
-	while (!found && (entry = readdir(proc))) {
-		FILE *stat_file;
-		int parent;
-
-		snprintf(path, sizeof(path), "/proc/%.16s/stat", entry->d_name);
-		stat_file = atoi(entry->d_name) > 0 ? fopen(path, "re") : NULL;
-		if (!stat_file)
-			continue;
-		if (fgets(text, sizeof(text), stat_file) && sscanf(text, "%*d (%31[^)]) %*c %d", name, &parent) == 2 &&
-		    strcmp(name, "pathbus-link") == 0 && parent == daemon_.process.pid)
-			found = atoi(entry->d_name);
-		fclose(stat_file);
-	}
-	closedir(proc);
-	return found;
 }
 
 START_TEST(the_sidecar_is_there_first)
@@ -115,7 +89,7 @@ START_TEST(one_shot_posters_are_heard)
 		listener_open(&beside, NULL, PATHBUS_PEER, file, PATHBUS_POST);
 		ck_assert_int_eq(pathbus_post(beside.topic), 0);
 		listener_close(&beside);
-		listener_expect(&lane, PATHBUS_EVENT_POST);
+		listener_expect_news(&lane); /* RESYNC where it was gone before it could be linked */
 	}
 	listener_close(&lane);
 	listener_await_no_sidecar("data");
@@ -202,7 +176,7 @@ START_TEST(the_link_outlives_the_daemon)
 		harness_daemon_start(&daemon_, NULL);
 		listener_open(&beside, NULL, PATHBUS_PEER, file, 0);
 		listener_open(&lane, daemon_.address, PATHBUS_BUS, file, 0);
-		link = agent();
+		link = agent_of(&daemon_);
 		ck_assert_int_ne(link, 0);
 		expect_post(&lane, &beside);
 		/* Held while it is killed, so that the post is in the lane only. */
@@ -227,7 +201,7 @@ START_TEST(a_link_that_is_killed_is_replaced)
 	harness_daemon_start(&daemon_, NULL);
 	listener_open(&beside, NULL, PATHBUS_PEER, file, 0);
 	listener_open(&lane, daemon_.address, PATHBUS_BUS, file, 0);
-	first = agent();
+	first = agent_of(&daemon_);
 	ck_assert_int_ne(first, 0);
 	kill(first, SIGSTOP);
 	listener_drain(&lane);
@@ -235,7 +209,7 @@ START_TEST(a_link_that_is_killed_is_replaced)
 	kill(first, SIGKILL);
 	/* The new one announces itself. */
 	listener_expect(&lane, PATHBUS_EVENT_POST);
-	harness_await(agent() != 0 && agent() != first);
+	harness_await(agent_of(&daemon_) != 0 && agent_of(&daemon_) != first);
 	expect_both_ways(&lane, &beside);
 	listener_close(&beside);
 	listener_close(&lane);
@@ -252,11 +226,11 @@ START_TEST(a_link_that_is_told_to_end_is_replaced)
 	harness_daemon_start(&daemon_, NULL);
 	listener_open(&beside, NULL, PATHBUS_PEER, file, 0);
 	listener_open(&lane, daemon_.address, PATHBUS_BUS, file, 0);
-	first = agent();
+	first = agent_of(&daemon_);
 	listener_drain(&beside);
 	kill(first, SIGTERM);
 	listener_expect(&beside, PATHBUS_EVENT_POST); /* its last announcement, or the next one's first */
-	harness_await(agent() != 0 && agent() != first);
+	harness_await(agent_of(&daemon_) != 0 && agent_of(&daemon_) != first);
 	expect_both_ways(&lane, &beside);
 	listener_close(&beside);
 	listener_close(&lane);
@@ -275,7 +249,7 @@ START_TEST(the_link_leaves_last_and_comes_back)
 	for (int i = 0; i < 20; i++) {
 		listener_open(&beside, NULL, PATHBUS_PEER, file, 0);
 		ck_assert_int_eq(pathbus_post(beside.topic), 0);
-		listener_expect(&lane, PATHBUS_EVENT_POST);
+		listener_expect_news(&lane);
 		expect_post(&lane, &beside);
 		listener_close(&beside);
 		listener_await_no_sidecar("data");
