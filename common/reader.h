@@ -72,6 +72,13 @@ static inline void reader_hold(struct reader *reader)
 	reader->accounted -= GENERATION_MESSAGE;
 }
 
+/* The message that is held is not to be told. */
+static inline void reader_drop(struct reader *reader)
+{
+	reader->held = false;
+	reader->accounted += GENERATION_MESSAGE;
+}
+
 /* RESYNC is told, which stands for all posts so far. */
 void reader_absorb_posts(struct reader *reader, uint64_t strangers);
 

@@ -47,7 +47,7 @@ enum ring_state {
  * two acquiring looks at it. */
 struct ring_slot {
 	_Atomic uint64_t tag;
-	_Atomic uint64_t words[RING_SLOT_SIZE / 8 - 1]; /* see ring.c */
+	_Atomic uint64_t words[RING_SLOT_SIZE / 8 - 1]; /* see ring_layout.h */
 };
 
 /* A mapped ring. Owns nothing. */

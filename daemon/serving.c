@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "escape.h"
@@ -19,6 +22,7 @@
 
 #define BACKLOG 1024
 #define NAME_SIZE (ADDRESS_SIZE + 32)
+#define LEFT_OVER_MS 2000u
 
 static int failed(const char *what, const char *path, int error)
 {
@@ -69,7 +73,8 @@ static int use_own_place(struct serving *to)
 
 /* --- the lock -------------------------------------------------------------------------------------- */
 
-static int served_already(const struct serving *serving, int lock)
+/* The pid that its holder wrote; 0: not yet. */
+static pid_t holder_of(int lock)
 {
 	char text[32];
 	ssize_t n = pread(lock, text, sizeof(text) - 1, 0);
@@ -77,9 +82,35 @@ static int served_already(const struct serving *serving, int lock)
 
 	text[n > 0 ? n : 0] = '\0';
 	pid = strtol(text, NULL, 10);
-	if (pid > 0)
-		log_error("another pathbusd (pid %ld) serves %s already; stop it first, or give another --address", pid,
-		          serving->path);
+	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+/* A daemon that was killed while it started its agent: that child has the lock until it becomes the other program. */
+static bool is_left_over(int lock)
+{
+	pid_t holder = holder_of(lock);
+
+	return holder != 0 && kill(holder, 0) < 0 && errno == ESRCH;
+}
+
+static int lock_it(int lock)
+{
+	int r = os_lock(lock, OS_LOCK_EXCLUSIVE, 0, 0);
+
+	for (unsigned ms = 0; r == -EAGAIN && is_left_over(lock) && ms < LEFT_OVER_MS; ms++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		r = os_lock(lock, OS_LOCK_EXCLUSIVE, 0, 0);
+	}
+	return r;
+}
+
+static int served_already(const struct serving *serving, int lock)
+{
+	pid_t holder = holder_of(lock);
+
+	if (holder != 0)
+		log_error("another pathbusd (pid %d) serves %s already; stop it first, or give another --address",
+		          (int)holder, serving->path);
 	else
 		log_error("another pathbusd serves %s already; stop it first, or give another --address", serving->path);
 	return EXIT_SERVED;
@@ -112,7 +143,7 @@ static int take_lock(struct serving *serving)
 			log_error("%s.lock is no regular file", serving->path);
 			return EXIT_FAILED;
 		}
-		r = os_lock(lock, OS_LOCK_EXCLUSIVE, 0, 0);
+		r = lock_it(lock);
 		if (r == -EAGAIN) {
 			int status = served_already(serving, lock);
 

@@ -19,6 +19,10 @@
 
 enum { N_COLLECT = 64, LOOKS = 4, N_TURNS = 16 };
 
+/* Who has had so many events without a pause, and now finds none, looks once more so much later before it goes to sleep:
+ * to be woken costs both sides more than that. */
+enum { STREAK = 16, LINGER_NS = 2000 };
+
 /* --- the queue: topics to look at -------------------------------------------------------------------------- */
 
 void handle_mark(struct pathbus *bus)
@@ -303,9 +307,56 @@ static void note_progress(pathbus_topic *topic)
 	topic->goal = 0;
 }
 
+/* --- events that are taken and not given yet ----------------------------------------------------------------- */
+
+static bool give(struct batch *batch, struct pathbus_event *event)
+{
+	while (batch->given < batch->n) {
+		const struct pathbus_event *next = &batch->events[batch->given++];
+
+		if (batch->topic->hiding && next->kind == PATHBUS_EVENT_MESSAGE && hide_event(batch->topic, next))
+			continue; /* the program wants none of its sender any more */
+		*event = *next;
+		return true;
+	}
+	return false;
+}
+
+void handle_drop_batch(pathbus_topic *topic)
+{
+	struct batch *batch = &topic->bus->batch;
+
+	if (batch->topic == topic)
+		batch->n = batch->given = 0;
+}
+
+/* What else is there at this look. */
+static void take_more(pathbus_topic *topic, struct reader_look *look)
+{
+	struct batch *batch = &topic->bus->batch;
+	struct pathbus_event blank;
+
+	fill_event(topic, PATHBUS_EVENT_MESSAGE, 0, 0, &blank);
+	batch->topic = topic;
+	batch->n = batch->given = 0;
+	/* Of a key the newest is wanted: not what was the newest when it was taken. */
+	while (!topic->newest && batch->n < BATCH_EVENTS && mail_has_room(topic)) {
+		struct pathbus_event *event = &batch->events[batch->n];
+		enum reader_kind kind;
+
+		*event = blank;
+		kind = mail_next(topic, look, event);
+		if (kind != READER_MESSAGE && kind != READER_POSTS && kind != READER_GAP)
+			break; /* the next look finds that out again */
+		batch->n++;
+	}
+	topic->streak += batch->n;
+}
+
 static enum take take_news(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event)
 {
-	enum reader_kind kind = mail_next(topic, generation, event);
+	struct reader_look look = mail_look(topic, generation);
+	enum reader_kind kind = mail_next(topic, &look, event);
 
 	if (kind == READER_AGAIN)
 		return TAKE_AGAIN;
@@ -316,6 +367,9 @@ static enum take take_news(pathbus_topic *topic, uint64_t generation, struct pat
 		topic->goal_ticket = atomic_load(&topic->page->head);
 		topic->goal_remote = topic->remote_generation;
 	}
+	topic->streak++;
+	if (kind == READER_MESSAGE)
+		take_more(topic, &look);
 	return TAKE_EVENT;
 }
 
@@ -377,6 +431,15 @@ static void set_lease(pathbus_topic *topic)
 	control_set_timer(bus);
 }
 
+/* The clock is looked at, not the lane: that would slow down whoever writes there. */
+static void linger(void)
+{
+	uint64_t end = os_now_ns() + LINGER_NS;
+
+	while (os_now_ns() < end)
+		;
+}
+
 /* True: the topic sleeps, as far as posters are concerned. */
 static bool rest(pathbus_topic *topic, uint64_t generation)
 {
@@ -387,6 +450,12 @@ static bool rest(pathbus_topic *topic, uint64_t generation)
 	if (topic->stalled || topic->hiding)
 		set_lease(topic);
 	if (generation != topic->armed) {
+		if (topic->streak >= STREAK) {
+			topic->streak = 0;
+			linger();
+			if (lane_generation(&lane) != generation)
+				return false;
+		}
 		if (!topic->stalled)
 			topic_caught_up(topic, generation, true);
 		if (!lane_arm(&lane, generation))
@@ -396,6 +465,7 @@ static bool rest(pathbus_topic *topic, uint64_t generation)
 		return false;
 	}
 	topic->collected = false;
+	topic->streak = 0;
 	return true;
 }
 
@@ -494,6 +564,8 @@ int pathbus_next(pathbus *bus, struct pathbus_event *event)
 		return -EINVAL;
 	if (is_forked(bus->alive))
 		return -ECHILD;
+	if (give(&bus->batch, event))
+		return 1;
 	/* Held for long only by a post that is joining anew on another thread. The descriptor stays readable, and
 	 * for edge-triggered loops becomes so anew when the lock is free. */
 	if (pthread_mutex_trylock(&bus->lock) != 0) {

@@ -46,6 +46,11 @@ bool hide_message(const pathbus_topic *topic, const struct ring_message *message
 	return topic->hiding && is_hidden(topic, message->pid, message->origin);
 }
 
+bool hide_event(const pathbus_topic *topic, const struct pathbus_event *event)
+{
+	return topic->hiding && is_hidden(topic, (uint32_t)event->pid, event->origin);
+}
+
 /* Posts that are through, of those that were begun. */
 static uint64_t through(const struct page_slot *slot, uint64_t begun)
 {

@@ -55,6 +55,8 @@ enum {
 	MAX_HIDDEN = 64,        /* origins, and processes, that a topic can hide */
 	SYNC_LOOK_MS = 20,      /* pathbus_sync: looks whether those it waits for still live */
 	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
+	BATCH_EVENTS = 32,      /* that pathbus_next takes from a lane at a time, */
+	BATCH_BYTES = 4096,     /* and how much of their messages; one more always has room */
 };
 
 /* Tags in the sets; anything else is a topic's address. */
@@ -134,8 +136,8 @@ struct pathbus_topic {
 	uint64_t reported;                /* handle's count that next has told of */
 	struct reader reader;             /* what is told of this lane */
 	uint64_t own_counted;             /* own messages among the tickets that the reader has counted */
-	void *buffer;                     /* of its message */
-	size_t buffer_size;
+	unsigned char *buffer;            /* of its messages: those that were taken and are not given yet */
+	size_t buffer_size, buffer_used;
 	struct backlog *backlog, **backlog_tail; /* of the lane before this one */
 	struct backlog *told;             /* whose data the program has */
 	struct known known;               /* messages that were told, on this lane if it is linked or on the ones before,
@@ -148,6 +150,7 @@ struct pathbus_topic {
 	uint64_t goal_remote;             /* PLACE_SOCKET: the daemon's number of the goal */
 	uint64_t goal, goal_ticket;       /* once the reader is there, all up to this generation is told; 0: none */
 	bool stalled;                     /* the reader waits for a writer, and looks again at reader_lease_ns */
+	unsigned streak;                  /* events since it was armed last */
 	unsigned ring_slots, max_message, last; /* as asked for; 0: default */
 	uint64_t resync_seen;             /* the page's resync word */
 	bool resync_due;
@@ -203,6 +206,13 @@ struct bus_connection {
 	char addresses[N_ADDRESSES][ADDRESS_SIZE];
 };
 
+/* Events of one topic that were taken from its lane at one look, and are given one by one. */
+struct batch {
+	pathbus_topic *topic;
+	unsigned n, given;
+	struct pathbus_event events[BATCH_EVENTS];
+};
+
 struct pathbus {
 	_Atomic uint32_t *alive;      /* a page that is zero in a forked child */
 	uint64_t next_origin;         /* random at first */
@@ -230,7 +240,10 @@ struct pathbus {
 	pathbus_topic *topics;
 	pathbus_topic *queue_head, **queue_tail;
 	pathbus_topic *hot;           /* the last one that had an event: looked at before any system call */
-	unsigned turns;               /* events since edges were last collected */
+	unsigned turns;               /* looks at topics since edges were last collected */
+
+	/* --- the handle's thread only ------------------------------------------------------------- */
+	struct batch batch;
 };
 
 /* --- handle.c --- */
@@ -241,6 +254,7 @@ static inline bool is_forked(const _Atomic uint32_t *alive)
 void handle_queue(pathbus_topic *topic);   /* to be looked at by the next pathbus_next; makes the set readable */
 void handle_unqueue(pathbus_topic *topic);
 void handle_mark(struct pathbus *bus);
+void handle_drop_batch(pathbus_topic *topic); /* at its end */
 /* Gives the lock back in calls that other threads than the handle's may make. */
 void handle_unlock(struct pathbus *bus);
 
@@ -341,13 +355,18 @@ bool mail_init(pathbus_topic *topic); /* false: no memory */
 void mail_deinit(pathbus_topic *topic);
 /* Is something still to be told of a lane that was left? Then fills the event's message part. */
 bool mail_take_backlog(pathbus_topic *topic, struct pathbus_event *event);
-/* Takes what is new at this generation. With READER_POSTS, _GAP and _MESSAGE event->kind, count and the message's part
- * are filled. */
-enum reader_kind mail_next(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event);
+/* What the reader has to know of this generation, which was just loaded. Several events may be taken at one look, as long
+ * as there is room. */
+struct reader_look mail_look(pathbus_topic *topic, uint64_t generation);
+bool mail_has_room(const pathbus_topic *topic);
+/* Takes what is new. With READER_POSTS, _GAP and _MESSAGE event->kind, count and the message's part are filled; the
+ * message's bytes stay where they are until the next look. */
+enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struct pathbus_event *event);
 
 /* --- hide.c --- */
 bool hide_own_process(pathbus_topic *topic); /* at its making; false: no memory */
 bool hide_message(const pathbus_topic *topic, const struct ring_message *message);
+bool hide_event(const pathbus_topic *topic, const struct pathbus_event *event); /* a message */
 /* On a new lane: what was posted up to now is told, or not owed. */
 void hide_begin(pathbus_topic *topic);
 /* Posts of those who are hidden, since then; loaded after the generation. Never ahead of it for long. */

@@ -135,11 +135,13 @@ static uint64_t newest_count(pathbus_topic *topic, const struct ring_message *me
 /* What has been told of this lane, as far as its ring still knows. Nothing that came later: that is not told yet. */
 static void note_told(pathbus_topic *topic)
 {
+	uint64_t to = topic->reader.cursor.at - (topic->reader.held ? RING_TICKET : 0);
+
 	for (uint32_t i = 0; i < topic->ring.n_slots; i++) {
 		const struct ring_slot *slot = &topic->ring.slots[i];
 		uint64_t tag = atomic_load(&slot->tag), origin, number;
 
-		if (lane_is_later(topic->reader.cursor.at, tag & ~(RING_TICKET - 1)) &&
+		if (lane_is_later(to, tag & ~(RING_TICKET - 1)) &&
 		    ring_latest(&topic->ring, i, &origin, &number) && atomic_load(&slot->tag) == tag)
 			(void)known_add(&topic->known, origin, number);
 	}
@@ -244,9 +246,14 @@ bool mail_take_backlog(pathbus_topic *topic, struct pathbus_event *event)
 	return true;
 }
 
+static size_t largest(const pathbus_topic *topic)
+{
+	return RING_BUFFER_SIZE(topic->ring.max_message);
+}
+
 static bool have_buffer(pathbus_topic *topic)
 {
-	size_t size = RING_BUFFER_SIZE(topic->ring.max_message);
+	size_t size = largest(topic) + BATCH_BYTES;
 
 	if (topic->buffer_size < size) {
 		void *buffer = malloc(size);
@@ -260,8 +267,20 @@ static bool have_buffer(pathbus_topic *topic)
 	return true;
 }
 
-/* The reader's view at this generation. */
-static struct reader_look look_at(pathbus_topic *topic, uint64_t generation)
+/* The next message goes behind this one. */
+static void keep_in_buffer(pathbus_topic *topic, const struct ring_message *message)
+{
+	const unsigned char *end = (const unsigned char *)message->data + message->data_size;
+
+	topic->buffer_used = ((size_t)(end - topic->buffer) + 7) / 8 * 8;
+}
+
+bool mail_has_room(const pathbus_topic *topic)
+{
+	return topic->reader.held || topic->buffer_size - topic->buffer_used >= largest(topic);
+}
+
+struct reader_look mail_look(pathbus_topic *topic, uint64_t generation)
 {
 	struct reader_look look = { .generation = generation, .whose = whose, .own_missed = own_missed, .arg = topic };
 
@@ -278,26 +297,32 @@ static struct reader_look look_at(pathbus_topic *topic, uint64_t generation)
 		look.own += hide_posts(topic) * GENERATION_POST; /* known too late to tell which came when: own_since stays */
 	if (atomic_load(&topic->page->messages) && have_buffer(topic)) {
 		look.ring = &topic->ring;
-		look.buffer = topic->buffer;
+		topic->buffer_used = 0;
+		if (topic->reader.held)
+			keep_in_buffer(topic, &topic->reader.message);
+	}
+	/* After the generation, which a link raises between this and what it carries: at the latest that waits for another
+	 * look. */
+	if (!topic->is_linked && atomic_load(&topic->page->linked)) {
+		topic->is_linked = true;
+		note_told(topic);
+		if (topic->reader.held && !is_new(topic, &topic->reader.message))
+			reader_drop(&topic->reader);
 	}
 	return look;
 }
 
-enum reader_kind mail_next(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event)
+enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struct pathbus_event *event)
 {
-	struct reader_look look = look_at(topic, generation);
 	uint64_t n = 1;
 	enum reader_kind kind;
 
-	if (!topic->is_linked && atomic_load_explicit(&topic->page->linked, memory_order_relaxed)) {
-		topic->is_linked = true;
-		note_told(topic);
-	}
-	kind = reader_next(&topic->reader, &look, &n);
+	if (look->ring)
+		look->buffer = topic->buffer + topic->buffer_used;
+	kind = reader_next(&topic->reader, look, &n);
 	topic->stalled = kind == READER_STALLED;
-	/* A RESYNC that was raised before this message was published is told before it: it may stand for one that the
-	 * same writer made earlier. */
-	if (kind == READER_MESSAGE && (topic->resync_due || atomic_load(&topic->page->resync) != topic->resync_seen)) {
+	/* RESYNC stands for one that the same writer made earlier. */
+	if (kind == READER_MESSAGE && topic->resync_due) {
 		reader_hold(&topic->reader);
 		return READER_AGAIN;
 	}
@@ -313,6 +338,7 @@ enum reader_kind mail_next(pathbus_topic *topic, uint64_t generation, struct pat
 	case READER_MESSAGE:
 		n = newest_count(topic, &topic->reader.message);
 		fill_message(topic, &topic->reader.message, event);
+		keep_in_buffer(topic, &topic->reader.message);
 		break;
 	case READER_NOTHING:
 		topic->own_rested = atomic_load(&topic->own);

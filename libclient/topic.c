@@ -382,6 +382,7 @@ void topic_free(pathbus_topic *topic)
 		topic->next->previous = topic->previous;
 	if (topic->bus->hot == topic)
 		topic->bus->hot = NULL;
+	handle_drop_batch(topic);
 	if (topic->bus->waited == topic)
 		topic->bus->waited = NULL;
 	free(topic->path);

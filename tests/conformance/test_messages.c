@@ -542,6 +542,62 @@ END_TEST
 
 /* --- hiding --------------------------------------------------------------------------------------------------------------- */
 
+/* Several messages are taken from the lane at a time, and given one by one: that does not show. */
+START_TEST(what_is_taken_ahead_does_not_show)
+{
+	enum { N = 60 };
+	pathbus *listener, *writer, *other;
+	pathbus_topic *to, *second, *from, *from_other;
+	struct pathbus_event event;
+	char text[16];
+
+	transport_begin(_i);
+	listener = transport_new();
+	writer = transport_new();
+	other = transport_new();
+	to = transport_open(listener, "data", 0);
+	second = transport_open(listener, "data", 0);
+	from = transport_open(writer, "data", 0);
+	from_other = transport_open(other, "data", 0);
+	drain(listener);
+	for (int i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		ck_assert_int_eq(pathbus_publish(i % 2 ? from : from_other, text, strlen(text)), 0);
+	}
+	/* Two of `to`; the descriptor says that there is more; then one writer is hidden, and the other topic closed. */
+	for (int i = 0; i < 2;) {
+		await_readable(listener);
+		take_soon(listener, &event);
+		if (event.topic != to)
+			continue;
+		snprintf(text, sizeof(text), "%d", i++);
+		ck_assert_uint_eq(event.data_size, strlen(text));
+		ck_assert_int_eq(memcmp(event.data, text, event.data_size), 0);
+		ck_assert(is_readable(pathbus_fd(listener)));
+	}
+	ck_assert_int_eq(pathbus_hide(to, pathbus_origin(from)), 0);
+	pathbus_close(second);
+	for (int i = 2; i < N; i += 2) {
+		take_soon(listener, &event);
+		ck_assert_ptr_eq(event.topic, to);
+		ck_assert_int_eq(event.kind, PATHBUS_EVENT_MESSAGE);
+		snprintf(text, sizeof(text), "%d", i);
+		ck_assert_uint_eq(event.data_size, strlen(text));
+		ck_assert_int_eq(memcmp(event.data, text, event.data_size), 0);
+	}
+	expect_quiet(listener);
+	/* Closed with some of its own taken. */
+	for (int i = 0; i < N; i++)
+		ck_assert_int_eq(pathbus_publish(from_other, "more", 4), 0);
+	take_soon(listener, &event);
+	pathbus_close(to);
+	expect_quiet(listener);
+	pathbus_free(listener);
+	pathbus_free(writer);
+	pathbus_free(other);
+}
+END_TEST
+
 START_TEST(a_process_and_an_origin_can_be_hidden)
 {
 	pathbus *a, *b, *c;
@@ -665,6 +721,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(the_newest_of_each_key, N_TRANSPORTS),
 	HARNESS_CASE_EACH(every_writers_in_its_order, N_TRANSPORTS),
 	HARNESS_CASE_EACH(any_thread_publishes, N_TRANSPORTS),
+	HARNESS_CASE_EACH(what_is_taken_ahead_does_not_show, N_TRANSPORTS),
 	HARNESS_CASE_EACH(a_process_and_an_origin_can_be_hidden, N_TRANSPORTS),
 	HARNESS_CASE_EACH(hiding_swallows_nothing, N_TRANSPORTS),
 	{ 0 },

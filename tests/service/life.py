@@ -4,6 +4,7 @@
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import pathlib
@@ -91,6 +92,33 @@ def test_takes_over_from_a_killed_one():
         assert successor.address.stat().st_ino != inode
         assert sorted(path.name for path in daemon.folder.iterdir() if "log" not in path.name) == \
             ["socket", "socket.lock"]
+
+
+def has_open(pid, name):
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(f"/{name}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    except FileNotFoundError:
+        return False
+
+
+def test_waits_for_what_a_killed_one_left():
+    """It died while it started its agent: that child keeps the lock until it is the other program."""
+    folder = pathlib.Path(bus.new_folder())
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for pid, status in ((gone.pid, 0), (os.getpid(), 3)):
+        with open(folder / "socket.lock", "w+", encoding="ascii") as lock:
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+            lock.write(f"{pid}\n")
+            lock.flush()
+            daemon = bus.Daemon(folder=folder, wait=False)
+            if status:
+                assert daemon.wait() == status, daemon.said()
+                continue
+            bus.wait_for(lambda: has_open(daemon.pid, "socket.lock"), "it wants the lock")
+            assert daemon.process.poll() is None and not daemon.address.exists()
+        daemon.wait_until_ready()
+        daemon.stop()
 
 
 def test_many_at_once():
