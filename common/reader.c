@@ -11,6 +11,7 @@
 #include "lane.h"
 
 #define MAX_AHEAD (4096 * GENERATION_POST) /* more than threads can be in the middle of a post */
+#define FAR_AHEAD_LOOKS 8
 
 static uint64_t posts_until(const struct reader *reader, uint64_t strangers)
 {
@@ -18,6 +19,12 @@ static uint64_t posts_until(const struct reader *reader, uint64_t strangers)
 
 	/* Behind, by own posts on their way: a huge number. */
 	return ahead < UINT64_C(1) << 63 ? ahead / GENERATION_POST : 0;
+}
+
+/* Posts up to there were told by RESYNC. */
+static void absorb(struct reader *reader, uint64_t strangers)
+{
+	reader->accounted += posts_until(reader, strangers) * GENERATION_POST;
 }
 
 static enum reader_kind tell_posts(struct reader *reader, uint64_t n, uint64_t *ret_n)
@@ -37,7 +44,7 @@ static uint64_t own_until(const struct reader_look *look, uint64_t generation)
 
 static enum reader_kind tell_message(struct reader *reader, const struct reader_look *look, uint64_t *ret_n)
 {
-	uint64_t before = reader->message.before, n;
+	uint64_t before = reader->message.before, strangers, n;
 
 	if (lane_is_later(before, look->generation)) {
 		/* It came later than the look, which has not all posts before it. Another look has; or it is damaged. */
@@ -47,7 +54,10 @@ static enum reader_kind tell_message(struct reader *reader, const struct reader_
 		}
 		before = look->generation;
 	}
-	n = posts_until(reader, before - own_until(look, before));
+	strangers = before - own_until(look, before);
+	if (reader->absorbs)
+		absorb(reader, lane_is_later(strangers, reader->absorb_to) ? reader->absorb_to : strangers);
+	n = posts_until(reader, strangers);
 	reader->held = n > 0;
 	if (n > 0)
 		return tell_posts(reader, n, ret_n);
@@ -106,17 +116,30 @@ enum reader_kind reader_next(struct reader *reader, const struct reader_look *lo
 	/* Stalled, or more to read: what posts came after that is not known, so they wait as well. */
 	if (kind != READER_NOTHING)
 		return kind;
+	if (reader->absorbs) {
+		reader->absorbs = false;
+		absorb(reader, reader->absorb_to);
+	}
 	n = posts_until(reader, strangers);
-	if (n > 0)
+	if (n > 0) {
+		reader->far_ahead = 0;
 		return tell_posts(reader, n, ret_n);
-	/* What writers that died have left out does not add up. Far ahead is no own posts on their way but a gap that a
-	 * damaged ring told: all later posts would be taken for told. */
-	if (strangers - reader->accounted < UINT64_C(1) << 63 || reader->accounted - strangers > MAX_AHEAD)
+	}
+	if (strangers - reader->accounted >= UINT64_C(1) << 63 && reader->accounted - strangers > MAX_AHEAD) {
+		/* Far ahead: so much has been posted by those who do not count since the generation was loaded; or it is a gap
+		 * that a damaged ring told, and then all later posts would be taken for told. */
+		if (++reader->far_ahead < FAR_AHEAD_LOOKS)
+			return READER_AGAIN;
+		reader->accounted = strangers;
+	}
+	reader->far_ahead = 0;
+	/* What writers that died have left out does not add up. */
+	if (strangers - reader->accounted < UINT64_C(1) << 63)
 		reader->accounted = strangers;
 	return READER_NOTHING;
 }
 
-void reader_absorb_posts(struct reader *reader, uint64_t strangers)
+bool reader_owes(const struct reader *reader, uint64_t strangers)
 {
-	reader->accounted += posts_until(reader, strangers) * GENERATION_POST;
+	return reader->held || posts_until(reader, strangers) > 0;
 }

@@ -20,6 +20,9 @@ struct reader {
 	struct ring_cursor cursor;
 	bool has_ring;      /* the cursor is valid */
 	bool held;          /* `message` was taken from the ring and waits for posts to be told */
+	bool absorbs;       /* posts up to `absorb_to` are told by RESYNC, which is known once all messages are read */
+	uint64_t absorb_to;
+	unsigned far_ahead; /* looks in a row at which more was told than there is */
 	struct ring_message message;
 };
 
@@ -79,8 +82,16 @@ static inline void reader_drop(struct reader *reader)
 	reader->accounted += GENERATION_MESSAGE;
 }
 
-/* RESYNC is told, which stands for all posts so far. */
-void reader_absorb_posts(struct reader *reader, uint64_t strangers);
+/* RESYNC is told now, which stands for all posts so far; `strangers`: the generation of the look less own. Where a lot of
+ * messages came with it some may be told again. */
+static inline void reader_absorb_posts(struct reader *reader, uint64_t strangers)
+{
+	reader->absorbs = true;
+	reader->absorb_to = strangers;
+}
+
+/* Are posts, or the message that is held, still to be told of those up to there? (As `strangers` above.) */
+bool reader_owes(const struct reader *reader, uint64_t strangers);
 
 /* When a stalled reader looks again, CLOCK_MONOTONIC. */
 static inline uint64_t reader_lease_ns(const struct reader *reader)

@@ -118,9 +118,15 @@ enum ring_read {
 enum ring_read ring_read(const struct ring *ring, struct ring_cursor *cursor, struct ring_message *ret,
                          void *buffer, uint64_t *ret_missed);
 
-/* The key of a committed message that nobody has read yet, as a hash: 0: it has none, or there is no message. False: there
- * is nothing at this ticket yet (or not any more). */
-bool ring_peek_key(const struct ring *ring, uint64_t ticket, uint64_t *ret_hash, uint64_t *ret_origin);
+/* Of a committed message that nobody has read yet. */
+struct ring_peek {
+	uint64_t key; /* its hash; 0: no key, or there is no message at this ticket */
+	uint64_t origin, number;
+	uint32_t pid;
+};
+
+/* False: there is nothing at this ticket yet (or not any more). */
+bool ring_peek(const struct ring *ring, uint64_t ticket, struct ring_peek *ret);
 uint64_t ring_hash_key(const void *key, uint32_t size); /* never 0 */
 /* Whose is the committed message in slot `index`, if there is one? */
 bool ring_latest(const struct ring *ring, uint32_t index, uint64_t *ret_origin, uint64_t *ret_number);

@@ -58,7 +58,7 @@ void ring_baseline(const struct ring *ring, uint32_t n, struct ring_cursor *ret)
 	ret->at = oldest;
 }
 
-static uint64_t load(struct ring_slot *slot, unsigned word)
+static uint64_t load(const struct ring_slot *slot, unsigned word)
 {
 	return atomic_load_explicit(&slot->words[word], memory_order_relaxed);
 }
@@ -235,7 +235,7 @@ uint64_t ring_hash_key(const void *key, uint32_t size)
 	return hash ? hash : 1;
 }
 
-bool ring_peek_key(const struct ring *ring, uint64_t ticket, uint64_t *ret_hash, uint64_t *ret_origin)
+bool ring_peek(const struct ring *ring, uint64_t ticket, struct ring_peek *ret)
 {
 	uint32_t index;
 	struct ring_slot *slot = slot_of(ring, ticket, &index);
@@ -243,20 +243,22 @@ bool ring_peek_key(const struct ring *ring, uint64_t ticket, uint64_t *ret_hash,
 	uint32_t key_size, data_size;
 	const _Atomic uint64_t *from;
 
-	*ret_hash = *ret_origin = 0;
+	*ret = (struct ring_peek){ 0 };
 	if ((tag & TICKET_MASK) != ticket || state_of(tag) == RING_CLAIMED)
 		return false;
 	if (state_of(tag) != RING_COMMITTED)
 		return true;
-	sizes = atomic_load_explicit(&slot->words[W_SIZES], memory_order_relaxed);
-	*ret_origin = atomic_load_explicit(&slot->words[W_ORIGIN], memory_order_relaxed);
+	sizes = load(slot, W_SIZES);
+	ret->origin = load(slot, W_ORIGIN);
+	ret->number = load(slot, W_NUMBER);
+	ret->pid = (uint32_t)load(slot, W_WHO);
 	key_size = (uint32_t)(sizes >> KEY_SHIFT) & RING_MAX_KEY;
 	data_size = (uint32_t)(sizes >> DATA_SHIFT) & 0xfffff;
 	if (key_size > 0) {
 		from = bytes_of(ring, index, key_size + data_size);
 		for (uint32_t at = 0; at < key_size; at += 8)
 			key[at / 8] = atomic_load_explicit(from++, memory_order_relaxed);
-		*ret_hash = ring_hash_key(key, key_size);
+		ret->key = ring_hash_key(key, key_size);
 	}
 	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&slot->tag, memory_order_relaxed) == tag;
@@ -269,8 +271,8 @@ bool ring_latest(const struct ring *ring, uint32_t index, uint64_t *ret_origin, 
 
 	if (state_of(tag) != RING_COMMITTED)
 		return false;
-	*ret_origin = atomic_load_explicit(&slot->words[W_ORIGIN], memory_order_relaxed);
-	*ret_number = atomic_load_explicit(&slot->words[W_NUMBER], memory_order_relaxed);
+	*ret_origin = load(slot, W_ORIGIN);
+	*ret_number = load(slot, W_NUMBER);
 	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&slot->tag, memory_order_relaxed) == tag;
 }

@@ -19,10 +19,12 @@ struct hiding {
 	uint32_t pids[MAX_HIDDEN];
 	unsigned n_origins, n_pids;
 	uint64_t departed;  /* posts of those that were hidden and have left */
-	uint64_t unsure_ns; /* since when somebody has been in the middle of a post; 0: nobody is */
+	uint64_t unsure_ns; /* since when the one that is to be given up first is in the middle of a post; 0: nobody is */
 	struct hidden_member {
-		uint64_t origin; /* 0: not hidden */
-		uint64_t base;   /* its posts before it was, and those that were given up */
+		uint64_t origin;    /* 0: not hidden */
+		uint64_t base;      /* its posts before it was, and those that were given up */
+		uint64_t unsure_at; /* how many it had begun then, */
+		uint64_t unsure_ns; /* the first time it was seen in the middle of that one; 0: it was not */
 	} members[PAGE_SLOTS];
 };
 
@@ -41,20 +43,17 @@ static bool is_hidden(const pathbus_topic *topic, uint32_t pid, uint64_t origin)
 	return false;
 }
 
-bool hide_message(const pathbus_topic *topic, const struct ring_message *message)
+bool hide_origin(const pathbus_topic *topic, uint32_t pid, uint64_t origin)
 {
-	return topic->hiding && is_hidden(topic, message->pid, message->origin);
-}
-
-bool hide_event(const pathbus_topic *topic, const struct pathbus_event *event)
-{
-	return topic->hiding && is_hidden(topic, (uint32_t)event->pid, event->origin);
+	return topic->hiding && is_hidden(topic, pid, origin);
 }
 
 /* Posts that are through, of those that were begun. */
 static uint64_t through(const struct page_slot *slot, uint64_t begun)
 {
-	return begun - (uint32_t)((uint32_t)begun - atomic_load(&slot->done));
+	int32_t under_way = (int32_t)((uint32_t)begun - atomic_load(&slot->done)); /* `done` is loaded later */
+
+	return under_way > 0 ? begun - (uint32_t)under_way : begun;
 }
 
 /* `begins`: what was posted up to now has been told, or is not owed. */
@@ -90,14 +89,26 @@ void hide_begin(pathbus_topic *topic)
 	}
 }
 
+/* Is it in the middle of one and the same post for so long that it must have died there? */
+static bool is_stuck(struct hiding *hiding, struct hidden_member *member, uint64_t begun, uint64_t now)
+{
+	if (!member->unsure_ns || member->unsure_at != begun) {
+		member->unsure_at = begun;
+		member->unsure_ns = now;
+	}
+	if (now - member->unsure_ns >= RING_LEASE_NS)
+		return true;
+	if (!hiding->unsure_ns || member->unsure_ns < hiding->unsure_ns)
+		hiding->unsure_ns = member->unsure_ns;
+	return false;
+}
+
 uint64_t hide_posts(pathbus_topic *topic)
 {
 	struct hiding *hiding = topic->hiding;
-	uint64_t sum = 0, now = 0;
-	bool unsure = false;
+	uint64_t sum = 0;
 
-	if (hiding->unsure_ns)
-		now = os_now_ns();
+	hiding->unsure_ns = 0;
 	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
 		const struct page_slot *slot = &topic->page->slots[i];
 		struct hidden_member *member = &hiding->members[i];
@@ -108,17 +119,13 @@ uint64_t hide_posts(pathbus_topic *topic)
 			continue;
 		begun = atomic_load(&slot->posts);
 		done = through(slot, begun);
-		if (begun != done && hiding->unsure_ns && now - hiding->unsure_ns >= RING_LEASE_NS)
+		if (begun == done)
+			member->unsure_ns = 0;
+		else if (is_stuck(hiding, member, begun, os_now_ns()))
 			member->base += begun - done;
-		else if (begun != done)
-			unsure = true;
 		if (begun - member->base < UINT64_C(1) << 43) /* not of a slot that has just been given to another */
 			sum += begun - member->base;
 	}
-	if (!unsure)
-		hiding->unsure_ns = 0;
-	else if (!hiding->unsure_ns)
-		hiding->unsure_ns = os_now_ns();
 	return sum + hiding->departed;
 }
 

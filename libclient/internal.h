@@ -2,7 +2,8 @@
 /*
  * internal.h - the handle and its topics, as the files of this folder see them.
  *
- *   handle.c   pathbus_new/free/fd/next: the pollable set, turns between topics
+ *   handle.c   pathbus_new/free/fd: the pollable set
+ *   next.c     pathbus_next: turns between topics
  *   open.c     open: paths and options
  *   topic.c    one member: which lane it is on, and moving it to another; close
  *   post.c     post
@@ -148,8 +149,10 @@ struct pathbus_topic {
 	uint64_t remote_mark, remote_seen; /* the own lane's generation then; what the daemon was told to be dealt with */
 	struct hiding *hiding;            /* NULL: nobody but itself */
 	uint64_t goal_remote;             /* PLACE_SOCKET: the daemon's number of the goal */
-	uint64_t goal, goal_ticket;       /* once the reader is there, all up to this generation is told; 0: none */
+	uint64_t goal;                    /* a generation up to which all is told once the reader */
+	uint64_t goal_ticket, goal_strangers; /* is there, and owes no posts up to there; 0: none */
 	bool stalled;                     /* the reader waits for a writer, and looks again at reader_lease_ns */
+	bool owes_word;                   /* it was armed while stalled: topic_caught_up once it is not */
 	unsigned streak;                  /* events since it was armed last */
 	unsigned ring_slots, max_message, last; /* as asked for; 0: default */
 	uint64_t resync_seen;             /* the page's resync word */
@@ -251,12 +254,15 @@ static inline bool is_forked(const _Atomic uint32_t *alive)
 {
 	return atomic_load_explicit(alive, memory_order_relaxed) == 0;
 }
-void handle_queue(pathbus_topic *topic);   /* to be looked at by the next pathbus_next; makes the set readable */
-void handle_unqueue(pathbus_topic *topic);
+/* The first time somebody wants to hear: all bells into the set, and what came since the openings is found. */
+int handle_start_listening(struct pathbus *bus);
 void handle_mark(struct pathbus *bus);
-void handle_drop_batch(pathbus_topic *topic); /* at its end */
 /* Gives the lock back in calls that other threads than the handle's may make. */
 void handle_unlock(struct pathbus *bus);
+
+/* --- next.c --- */
+void handle_queue(pathbus_topic *topic);   /* to be looked at by the next pathbus_next; makes the set readable */
+void handle_unqueue(pathbus_topic *topic); /* at its end: nothing of it is given any more */
 
 /* --- topic.c --- */
 /* Takes `path` over, unless it fails (no memory). */
@@ -356,8 +362,11 @@ void mail_deinit(pathbus_topic *topic);
 /* Is something still to be told of a lane that was left? Then fills the event's message part. */
 bool mail_take_backlog(pathbus_topic *topic, struct pathbus_event *event);
 /* What the reader has to know of this generation, which was just loaded. Several events may be taken at one look, as long
- * as there is room. */
+ * as there is room. Until mail_looked nobody else publishes on the topic: what its own messages are among those that it
+ * has missed is known only for the last n_slots of them. */
 struct reader_look mail_look(pathbus_topic *topic, uint64_t generation);
+void mail_looked(pathbus_topic *topic);
+void mail_note_resync(pathbus_topic *topic, const struct reader_look *look); /* RESYNC is told at this look */
 bool mail_has_room(const pathbus_topic *topic);
 /* Takes what is new. With READER_POSTS, _GAP and _MESSAGE event->kind, count and the message's part are filled; the
  * message's bytes stay where they are until the next look. */
@@ -365,8 +374,7 @@ enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struc
 
 /* --- hide.c --- */
 bool hide_own_process(pathbus_topic *topic); /* at its making; false: no memory */
-bool hide_message(const pathbus_topic *topic, const struct ring_message *message);
-bool hide_event(const pathbus_topic *topic, const struct pathbus_event *event); /* a message */
+bool hide_origin(const pathbus_topic *topic, uint32_t pid, uint64_t origin); /* is it not to be told of its messages? */
 /* On a new lane: what was posted up to now is told, or not owed. */
 void hide_begin(pathbus_topic *topic);
 /* Posts of those who are hidden, since then; loaded after the generation. Never ahead of it for long. */

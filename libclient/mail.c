@@ -30,6 +30,7 @@ struct backlog {
  * reader gets there. */
 struct newest {
 	uint64_t ahead; /* the next ticket to look at */
+	uint64_t lost;  /* merged into one that is not told after all; to be told as missed */
 	bool begun;
 	uint32_t size, used;
 	struct newest_key {
@@ -68,11 +69,20 @@ static bool newest_grow(struct newest *newest, uint64_t passed)
 	return true;
 }
 
+/* Will it be told when the reader gets there? */
+static bool newest_counts(const pathbus_topic *topic, const struct ring_peek *peek)
+{
+	/* Who wrote the newer one itself has not got the older one from it. */
+	if (peek->origin == topic->origin && !topic->echo)
+		return false;
+	return !hide_origin(topic, peek->pid, peek->origin) && !known_has(&topic->known, peek->origin, peek->number);
+}
+
 /* Looks through what has come, up to the head. */
 static void newest_look_ahead(pathbus_topic *topic, uint64_t ticket)
 {
 	struct newest *newest = topic->newest;
-	uint64_t hash, origin;
+	struct ring_peek peek;
 
 	if (!newest->begun || !lane_is_later(newest->ahead, ticket)) {
 		newest->ahead = ticket;
@@ -81,19 +91,18 @@ static void newest_look_ahead(pathbus_topic *topic, uint64_t ticket)
 		if (newest->keys)
 			memset(newest->keys, 0, newest->size * sizeof(*newest->keys));
 	}
-	while (ring_peek_key(&topic->ring, newest->ahead, &hash, &origin)) {
+	while (ring_peek(&topic->ring, newest->ahead, &peek)) {
 		newest->ahead += RING_TICKET;
-		/* Who wrote the newer one itself has not got the older one from it. */
-		if (hash == 0 || (origin == topic->origin && !topic->echo))
+		if (peek.key == 0 || !newest_counts(topic, &peek))
 			continue;
 		if (2 * newest->used >= newest->size && !newest_grow(newest, ticket))
 			continue; /* then it gets more than it asked for */
-		struct newest_key *key = newest_find(newest, hash);
+		struct newest_key *key = newest_find(newest, peek.key);
 
 		newest->used += key->hash == 0;
 		if (key->hash == 0)
 			key->merged = 0;
-		key->hash = hash;
+		key->hash = peek.key;
 		key->ticket = newest->ahead - RING_TICKET;
 	}
 }
@@ -116,18 +125,41 @@ static bool newest_replaces(pathbus_topic *topic, const struct ring_message *mes
 	return true;
 }
 
-static uint64_t newest_count(pathbus_topic *topic, const struct ring_message *message)
+/* How many were merged into this one. */
+static uint64_t newest_merged(pathbus_topic *topic, const struct ring_message *message)
 {
 	struct newest_key *key;
 	uint64_t merged;
 
 	if (!topic->newest || message->key_size == 0 || topic->newest->size == 0)
-		return 1;
+		return 0;
 	key = newest_find(topic->newest, ring_hash_key(message->key, message->key_size));
-	merged = key->hash != 0 ? key->merged : 0;
-	if (key->hash != 0)
-		key->merged = 0;
-	return 1 + merged;
+	if (key->hash == 0)
+		return 0;
+	merged = key->merged;
+	key->merged = 0;
+	return merged;
+}
+
+/* Those that were merged into one that the reader has passed untold, since it was overrun; and others of that kind. */
+static uint64_t newest_take_lost(pathbus_topic *topic)
+{
+	struct newest *newest = topic->newest;
+	uint64_t lost;
+
+	if (!newest)
+		return 0;
+	lost = newest->lost;
+	newest->lost = 0;
+	for (uint32_t i = 0; i < newest->size; i++) {
+		struct newest_key *key = &newest->keys[i];
+
+		if (key->hash != 0 && key->merged > 0 && lane_is_later(topic->reader.cursor.at, key->ticket)) {
+			lost += key->merged;
+			key->merged = 0;
+		}
+	}
+	return lost;
 }
 
 /* --- whose it is ------------------------------------------------------------------------------------------------- */
@@ -171,8 +203,11 @@ static enum reader_whose whose(void *arg, const struct ring_message *message)
 		topic->own_counted++;
 		return READER_OWN;
 	}
-	if (hide_message(topic, message) || !is_new(topic, message))
+	if (hide_origin(topic, message->pid, message->origin) || !is_new(topic, message)) {
+		if (topic->newest)
+			topic->newest->lost += newest_merged(topic, message);
 		return READER_HIDDEN;
+	}
 	if (topic->newest && newest_replaces(topic, message))
 		return READER_HIDDEN;
 	return READER_STRANGERS;
@@ -193,13 +228,9 @@ static uint64_t count_own_missed(pathbus_topic *topic, uint64_t to)
 static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
 {
 	pathbus_topic *topic = arg;
-	uint64_t missed;
 
 	(void)from; /* up to there they are in own_counted */
-	pthread_mutex_lock(&topic->ring_lock);
-	missed = count_own_missed(topic, to);
-	pthread_mutex_unlock(&topic->ring_lock);
-	return missed;
+	return count_own_missed(topic, to);
 }
 
 /* --- events -------------------------------------------------------------------------------------------------------- */
@@ -284,6 +315,7 @@ struct reader_look mail_look(pathbus_topic *topic, uint64_t generation)
 {
 	struct reader_look look = { .generation = generation, .whose = whose, .own_missed = own_missed, .arg = topic };
 
+	pthread_mutex_lock(&topic->ring_lock);
 	if (!topic->echo) {
 		uint64_t own = atomic_load(&topic->own), elsewhere = atomic_load(&topic->own_elsewhere);
 
@@ -312,11 +344,26 @@ struct reader_look mail_look(pathbus_topic *topic, uint64_t generation)
 	return look;
 }
 
+void mail_looked(pathbus_topic *topic)
+{
+	pthread_mutex_unlock(&topic->ring_lock);
+}
+
+void mail_note_resync(pathbus_topic *topic, const struct reader_look *look)
+{
+	reader_absorb_posts(&topic->reader, look->generation - look->own);
+}
+
 enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struct pathbus_event *event)
 {
 	uint64_t n = 1;
 	enum reader_kind kind;
 
+	if (topic->newest && topic->newest->lost > 0) {
+		event->kind = PATHBUS_EVENT_GAP;
+		event->count = newest_take_lost(topic);
+		return READER_GAP;
+	}
 	if (look->ring)
 		look->buffer = topic->buffer + topic->buffer_used;
 	kind = reader_next(&topic->reader, look, &n);
@@ -326,17 +373,20 @@ enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struc
 		reader_hold(&topic->reader);
 		return READER_AGAIN;
 	}
-	if (topic->resync_due && (kind == READER_NOTHING || kind == READER_STALLED))
-		return READER_AGAIN;
+	if (kind == READER_NOTHING || kind == READER_STALLED) {
+		if (topic->resync_due || (topic->newest && topic->newest->lost > 0))
+			return READER_AGAIN;
+	}
 	switch (kind) {
 	case READER_POSTS:
 		event->kind = PATHBUS_EVENT_POST;
 		break;
 	case READER_GAP:
 		event->kind = PATHBUS_EVENT_GAP;
+		n += newest_take_lost(topic);
 		break;
 	case READER_MESSAGE:
-		n = newest_count(topic, &topic->reader.message);
+		n = 1 + newest_merged(topic, &topic->reader.message);
 		fill_message(topic, &topic->reader.message, event);
 		keep_in_buffer(topic, &topic->reader.message);
 		break;
@@ -376,7 +426,7 @@ static bool keep(pathbus_topic *topic, enum pathbus_event_kind kind, uint64_t co
 
 static bool keep_message(pathbus_topic *topic, const struct ring_message *message)
 {
-	return keep(topic, PATHBUS_EVENT_MESSAGE, newest_count(topic, message), message);
+	return keep(topic, PATHBUS_EVENT_MESSAGE, 1 + newest_merged(topic, message), message);
 }
 
 /* Links carry one after the other: what this topic publishes next must not overtake what it published here. A link that
@@ -434,6 +484,7 @@ static void drain_into(pathbus_topic *topic, void *buffer)
 		case RING_GAP:
 			under_way += count_own_missed(topic, cursor->counted);
 			missed -= missed < under_way ? missed : under_way;
+			missed += newest_take_lost(topic);
 			under_way = 0;
 			if (missed > 0 && !keep(topic, PATHBUS_EVENT_GAP, missed, NULL))
 				return;
@@ -464,6 +515,8 @@ static void drain(pathbus_topic *topic)
 	if (buffer)
 		drain_into(topic, buffer);
 	free(buffer);
+	if (topic->newest && topic->newest->lost > 0)
+		(void)keep(topic, PATHBUS_EVENT_GAP, newest_take_lost(topic), NULL);
 }
 
 void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_shape *shape)

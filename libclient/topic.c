@@ -382,7 +382,6 @@ void topic_free(pathbus_topic *topic)
 		topic->next->previous = topic->previous;
 	if (topic->bus->hot == topic)
 		topic->bus->hot = NULL;
-	handle_drop_batch(topic);
 	if (topic->bus->waited == topic)
 		topic->bus->waited = NULL;
 	free(topic->path);
@@ -466,6 +465,7 @@ void topic_rest(pathbus_topic *topic)
 			handle_queue(topic);
 			return;
 		}
+		topic_caught_up(topic, generation, true);
 		if (lane_arm(&lane, generation)) {
 			topic->armed = generation;
 			topic->collected = false;

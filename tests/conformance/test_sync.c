@@ -196,7 +196,65 @@ START_TEST(who_waits_is_a_subscriber_too)
 }
 END_TEST
 
+/* One event of two is out, or both are and the second is being dealt with: it has not caught up. _i: transport, order. */
+START_TEST(who_has_half_of_it_has_not_caught_up)
+{
+	pathbus *poster, *listener;
+	pathbus_topic *from;
+	struct pathbus_event event;
+
+	transport_begin(_i / 2);
+	poster = transport_new();
+	listener = transport_new();
+	transport_open(listener, "data", 0);
+	from = transport_open(poster, "data", PATHBUS_POST);
+	expect_quiet(listener);
+	for (int round = 0; round < 3; round++) {
+		if (_i % 2)
+			ck_assert_int_eq(pathbus_post(from), 0);
+		ck_assert_int_eq(pathbus_publish(from, "m", 1), 0);
+		if (_i % 2 == 0)
+			ck_assert_int_eq(pathbus_post(from), 0);
+		for (int i = 0; i < 2; i++) {
+			take_soon(listener, &event);
+			ck_assert_int_eq(event.kind, i == _i % 2 ? PATHBUS_EVENT_MESSAGE : PATHBUS_EVENT_POST);
+			ck_assert_int_eq(look(from, SOON_NS), -ETIMEDOUT);
+			ck_assert_uint_eq(result.n_subscribers, 1);
+			ck_assert_uint_eq(result.n_caught_up, 0);
+		}
+		expect_quiet(listener);
+		ck_assert_int_eq(look(from, LONG_NS), 0);
+		ck_assert_uint_eq(result.n_caught_up, 1);
+	}
+	pathbus_free(poster);
+	pathbus_free(listener);
+}
+END_TEST
+
+/* All that there was is its own post, from before it began to listen. */
+START_TEST(who_has_only_itself_to_hear_has_caught_up)
+{
+	pathbus *poster, *listener;
+	pathbus_topic *from, *to;
+
+	transport_begin(_i);
+	poster = transport_new();
+	listener = transport_new();
+	to = transport_open(listener, "data", 0);
+	ck_assert_int_eq(pathbus_post(to), 0);
+	expect_quiet(listener);
+	from = transport_open(poster, "data", PATHBUS_POST);
+	ck_assert_int_eq(look(from, LONG_NS), 0);
+	ck_assert_uint_eq(result.n_subscribers, 1);
+	ck_assert_uint_eq(result.n_caught_up, 1);
+	pathbus_free(poster);
+	pathbus_free(listener);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE_EACH(who_has_half_of_it_has_not_caught_up, 2 * N_TRANSPORTS),
+	HARNESS_CASE_EACH(who_has_only_itself_to_hear_has_caught_up, N_TRANSPORTS),
 	HARNESS_CASE_EACH(alone, N_TRANSPORTS),
 	HARNESS_CASE_EACH(who_comes_back_has_dealt_with_it, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waits_for_all, N_TRANSPORTS),

@@ -22,9 +22,9 @@ def processes(build):
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             exe = os.readlink(f"/proc/{entry}/exe")
-            with open(f"/proc/{entry}/stat") as stat:
+            with open(f"/proc/{entry}/stat", errors="replace") as stat:
                 started = stat.read().rpartition(")")[2].split()[19]
-            with open(f"/proc/{entry}/cmdline") as cmdline:
+            with open(f"/proc/{entry}/cmdline", errors="replace") as cmdline:
                 command = cmdline.read().replace("\0", " ").strip()
         except OSError:  # ended, or not ours to look at
             continue
@@ -45,7 +45,7 @@ def lanes():
 
 def folders(listing):
     try:
-        with open(listing) as lines:
+        with open(listing, errors="replace") as lines:
             paths = lines.read().splitlines()
     except FileNotFoundError:
         return {}

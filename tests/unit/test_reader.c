@@ -543,6 +543,86 @@ START_TEST(drift)
 }
 END_TEST
 
+/* RESYNC stands for the posts before it, and for no other, however many messages are unread. */
+START_TEST(resync_stands_for_posts_before_it)
+{
+	static const unsigned counts[] = { 0, 1, 3, 600000, 3000000 };
+	struct reader_look look;
+	unsigned n_told;
+
+	lane_make(8);
+	for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		uint64_t before = ours->posts;
+
+		post();
+		for (unsigned j = 0; j < counts[i]; j++)
+			publish();
+		post();
+		look = look_at(ours);
+		reader_absorb_posts(&ours->reader, look.generation - look.own);
+		post(); /* after it has been told: this one is owed */
+		read_all(ours);
+		n_told = (unsigned)(ours->posts - before);
+		ck_assert_uint_ge(n_told, 1);
+		ck_assert_uint_le(n_told, counts[i] < 500000 ? 1 : 3); /* some may come twice where there is much */
+		for (unsigned j = 0; j < 5; j++) {
+			post();
+			ck_assert_int_eq(next(ours), READER_POSTS);
+			ck_assert_uint_eq(ours->n, 1);
+			ck_assert_int_eq(next(ours), READER_NOTHING);
+		}
+	}
+}
+END_TEST
+
+/* A message behind a RESYNC does not bring the posts that it stands for. */
+START_TEST(resync_before_a_message)
+{
+	struct reader_look look;
+
+	lane_make(8);
+	post();
+	post();
+	look = look_at(ours);
+	reader_absorb_posts(&ours->reader, look.generation - look.own);
+	publish();
+	ck_assert_int_eq(next(ours), READER_MESSAGE);
+	ck_assert_int_eq(next(ours), READER_NOTHING);
+	post();
+	look = look_at(ours);
+	reader_absorb_posts(&ours->reader, look.generation - look.own);
+	post();
+	publish();
+	ck_assert_int_eq(next(ours), READER_POSTS);
+	ck_assert_uint_eq(ours->n, 1);
+	ck_assert_int_eq(next(ours), READER_MESSAGE);
+	ck_assert_int_eq(next(ours), READER_NOTHING);
+}
+END_TEST
+
+/* Thousands of own posts between the loading of the generation and of their count: nothing of them is told. */
+START_TEST(many_own_posts_during_a_look)
+{
+	struct reader_look look;
+
+	lane_make(8);
+	for (unsigned round = 0; round < 3; round++) {
+		look = look_at(ours);
+		for (unsigned i = 0; i < 10000; i++) {
+			atomic_fetch_add(&memory.page->generation, GENERATION_POST);
+			ours->own += GENERATION_POST;
+		}
+		look.own = ours->own;
+		look.own_since = 0;
+		ck_assert_int_eq(next_at(ours, &look), READER_AGAIN);
+		ck_assert_int_eq(next(ours), READER_NOTHING);
+		post();
+		ck_assert_int_eq(next(ours), READER_POSTS);
+		ck_assert_uint_eq(ours->n, 1);
+	}
+}
+END_TEST
+
 /* A gap that only a damaged ring can tell does not swallow posts for ever. */
 START_TEST(absurd_gap)
 {
@@ -826,6 +906,9 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(never_at_the_end, 2),
 	HARNESS_CASE(drift),
 	HARNESS_CASE(absurd_gap),
+	HARNESS_CASE(resync_stands_for_posts_before_it),
+	HARNESS_CASE(resync_before_a_message),
+	HARNESS_CASE(many_own_posts_during_a_look),
 	HARNESS_CASE(stalled_writer),
 	HARNESS_CASE(hidden_messages),
 	HARNESS_CASE(flood_of_hidden_messages),

@@ -966,37 +966,40 @@ END_TEST
 START_TEST(peeking)
 {
 	static const unsigned char bytes[255] = { 1, 2, 3 };
-	struct ring_message message = { .origin = 9, .number = 4, .key = bytes, .key_size = 0, .data = bytes };
+	struct ring_message message = { .origin = 9, .number = 4, .pid = 7, .key = bytes, .key_size = 0, .data = bytes };
 	struct ring_cursor cursor;
 	struct writer writer;
-	uint64_t hash, origin, number, at;
+	struct ring_peek peek;
+	uint64_t origin, number, at;
 	uint32_t index;
 
 	lane_memory_make(8, 300);
 	ring_baseline(&memory.ring, 0, &cursor);
-	ck_assert(!ring_peek_key(&memory.ring, cursor.at, &hash, &origin));
+	ck_assert(!ring_peek(&memory.ring, cursor.at, &peek));
 	at = cursor.at;
 	for (unsigned key_size = 0; key_size <= 255; key_size++) {
 		message.key_size = key_size;
 		message.data_size = key_size % 3 ? 0 : 200;
 		ck_assert_int_eq(ring_publish(&memory.ring, 1, &message, NULL), 0);
-		ck_assert(ring_peek_key(&memory.ring, at, &hash, &origin));
-		ck_assert_uint_eq(origin, 9);
-		ck_assert_uint_eq(hash, key_size ? ring_hash_key(bytes, key_size) : 0);
+		ck_assert(ring_peek(&memory.ring, at, &peek));
+		ck_assert_uint_eq(peek.origin, 9);
+		ck_assert_uint_eq(peek.number, 4);
+		ck_assert_uint_eq(peek.pid, 7);
+		ck_assert_uint_eq(peek.key, key_size ? ring_hash_key(bytes, key_size) : 0);
 		index = (uint32_t)(at / RING_TICKET) & 7;
 		ck_assert(ring_latest(&memory.ring, index, &origin, &number));
 		ck_assert_uint_eq(origin, 9);
 		ck_assert_uint_eq(number, 4);
 		at += RING_TICKET;
 	}
-	ck_assert(!ring_peek_key(&memory.ring, cursor.at, &hash, &origin)); /* long gone */
+	ck_assert(!ring_peek(&memory.ring, cursor.at, &peek)); /* long gone */
 	writer_start(&writer, 2, RING_STEP_FILLED);
-	ck_assert(!ring_peek_key(&memory.ring, at, &hash, &origin));
+	ck_assert(!ring_peek(&memory.ring, at, &peek));
 	ck_assert(!ring_latest(&memory.ring, (uint32_t)(at / RING_TICKET) & 7, &origin, &number));
 	writer_kill(&writer);
 	ring_recover(&memory.ring, 2);
-	ck_assert(ring_peek_key(&memory.ring, at, &hash, &origin)); /* void: none, and on */
-	ck_assert_uint_eq(hash, 0);
+	ck_assert(ring_peek(&memory.ring, at, &peek)); /* void: none, and on */
+	ck_assert_uint_eq(peek.key, 0);
 	ck_assert(!ring_latest(&memory.ring, (uint32_t)(at / RING_TICKET) & 7, &origin, &number));
 }
 END_TEST
@@ -1077,6 +1080,7 @@ static int user_role(struct harness_process *peer, void *arg)
 	const struct role *role = arg;
 	struct tally tally;
 	uint64_t number = 0, missed, hash, origin;
+	struct ring_peek peek;
 
 	(void)peer;
 	tally_begin(&tally, 5);
@@ -1095,7 +1099,7 @@ static int user_role(struct harness_process *peer, void *arg)
 						  tally.message.data_size > memory.ring.max_message))
 				return 3;
 		}
-		ring_peek_key(&memory.ring, tally.cursor.at + number % 9 * RING_TICKET, &hash, &origin);
+		ring_peek(&memory.ring, tally.cursor.at + number % 9 * RING_TICKET, &peek);
 		ring_latest(&memory.ring, (uint32_t)number & (memory.ring.n_slots - 1), &hash, &origin);
 		state = state_get(memory.page);
 		state_set(memory.page, role->number, number % 3 ? &state : NULL, number, NULL);
