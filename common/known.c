@@ -1,32 +1,73 @@
 /* SPDX-License-Identifier: MIT */
-/* known.c - an open-addressed table; origins are random, so they are their own hash. */
+/* known.c - open-addressed tables; origins are random, so they are their own hash. */
 #include "known.h"
 
 #include <stdlib.h>
 
-static struct known_entry *find(const struct known *known, uint64_t origin)
-{
-	uint32_t at = (uint32_t)origin & (known->size - 1);
+/* --- one table ------------------------------------------------------------------------------------------------------ */
 
-	while (known->entries[at].origin != 0 && known->entries[at].origin != origin)
-		at = (at + 1) & (known->size - 1);
-	return &known->entries[at];
+/* Its place, or the one where it would be; there is always a free one. */
+static struct known_entry *place_of(const struct known_table *table, uint64_t origin)
+{
+	uint32_t at = (uint32_t)origin & (table->size - 1);
+
+	while (table->entries[at].origin != 0 && table->entries[at].origin != origin)
+		at = (at + 1) & (table->size - 1);
+	return &table->entries[at];
 }
 
-static bool grow(struct known *known)
+static struct known_entry *find(const struct known_table *table, uint64_t origin)
 {
-	struct known larger = { .size = known->size ? 2 * known->size : 16 };
+	struct known_entry *entry = table->size > 0 && origin != 0 ? place_of(table, origin) : NULL;
+
+	return entry && entry->origin == origin ? entry : NULL;
+}
+
+static bool grow(struct known_table *table)
+{
+	struct known_table larger = { .size = table->size ? 2 * table->size : 16, .used = table->used };
 
 	larger.entries = calloc(larger.size, sizeof(*larger.entries));
 	if (!larger.entries)
 		return false;
-	for (uint32_t i = 0; i < known->size; i++)
-		if (known->entries[i].origin != 0)
-			*find(&larger, known->entries[i].origin) = known->entries[i];
-	larger.used = known->used;
-	free(known->entries);
-	*known = larger;
+	for (uint32_t i = 0; i < table->size; i++)
+		if (table->entries[i].origin != 0)
+			*place_of(&larger, table->entries[i].origin) = table->entries[i];
+	free(table->entries);
+	*table = larger;
 	return true;
+}
+
+/* --- both ----------------------------------------------------------------------------------------------------------- */
+
+static const struct known_entry *look_up(const struct known *known, uint64_t origin)
+{
+	const struct known_entry *entry = find(&known->recent, origin);
+
+	return entry ? entry : find(&known->before, origin);
+}
+
+/* Its entry among the recent ones, new perhaps and then with this number. NULL: no memory. */
+static struct known_entry *make_recent(struct known *known, uint64_t origin, uint64_t number)
+{
+	struct known_entry entry = { .origin = origin, .number = number }, *found = find(&known->recent, origin);
+
+	if (found)
+		return found;
+	found = find(&known->before, origin);
+	if (found)
+		entry = *found;
+	if (known->recent.used >= (known->max ? known->max : KNOWN_MAX) / 2) {
+		free(known->before.entries);
+		known->before = known->recent;
+		known->recent = (struct known_table){ 0 };
+	}
+	if (2 * known->recent.used >= known->recent.size && !grow(&known->recent))
+		return NULL;
+	known->recent.used++;
+	found = place_of(&known->recent, origin);
+	*found = entry;
+	return found;
 }
 
 static bool is_noted(const struct known_entry *entry, uint64_t number)
@@ -42,18 +83,11 @@ bool known_add(struct known *known, uint64_t origin, uint64_t number)
 
 	if (origin == 0)
 		return true;
-	if (known->used == KNOWN_MAX && find(known, origin)->origin == 0)
-		known_deinit(known);
-	if (2 * known->used >= known->size && !grow(known))
-		return true;
-	entry = find(known, origin);
-	if (entry->origin == 0) {
-		known->used++;
-		*entry = (struct known_entry){ .origin = origin, .number = number };
-		return true;
-	}
-	if (is_noted(entry, number))
+	if (known_has(known, origin, number))
 		return false;
+	entry = make_recent(known, origin, number);
+	if (!entry || entry->number == number)
+		return true;
 	if (number > entry->number) {
 		uint64_t ahead = number - entry->number;
 
@@ -69,27 +103,21 @@ bool known_add(struct known *known, uint64_t origin, uint64_t number)
 
 bool known_has(const struct known *known, uint64_t origin, uint64_t number)
 {
-	const struct known_entry *entry;
+	const struct known_entry *entry = look_up(known, origin);
 
-	if (known->size == 0 || origin == 0)
-		return false;
-	entry = find(known, origin);
-	return entry->origin == origin && is_noted(entry, number);
+	return entry && is_noted(entry, number);
 }
 
 bool known_is_late(const struct known *known, uint64_t origin, uint64_t number)
 {
-	const struct known_entry *entry;
+	const struct known_entry *entry = look_up(known, origin);
 
-	if (known->size == 0 || origin == 0)
-		return false;
-	entry = find(known, origin);
-	return entry->origin == origin && number < entry->number &&
-	       (entry->number - number > 64 || !is_noted(entry, number));
+	return entry && number < entry->number && (entry->number - number > 64 || !is_noted(entry, number));
 }
 
 void known_deinit(struct known *known)
 {
-	free(known->entries);
-	*known = (struct known){ 0 };
+	free(known->recent.entries);
+	free(known->before.entries);
+	known->recent = known->before = (struct known_table){ 0 };
 }

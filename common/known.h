@@ -3,6 +3,8 @@
  * known.h - which messages have been told already, by origin and number: for those who change from one lane to another, or
  * whose lane is linked with another. A message may be in both; and where its writer has changed lanes, a later one of it
  * may come before an earlier one that is carried after it.
+ *
+ * A full table forgets the origins that it was given none of for longest: about half of them at once.
  */
 #ifndef PATHBUS_COMMON_KNOWN_H
 #define PATHBUS_COMMON_KNOWN_H
@@ -10,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct known {
+struct known_table {
 	struct known_entry {
 		uint64_t origin;  /* 0: free */
 		uint64_t number;  /* the highest one */
@@ -19,7 +21,13 @@ struct known {
 	uint32_t size, used; /* a power of two, or 0 */
 };
 
-#define KNOWN_MAX 16384u /* origins; with more it begins anew */
+struct known {
+	struct known_table recent;
+	struct known_table before; /* half of all at most; what is in both counts as it is in `recent` */
+	uint32_t max;              /* origins, both together; 0: KNOWN_MAX. Constant */
+};
+
+#define KNOWN_MAX 16384u
 
 /* Notes it. False: it is known already, or 64 numbers behind its origin's last. No memory: true, and it may be told twice. */
 bool known_add(struct known *known, uint64_t origin, uint64_t number);

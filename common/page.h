@@ -106,17 +106,21 @@ struct page {
 	                                * before it hands out a second bell */
 	_Atomic uint32_t messages;     /* 1: somebody has published here. Set before the first message; never cleared.
 	                                * Read with each look: without it nobody looks at the ring */
-	_Atomic uint32_t linked;       /* 1: links join or have joined this lane with another; set by them, never cleared.
-	                                * Who changes the state wakes them then */
+	uint32_t reserved1;
 
 	/* 560 */
 	_Atomic uint64_t state;        /* state.h: version and place of the value. Changed by compare-and-swap */
-	uint8_t reserved1[640 - 568];
+	uint8_t reserved2[576 - 568];
+
+	/* 576: apart from what posts change, since it is read with each message */
+	_Atomic uint32_t linked;       /* 1: links join or have joined this lane with another; set by them, never cleared.
+	                                * Who changes the state wakes them then */
+	uint8_t reserved3[640 - 580];
 
 	/* 640: the ring's, on a line of their own; see ring.h */
 	_Atomic uint64_t head;         /* the next ticket */
 	_Atomic uint64_t skips;        /* tickets without a message so far, and the last of them */
-	uint8_t reserved2[1024 - 656];
+	uint8_t reserved4[1024 - 656];
 
 	/* 1024 */
 	struct page_slot slots[PAGE_SLOTS];
@@ -135,6 +139,7 @@ _Static_assert(offsetof(struct page, shape) == 320, "layout");
 _Static_assert(offsetof(struct page, first) == 328, "layout");
 _Static_assert(offsetof(struct page, messages) == 552, "layout");
 _Static_assert(offsetof(struct page, state) == 560, "layout");
+_Static_assert(offsetof(struct page, linked) == 576, "layout");
 _Static_assert(offsetof(struct page, head) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");

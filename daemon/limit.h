@@ -23,6 +23,9 @@
 #define LIMIT_EVENTS_IN_A_ROW 256u
 /* Connections that are sent a post before it is answered; the others are soon afterwards. */
 #define LIMIT_DELIVERIES_IN_A_ROW 64u
+/* Writers of a linked lane whose order is watched, for each subscriber. With more those are forgotten that have been silent
+ * for longest: then a message of theirs that comes late or twice is told as any other. */
+#define LIMIT_KNOWN_ORIGINS 1024u
 /* SYNCs of a connection that are not answered yet. The next one: EBUSY. */
 #define LIMIT_CLIENT_SYNCS 32u
 /* How often a SYNC looks, milliseconds: from the first to the last pause. */

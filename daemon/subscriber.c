@@ -19,9 +19,11 @@
 #include "connection.h"
 #include "limit.h"
 #include "os/os.h"
+#include "own_tickets.h"
 #include "reader.h"
 #include "relay.h"
 #include "syncing.h"
+#include "told.h"
 
 #define EVENTS_OF_ONE 64u /* that a topic tells before others of the connection get their turn */
 #define STATE_TRIES 100   /* to exchange a state that others change all the time; then it was another */
@@ -39,16 +41,15 @@ struct subscriber {
 	uint64_t number; /* of its last message */
 
 	struct reader reader;
+	struct told said;
 	uint64_t resync;     /* the page's, as far as it is told */
+	bool resync_due;     /* a message that was to be told cannot be any more */
 	uint64_t generation; /* of the last event */
 
 	/* Own posts and messages; see reader.h. */
 	uint64_t own, own_rested, own_first;
-	struct own_tickets {
-		uint64_t *tickets; /* that the reader has not passed; a ring of `size` */
-		uint32_t size, first, used;
-		uint64_t lost;     /* earlier ones, for which there was no room */
-	} own_tickets;
+	struct own_tickets own_tickets;
+	uint64_t own_counted; /* own messages among the tickets that the reader has counted */
 
 	uint64_t acknowledged; /* by SEEN */
 	uint64_t reached;      /* the lane's generation that is dealt with once the last event is */
@@ -135,66 +136,28 @@ static void rest(struct subscriber *subscriber, uint64_t generation)
 		move_seen(subscriber, generation);
 }
 
-/* --- own messages ---------------------------------------------------------------------------------------- */
-
-static void keep_ticket(struct subscriber *subscriber, uint64_t ticket)
-{
-	struct own_tickets *own = &subscriber->own_tickets;
-
-	if (own->used == own->size && own->size < subscriber->relay->ring.n_slots) {
-		uint32_t size = own->size ? 2 * own->size : 16;
-		uint64_t *tickets = malloc(size * sizeof(*tickets));
-
-		if (tickets) {
-			for (uint32_t i = 0; i < own->used; i++)
-				tickets[i] = own->tickets[(own->first + i) & (own->size - 1)];
-			free(own->tickets);
-			own->tickets = tickets;
-			own->size = size;
-			own->first = 0;
-		}
-	}
-	if (own->size == 0) {
-		own->lost++;
-		return;
-	}
-	/* The reader finds no more than a ring's slots when it comes there: an earlier one is missed. */
-	if (own->used == own->size) {
-		own->first++;
-		own->used--;
-		own->lost++;
-	}
-	own->tickets[(own->first + own->used++) & (own->size - 1)] = ticket;
-}
-
-/* Takes out those before `to`; how many there were. */
-static uint64_t pass_tickets(struct subscriber *subscriber, uint64_t to)
-{
-	struct own_tickets *own = &subscriber->own_tickets;
-	uint64_t n = own->lost;
-
-	own->lost = 0;
-	for (; own->used > 0 && lane_is_later(to, own->tickets[own->first & (own->size - 1)]); n++) {
-		own->first++;
-		own->used--;
-	}
-	return n;
-}
+/* --- whose it is ----------------------------------------------------------------------------------------- */
 
 static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
 {
-	(void)from; /* up to there they are out */
-	return pass_tickets(arg, to);
+	struct subscriber *subscriber = arg;
+
+	(void)from; /* up to there they are in own_counted */
+	return own_tickets_missed(&subscriber->own_tickets, to, &subscriber->own_counted);
 }
 
 static enum reader_whose whose(void *arg, const struct ring_message *message)
 {
 	struct subscriber *subscriber = arg;
+	enum told_before before;
 
-	if (message->origin != subscriber->origin || subscriber->echo)
-		return READER_STRANGERS;
-	(void)pass_tickets(subscriber, subscriber->reader.cursor.at);
-	return READER_OWN;
+	if (message->origin == subscriber->origin && !subscriber->echo) {
+		subscriber->own_counted++;
+		return READER_OWN;
+	}
+	before = told_take(&subscriber->said, &subscriber->relay->ring, subscriber->reader.cursor.at - RING_TICKET, message);
+	subscriber->resync_due |= before == TOLD_LATER;
+	return before == TOLD_NEVER ? READER_STRANGERS : READER_HIDDEN;
 }
 
 /* --- events ------------------------------------------------------------------------------------------------ */
@@ -271,13 +234,21 @@ static bool tell_next(struct subscriber *subscriber, enum reader_kind *ret)
 		look.ring = &subscriber->relay->ring;
 		look.buffer = buffer;
 	}
-	if (resync != subscriber->resync) {
+	if (subscriber->resync_due || resync != subscriber->resync) {
+		subscriber->resync_due = false;
 		subscriber->resync = resync;
 		reader_absorb_posts(&subscriber->reader, generation - look.own); /* it stands for them */
 		tell(subscriber, WIRE_EVENT_RESYNC, 0, subscriber->reached);
 		return true;
 	}
 	*ret = reader_next(&subscriber->reader, &look, &n);
+	/* As in libclient/mail.c: a RESYNC that was raised before this message was published is told before it. */
+	if (*ret == READER_MESSAGE && (subscriber->resync_due || atomic_load(&page->resync) != resync)) {
+		reader_hold(&subscriber->reader);
+		return true;
+	}
+	if (subscriber->resync_due && (*ret == READER_NOTHING || *ret == READER_STALLED))
+		return true;
 	switch (*ret) {
 	case READER_POSTS:
 		/* With a message behind them they are those before it, and there may be others. */
@@ -326,6 +297,13 @@ static void due_remove(struct subscriber *subscriber)
 	subscriber->due_at = NULL;
 }
 
+/* It lies in the buffer that all share, so it cannot wait for another turn. */
+static void drop_held(struct subscriber *subscriber)
+{
+	reader_drop(&subscriber->reader);
+	subscriber->resync_due = true;
+}
+
 enum turn { TURN_RESTS, TURN_GOES_ON, TURN_STALLED };
 
 static enum turn take_turn(struct subscriber *subscriber, unsigned *budget)
@@ -335,10 +313,12 @@ static enum turn take_turn(struct subscriber *subscriber, unsigned *budget)
 	for (;;) {
 		enum reader_kind kind = READER_AGAIN;
 
-		/* A message that is held lies in the buffer that all share. */
-		if ((*budget == 0 || !client_has_room(subscriber->client)) &&
-		    (!subscriber->reader.held || ++held > MOST_HELD))
-			return TURN_GOES_ON;
+		if (*budget == 0 || !client_has_room(subscriber->client)) {
+			if (subscriber->reader.held && ++held > MOST_HELD)
+				drop_held(subscriber);
+			if (!subscriber->reader.held)
+				return TURN_GOES_ON;
+		}
 		if (*budget > 0)
 			--*budget;
 		if (!tell_next(subscriber, &kind))
@@ -446,6 +426,12 @@ int subscriber_post(struct subscriber *subscriber)
 	return 0;
 }
 
+static void keep_own(struct subscriber *subscriber, uint64_t ticket)
+{
+	own_tickets_pass(&subscriber->own_tickets, subscriber->reader.cursor.counted);
+	own_tickets_add(&subscriber->own_tickets, subscriber->relay->ring.n_slots, ticket);
+}
+
 int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish)
 {
 	const struct lane lane = relay_lane(subscriber->relay);
@@ -478,7 +464,7 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 	count_own(subscriber, GENERATION_MESSAGE);
 	r = ring_publish(ring, slot ? subscriber->member->slot : RING_NO_OWNER, &message, &ticket);
 	if (r == 0 && subscriber->wants_events && !subscriber->echo)
-		keep_ticket(subscriber, ticket);
+		keep_own(subscriber, ticket);
 	if (r == 0 && slot)
 		atomic_fetch_add_explicit(&slot->messages, 1, memory_order_relaxed);
 	/* After a failure too: it is counted as an own one. */
@@ -547,9 +533,12 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 	}
 	subscriber->client = client;
 	subscriber->member = member;
+	subscriber->said.known.max = LIMIT_KNOWN_ORIGINS;
 	subscriber->echo = flags & WIRE_OPEN_ECHO;
 	subscriber->wants_events = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
 	subscriber->origin = origin;
+	/* Who leaves the counting to us may have had messages of this origin numbered before, on another connection. */
+	subscriber->number = origin != 0 ? os_now_ns() : 0;
 	while (subscriber->origin == 0)
 		os_random(&subscriber->origin, sizeof(subscriber->origin));
 	member->subscriber = subscriber;
@@ -595,6 +584,7 @@ void subscriber_free(struct member *member)
 			relay_unlisten(subscriber->relay);
 	}
 	relay_leave(subscriber->relay);
-	free(subscriber->own_tickets.tickets);
+	own_tickets_deinit(&subscriber->own_tickets);
+	known_deinit(&subscriber->said.known);
 	free(subscriber);
 }

@@ -7,7 +7,7 @@
  *   open.c     open: paths and options
  *   topic.c    one member: which lane it is on, and moving it to another; close
  *   post.c     post
- *   publish.c  messages out: the ring, own tickets
+ *   publish.c  messages out: the ring
  *   mail.c     messages in: what an event is made of, and what is still to be told of a lane that was left
  *   hide.c     whose events a topic does not want
  *   wait.c     check/wait
@@ -34,13 +34,14 @@
 
 #include "address.h"
 #include "death.h"
-#include "known.h"
 #include "lane.h"
 #include "os/os.h"
+#include "own_tickets.h"
 #include "pathbus.h"
 #include "reader.h"
 #include "sidecar.h"
 #include "state.h"
+#include "told.h"
 #include "wire.h"
 
 enum {
@@ -115,13 +116,9 @@ struct pathbus_topic {
 	struct ring ring;
 	int ring_file;                    /* PLACE_PEER: the sidecar's, to allocate from; not owned. -1: no need */
 	size_t ring_allocated;            /* bytes of ring_file */
-	uint64_t number;                  /* of the last message */
+	uint64_t number;                  /* of the last message; PATHBUS_SOCKET: under the handle's lock */
 	uint64_t published;               /* this lane's generation after its last message; 0: none yet */
-	struct own_tickets {              /* of this lane, ascending; the last `n_slots` of them */
-		uint64_t *tickets;
-		uint32_t size, used, first;
-		uint64_t total;
-	} own_tickets;
+	struct own_tickets own_tickets;   /* of this lane */
 
 	/* --- the thread that opened only ----------------------------------------------------------------- */
 	uint64_t own_first;               /* generation of the first own post or message since own_rested */
@@ -141,9 +138,8 @@ struct pathbus_topic {
 	size_t buffer_size, buffer_used;
 	struct backlog *backlog, **backlog_tail; /* of the lane before this one */
 	struct backlog *told;             /* whose data the program has */
-	struct known known;               /* messages that were told, on this lane if it is linked or on the ones before,
-	                                   * and may come again */
-	bool is_linked;                   /* links join this lane with another */
+	struct told said;                 /* messages, on this lane if it is linked or on the ones before, which may
+	                                   * come again */
 	struct newest *newest;            /* PATHBUS_NEWEST */
 	uint64_t remote_generation;       /* PLACE_SOCKET: of the daemon's last event */
 	uint64_t remote_mark, remote_seen; /* the own lane's generation then; what the daemon was told to be dealt with */
@@ -348,8 +344,6 @@ static inline bool topic_is_still_well(const pathbus_topic *topic, uint64_t epoc
 /* Does `once` until it says 1 (through) on a lane that lives; an error of it is final. The cold part of post, publish
  * and the state. Takes the handle's lock. */
 int topic_repeat(pathbus_topic *topic, int (*once)(pathbus_topic *topic, void *arg), void *arg);
-/* Own messages with tickets before this one, on this lane. Under ring_lock. */
-uint64_t own_tickets_before(pathbus_topic *topic, uint64_t ticket);
 
 /* --- mail.c --- */
 /* The first lane, or another: takes the baseline in `lane`, keeps what is still to be told of the one before, and takes

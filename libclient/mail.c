@@ -75,7 +75,7 @@ static bool newest_counts(const pathbus_topic *topic, const struct ring_peek *pe
 	/* Who wrote the newer one itself has not got the older one from it. */
 	if (peek->origin == topic->origin && !topic->echo)
 		return false;
-	return !hide_origin(topic, peek->pid, peek->origin) && !known_has(&topic->known, peek->origin, peek->number);
+	return !hide_origin(topic, peek->pid, peek->origin) && !known_has(&topic->said.known, peek->origin, peek->number);
 }
 
 /* Looks through what has come, up to the head. */
@@ -164,35 +164,13 @@ static uint64_t newest_take_lost(pathbus_topic *topic)
 
 /* --- whose it is ------------------------------------------------------------------------------------------------- */
 
-/* What has been told of this lane, as far as its ring still knows. Nothing that came later: that is not told yet. */
-static void note_told(pathbus_topic *topic)
-{
-	uint64_t to = topic->reader.cursor.at - (topic->reader.held ? RING_TICKET : 0);
-
-	for (uint32_t i = 0; i < topic->ring.n_slots; i++) {
-		const struct ring_slot *slot = &topic->ring.slots[i];
-		uint64_t tag = atomic_load(&slot->tag), origin, number;
-
-		if (lane_is_later(to, tag & ~(RING_TICKET - 1)) &&
-		    ring_latest(&topic->ring, i, &origin, &number) && atomic_load(&slot->tag) == tag)
-			(void)known_add(&topic->known, origin, number);
-	}
-}
-
-/*
- * On a linked lane a message may come twice: its writer's lane died, so it published again, and the dead lane's link had
- * carried it as well. And a writer that changes lanes may overtake what the link still carries of it (await_links): such
- * a message is told by RESYNC, so that the order stays.
- */
+/* A late one is told by RESYNC. */
 static bool is_new(pathbus_topic *topic, const struct ring_message *message)
 {
-	bool late;
+	enum told_before before = told_take(&topic->said, &topic->ring, topic->reader.cursor.at - RING_TICKET, message);
 
-	if (!topic->is_linked)
-		return !known_has(&topic->known, message->origin, message->number);
-	late = known_is_late(&topic->known, message->origin, message->number);
-	topic->resync_due |= late;
-	return known_add(&topic->known, message->origin, message->number) && !late;
+	topic->resync_due |= before == TOLD_LATER;
+	return before == TOLD_NEVER;
 }
 
 static enum reader_whose whose(void *arg, const struct ring_message *message)
@@ -216,13 +194,7 @@ static enum reader_whose whose(void *arg, const struct ring_message *message)
 /* Under ring_lock. */
 static uint64_t count_own_missed(pathbus_topic *topic, uint64_t to)
 {
-	uint64_t before = topic->echo ? 0 : own_tickets_before(topic, to), missed;
-
-	if (before <= topic->own_counted) /* there was no memory to keep them all: some pass for others' */
-		return 0;
-	missed = before - topic->own_counted;
-	topic->own_counted = before;
-	return missed;
+	return own_tickets_missed(&topic->own_tickets, to, &topic->own_counted);
 }
 
 static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
@@ -333,14 +305,6 @@ struct reader_look mail_look(pathbus_topic *topic, uint64_t generation)
 		if (topic->reader.held)
 			keep_in_buffer(topic, &topic->reader.message);
 	}
-	/* After the generation, which a link raises between this and what it carries: at the latest that waits for another
-	 * look. */
-	if (!topic->is_linked && atomic_load(&topic->page->linked)) {
-		topic->is_linked = true;
-		note_told(topic);
-		if (topic->reader.held && !is_new(topic, &topic->reader.message))
-			reader_drop(&topic->reader);
-	}
 	return look;
 }
 
@@ -430,7 +394,7 @@ static bool keep_message(pathbus_topic *topic, const struct ring_message *messag
 }
 
 /* Links carry one after the other: what this topic publishes next must not overtake what it published here. A link that
- * stands still is not waited for; is_new tells the others. */
+ * stands still is not waited for; what it carries is late then. */
 static void await_links(pathbus_topic *topic)
 {
 	struct page *page = topic->ring.page;
@@ -479,7 +443,7 @@ static void drain_into(pathbus_topic *topic, void *buffer)
 		case RING_MESSAGE:
 			if (whose(topic, message) == READER_STRANGERS && !keep_message(topic, message))
 				return;
-			(void)known_add(&topic->known, message->origin, message->number); /* it may come again, too */
+			(void)known_add(&topic->said.known, message->origin, message->number); /* it may come again, too */
 			break;
 		case RING_GAP:
 			under_way += count_own_missed(topic, cursor->counted);
@@ -511,7 +475,7 @@ static void drain(pathbus_topic *topic)
 	 * that moves us. */
 	void *buffer = malloc(RING_BUFFER_SIZE(topic->ring.max_message));
 
-	note_told(topic); /* it may come again in the new lane */
+	told_note_ring(&topic->said, &topic->ring, topic->reader.cursor.at); /* it may come again in the new lane */
 	if (buffer)
 		drain_into(topic, buffer);
 	free(buffer);
@@ -538,9 +502,10 @@ void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_
 	topic->ring = ring;
 	topic->ring_allocated = 0;
 	topic->published = 0;
-	topic->is_linked = false;
-	topic->own_tickets.used = topic->own_tickets.first = 0;
-	topic->own_tickets.total = topic->own_counted = 0;
+	/* A lane of one's own (socket.c) is a new one for each connection: it is known here what came over those before. */
+	topic->said.is_linked = topic->remote;
+	own_tickets_reset(&topic->own_tickets);
+	topic->own_counted = 0;
 	if (topic->newest)
 		topic->newest->begun = false;
 	topic->goal = 0;
@@ -579,8 +544,8 @@ void mail_deinit(pathbus_topic *topic)
 	}
 	free(topic->told);
 	free(topic->buffer);
-	free(topic->own_tickets.tickets);
-	known_deinit(&topic->known);
+	own_tickets_deinit(&topic->own_tickets);
+	known_deinit(&topic->said.known);
 	if (topic->newest)
 		free(topic->newest->keys);
 	free(topic->newest);

@@ -4,59 +4,10 @@
  * member claims one slot at a time. It is held for as long as a message takes to be written.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "internal.h"
-
-/* --- own tickets --------------------------------------------------------------------------------------------- */
-
-/* Which of the tickets that a reader misses are its own is known from these. The last n_slots of them will do: a reader
- * never looks further back than that. */
-static void keep_ticket(pathbus_topic *topic, uint64_t ticket)
-{
-	struct own_tickets *own = &topic->own_tickets;
-
-	if (own->used == own->size && own->size < topic->ring.n_slots) {
-		uint32_t size = own->size ? 2 * own->size : 16;
-		uint64_t *tickets = malloc(size * sizeof(*tickets));
-
-		if (tickets) {
-			for (uint32_t i = 0; i < own->used; i++)
-				tickets[i] = own->tickets[(own->first + i) & (own->size - 1)];
-			free(own->tickets);
-			own->tickets = tickets;
-			own->size = size;
-			own->first = 0;
-		}
-	}
-	if (own->size == 0)
-		return;
-	own->total++;
-	if (own->used == own->size)
-		own->first++;
-	else
-		own->used++;
-	own->tickets[(own->first + own->used - 1) & (own->size - 1)] = ticket;
-}
-
-uint64_t own_tickets_before(pathbus_topic *topic, uint64_t ticket)
-{
-	struct own_tickets *own = &topic->own_tickets;
-	uint32_t low = 0, high;
-
-	high = own->used;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (lane_is_later(ticket, own->tickets[(own->first + middle) & (own->size - 1)]))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return own->total - own->used + low;
-}
 
 /* --- the ring's space ------------------------------------------------------------------------------------------ */
 
@@ -126,7 +77,7 @@ static int publish_locked(pathbus_topic *topic, struct publishing *publishing)
 	r = ring_publish(&topic->ring, slot < PAGE_SLOTS ? slot : RING_NO_OWNER, message, &ticket);
 	if (r == 0) {
 		if (topic->subscribed && !topic->echo)
-			keep_ticket(topic, ticket);
+			own_tickets_add(&topic->own_tickets, topic->ring.n_slots, ticket);
 		if (slot < PAGE_SLOTS)
 			atomic_fetch_add_explicit(&page->slots[slot].messages, 1, memory_order_relaxed);
 	}

@@ -281,16 +281,22 @@ static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_ca
 	return r;
 }
 
-static int ask_alone(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call, uint64_t deadline_ns)
+/* Gives the lock back. */
+static int ask_and_unlock(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call,
+                          uint64_t deadline_ns)
 {
 	struct pathbus *bus = topic->bus;
-	int r;
+	int r = ask(topic, put, arg, call, deadline_ns ? deadline_ns : os_now_ns() + bus->timeout_ns);
 
-	pthread_mutex_lock(&bus->lock);
-	r = ask(topic, put, arg, call, deadline_ns ? deadline_ns : os_now_ns() + bus->timeout_ns);
 	control_finish(bus);
 	handle_unlock(bus);
 	return r;
+}
+
+static int ask_alone(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call, uint64_t deadline_ns)
+{
+	pthread_mutex_lock(&topic->bus->lock);
+	return ask_and_unlock(topic, put, arg, call, deadline_ns);
 }
 
 static size_t put_post(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -324,10 +330,10 @@ int socket_publish(pathbus_topic *topic, struct ring_message *message)
 {
 	if (!topic->may_post_remote)
 		return -EACCES;
-	pthread_mutex_lock(&topic->ring_lock);
+	/* Numbered in the order in which they go out, whichever thread they are of: one that is behind would be late. */
+	pthread_mutex_lock(&topic->bus->lock);
 	message->number = ++topic->number;
-	pthread_mutex_unlock(&topic->ring_lock);
-	return ask_alone(topic, put_publish, message, &(struct bus_call){ 0 }, 0);
+	return ask_and_unlock(topic, put_publish, message, &(struct bus_call){ 0 }, 0);
 }
 
 static size_t put_get_state(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)

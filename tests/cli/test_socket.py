@@ -3,7 +3,10 @@
 """The same over the daemon's socket, without shared memory; and together with others on the bus."""
 
 import json
+import os
+import pathlib
 import signal
+import struct
 import sys
 
 import ctl
@@ -12,6 +15,10 @@ import test_listen
 import test_messages
 import test_state
 import test_wait
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.fspath(pathlib.Path(__file__).resolve().parents[2] / "examples/python"))
+import pathbus  # noqa: E402
 
 
 class Mixed(ctl.Case):
@@ -87,6 +94,37 @@ class Seams(ctl.Case):
                 pass
             self.assertEqual((event["event"], event["data"]), ("message", "again"))
             self.stop_daemon()
+
+    def test_what_comes_over_two_connections_comes_once(self):
+        """A writer publishes again what it does not know to be through; what comes late is told as a RESYNC."""
+        self.start_daemon()
+        self.transport = "socket"
+        listener = self.listen("--socket", "--json", self.path())
+        with pathbus.Bus(self.socket, timeout=ctl.LIMIT_S) as bus:
+            topic = bus.open(self.path(), subscribe=False, post=True)
+
+            def publish(*numbers):
+                for number in numbers:
+                    bus._ask(topic, pathbus.PUBLISH, struct.pack("<IQ", 0, number) + b"%d" % number, False,
+                             lambda body: None)
+
+            def expect(*expected):
+                for text in expected:
+                    event = json.loads(listener.out.line())
+                    self.assertEqual(event.get("data", event["event"]), text)
+
+            publish(1, 3, 4)
+            expect("1", "3", "4")
+            for base, told in [(0, ["5", "resync", "6"]), (10, ["14", "15", "resync", "16"])]:
+                self.stop_daemon(signal.SIGKILL)
+                self.start_daemon()
+                while json.loads(listener.out.line())["event"] != "resync":
+                    pass
+                while bus.next(0.01):  # its own RESYNC
+                    pass
+                publish(base + 4, base + 5, base + 2, base + 6)
+                expect(*told)
+        self.stop_daemon()
 
 
 CASES = [*test_messages.CASES, test_wait.Waiting, test_state.State, test_listen.Lines, test_exec.Exec]

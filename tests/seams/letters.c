@@ -105,8 +105,7 @@ static void take_letter(struct letter_audit *audit, const struct pathbus_event *
 	              letter.number == audit->last[letter.writer] ? "comes again" : "comes late",
 	              (unsigned long long)audit->last[letter.writer], (unsigned long long)audit->n_resyncs);
 	audit->n_missed += letter.number - audit->last[letter.writer] - 1;
-	audit->reached++;
-	if (!audit->resynced[letter.writer] && (audit->n_resyncs == 0 || audit->reached > audit->reach))
+	if (!audit->resynced[letter.writer] && (audit->n_resyncs == 0 || audit->begins[letter.writer] > audit->reach))
 		audit->hole += letter.number - audit->last[letter.writer] - 1;
 	if (audit->hole > audit->gaps)
 		explain(audit);
@@ -117,6 +116,7 @@ static void take_letter(struct letter_audit *audit, const struct pathbus_event *
 	              (unsigned long long)audit->n_resyncs, (unsigned long long)letter.number, letter.writer);
 	audit->resynced[letter.writer] = false;
 	audit->last[letter.writer] = letter.number;
+	audit->begins[letter.writer] = ++audit->reached;
 	audit->n_letters++;
 }
 

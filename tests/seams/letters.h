@@ -9,7 +9,7 @@
  *    holes between two RESYNCs there are never more than the GAPs in between have counted; a hole with a RESYNC in it
  *    is told by that.
  *  - Where there are links, whose losses are RESYNCs, a RESYNC may also stand for a hole that the reader comes to later,
- *    as far as the ring reached when it was told.
+ *    as far as the rings reached when it was told: not for one that begins behind that.
  */
 #ifndef PATHBUS_TESTS_SEAMS_LETTERS_H
 #define PATHBUS_TESTS_SEAMS_LETTERS_H
@@ -39,7 +39,8 @@ struct letter_audit {
 	bool resynced[LETTERS_WRITERS]; /* since the last letter of that writer */
 	uint64_t hole, gaps;            /* since the last RESYNC */
 	uint64_t reach;                 /* with links: how many letters a RESYNC stands for after it; else 0 */
-	uint64_t reached;               /* letters told since the last one */
+	uint64_t reached;               /* letters told since the last one... */
+	uint64_t begins[LETTERS_WRITERS]; /* ... when that writer's last came: where its next hole begins */
 	uint64_t n_letters, n_gaps, n_resyncs, n_posts;
 	uint64_t n_missed;              /* letters that lie in holes */
 	struct letter_trace {

@@ -39,7 +39,12 @@ static void finish(void)
 static void open_with(struct listener *listener, enum pathbus_transport_kind kind, unsigned flags, unsigned slots,
                       unsigned max)
 {
-	struct pathbus_options options = { .size = sizeof(options), .address = daemon_.address, .transport = kind };
+	struct pathbus_options options = {
+		.size = sizeof(options),
+		.address = daemon_.address,
+		.transport = kind,
+		.timeout_ms = kind == PATHBUS_AUTO ? 0 : harness_limit_ms, /* a busy machine is no silent daemon */
+	};
 	struct pathbus_topic_options with = { .size = sizeof(with), .ring_slots = slots, .max_message = max };
 
 	*listener = (struct listener){ 0 };
@@ -453,6 +458,73 @@ START_TEST(a_writer_that_changes_sides_keeps_its_order)
 }
 END_TEST
 
+/* The link stands still while a writer goes over: what it carries then is late, and RESYNC in its place. _i: how the
+ * lane's reader is there. */
+START_TEST(a_writer_that_overtakes_the_link)
+{
+	enum { N = 5, ROUNDS = 3 };
+	static const enum pathbus_transport_kind kinds[] = { PATHBUS_BUS, PATHBUS_SOCKET };
+	struct pathbus_options options = { .size = sizeof(options), .address = harness_path("socket") };
+	struct letter_book book = { 0 };
+	struct listener beside, lane, writer;
+	struct letter_audit audit;
+	uint64_t end = harness_deadline(harness_limit_ms);
+
+	daemon_.address = options.address;
+	open_side(&beside, PATHBUS_PEER);
+	listener_open(&writer, options.address, PATHBUS_AUTO, file, PATHBUS_POST);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct pathbus_event event;
+		pid_t link;
+
+		/* It does not look for the daemon until it is asked to. */
+		ck_assert_int_eq(listener_transport(&writer), PATHBUS_PEER);
+		harness_daemon_start(&daemon_, NULL);
+		open_side(&lane, kinds[_i]);
+		expect_way(&beside, &lane);
+		listener_drain(&lane);
+		ck_assert_int_eq(letter_write(&book, writer.topic), 0);
+		audit = (struct letter_audit){ 0 };
+		letter_audit_late(&audit);
+		while (audit.last[0] < atomic_load(&book.begun)) {
+			turn(&lane, &audit);
+			ck_assert_uint_lt(harness_now_ns(), end);
+		}
+		link = agent_of(&daemon_);
+		agent_stop(link);
+		for (int i = 0; i < N; i++)
+			ck_assert_int_eq(letter_write(&book, writer.topic), 0);
+		listener_await_transport(&writer, PATHBUS_BUS);
+		letter_audit_late(&audit); /* the hole is told once what is in it comes late */
+		for (int i = 0; i < N; i++)
+			ck_assert_int_eq(letter_write(&book, writer.topic), 0);
+		while (audit.last[0] < atomic_load(&book.begun)) {
+			turn(&lane, &audit);
+			ck_assert_uint_lt(harness_now_ns(), end);
+		}
+		ck_assert_uint_eq(audit.n_resyncs, 0);
+		kill(link, SIGCONT);
+		event = next(&lane);
+		ck_assert_int_eq(event.kind, PATHBUS_EVENT_RESYNC);
+		ck_assert_int_eq(letter_write(&book, writer.topic), 0);
+		while (audit.last[0] < atomic_load(&book.begun)) {
+			turn(&lane, &audit);
+			ck_assert_uint_lt(harness_now_ns(), end);
+		}
+		ck_assert_uint_eq(audit.n_letters, N + 2);
+		ck_assert_uint_eq(audit.n_missed, atomic_load(&book.begun) - N - 2);
+		listener_close(&lane);
+		harness_daemon_kill(&daemon_);
+		ck_assert_int_eq(letter_write(&book, writer.topic), 0);
+		harness_await((listener_drain(&writer), listener_transport(&writer) == PATHBUS_PEER));
+		listener_drain(&beside);
+	}
+	listener_close(&writer);
+	listener_close(&beside);
+	listener_await_no_sidecar("data");
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(carried_once_and_as_they_are),
 	HARNESS_CASE(two_on_each_side),
@@ -463,6 +535,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(who_publishes_once_and_leaves),
 	HARNESS_CASE(the_link_outlives_the_daemon_with_messages),
 	HARNESS_CASE(a_writer_that_changes_sides_keeps_its_order),
+	HARNESS_CASE_EACH(a_writer_that_overtakes_the_link, 2),
 	{ 0 },
 };
 

@@ -188,6 +188,86 @@ def test_the_last_messages():
             topic.close()
 
 
+def publish_as(topic, number, data=None):
+    """With a number of its own, as one does that publishes again, or whose message a link carries."""
+    topic.bus._ask(topic, pathbus.PUBLISH, struct.pack("<IQ", 0, number) + (data or b"%d" % number), False,
+                   lambda body: None)
+
+
+def test_once_and_in_order_on_a_linked_lane():
+    with bus.daemon() as daemon, daemon.connect() as connection, connect(daemon) as one, connect(daemon) as other:
+        writer, topic = one.open(daemon.folder / "file"), other.open(daemon.folder / "file")
+        lane = connection.open(daemon.folder / "file")
+        for number in (1, 3, 2):  # not linked: there is nobody to carry anything late
+            publish_as(writer, number)
+            expect(other, "message", number=number)
+        struct.pack_into("=I", lane.page, bus.LINKED, 1)
+        late = connect(daemon)
+        with late:
+            late.open(daemon.folder / "file")
+            for number in (3, 2, 5):
+                publish_as(writer, number)
+            for client in (other, late):  # what was told, or seen as told, before it was linked counts
+                expect(client, "message", number=5)
+            for number in (4, 4, 6, 7, 6, 9, 8, 2000, 8, 2001):
+                publish_as(writer, number)
+            for client in (other, late):
+                for number in (None, 6, 7, 9, None, 2000, None, 2001):
+                    if number is None:
+                        expect(client, "resync")
+                    else:
+                        expect(client, "message", number=number)
+                assert client.next(0) is None
+        publish_as(writer, 2000)  # a late one with nothing behind it
+        publish_as(writer, 1999)
+        expect(other, "resync")
+        topic.post()
+        expect(one, "post", count=1)
+        expect_nothing(other, writer_of_another(one, daemon))
+
+
+def writer_of_another(client, daemon):
+    return client.open(daemon.folder / "file", subscribe=False, post=True)
+
+
+def test_many_writers_on_a_linked_lane():
+    """More than the daemon keeps an eye on; those who go on publishing are kept in order all the same."""
+    with bus.daemon() as daemon, daemon.connect() as connection, connect(daemon) as one, connect(daemon) as other:
+        lane = connection.open(daemon.folder / "file", ring_slots=8192)
+        struct.pack_into("=I", lane.page, bus.LINKED, 1)
+        writer, _ = one.open(daemon.folder / "file"), other.open(daemon.folder / "file")
+        for i in range(1, 1500):
+            with connect(daemon) as once:
+                once.open(daemon.folder / "file", subscribe=False, post=True).publish(b"once")
+            expect(other, "message", data=b"once")
+            if i % 100 == 0:
+                for number in (2 * i, 2 * i, 2 * i - 1):
+                    publish_as(writer, number)
+                expect(other, "message", number=2 * i)
+                expect(other, "resync")
+
+
+def test_numbers_go_on_after_a_reconnect():
+    """Who leaves the counting to the daemon and connects again must not be taken for one who repeats itself."""
+    daemon = bus.Daemon()
+    with connect(daemon) as client:
+        topic = client.open(daemon.folder / "file", echo=True)
+        topic.publish(b"x")
+        expect(client, "message", origin=topic.origin, number=1)
+        last = 1
+        for _ in range(2):
+            daemon.kill()
+            daemon = bus.Daemon(folder=daemon.folder)
+            expect(client, "resync")
+            for data in (b"y", b"z"):
+                topic.publish(data)
+                number = expect(client, "message", data=data, origin=topic.origin).number
+                assert number > last
+                last = number
+        client.close()
+    daemon.stop()
+
+
 def publish_many(daemon, name, n, ring_slots):
     """A process that publishes its numbers without waiting for answers; its pid."""
     pid = os.fork()
