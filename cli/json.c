@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "escape.h"
 #include "line.h"
 #include "tell.h"
 
@@ -95,19 +96,49 @@ static int set_bytes(json_t *object, const char *name, const char *name_base64, 
 	return json_object_set_new(object, name_base64, base64(bytes, size));
 }
 
+/* The code point at `at`, which is valid UTF-8 of at most three bytes. */
+static unsigned code_point(const unsigned char *at, size_t length)
+{
+	unsigned point = length == 1 ? at[0] : at[0] & (0x7fu >> length);
+
+	for (size_t i = 1; i < length; i++)
+		point = point << 6 | (at[i] & 0x3fu);
+	return point;
+}
+
+/* As a line, for terminals too: what text output escapes and the library leaves as it is becomes \uXXXX. */
+static char *safe_line(const char *text)
+{
+	size_t size = strlen(text);
+	const unsigned char *at = (const unsigned char *)text;
+	char *line = malloc(6 * size + 2), *to = line;
+
+	while (line && size > 0) {
+		/* A backslash is JSON's own. */
+		size_t length = *at == '\\' ? 1 : escape_printable(at, size);
+
+		if (length > 0) {
+			memcpy(to, at, length);
+			to += length;
+		} else {
+			length = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : 3;
+			to += sprintf(to, "\\u%04x", code_point(at, length));
+		}
+		at += length;
+		size -= length;
+	}
+	if (line)
+		memcpy(to, "\n", 2);
+	return line;
+}
+
 /* Takes the object. NULL: it was not complete, or there is no memory for the text. */
 static char *finish(json_t *object, int failed)
 {
-	char *text = failed ? NULL : json_dumps(object, JSON_COMPACT), *line = NULL;
-	size_t size = text ? strlen(text) : 0;
+	char *text = failed ? NULL : json_dumps(object, JSON_COMPACT), *line = text ? safe_line(text) : NULL;
 
 	json_decref(object);
-	if (text)
-		line = realloc(text, size + 2);
-	if (line)
-		memcpy(line + size, "\n", 2);
-	else
-		free(text);
+	free(text);
 	return line;
 }
 

@@ -40,7 +40,7 @@ static int take_long(const struct option_group groups[2], const char *word, cons
 	const struct option_spec *spec = find(groups, word + 2, size, 0, &set);
 
 	if (!spec) {
-		tell("unknown option %.*s", (int)size + 2, word);
+		tell("unknown option %s", tell_part(word, size + 2));
 		return -1;
 	}
 	if (!spec->value && value) {
@@ -66,7 +66,11 @@ static int take_letters(const struct option_group groups[2], const char *word, c
 		const struct option_spec *spec = find(groups, NULL, 0, *at, &set);
 
 		if (!spec) {
-			tell("unknown option -%c", *at >= ' ' && *at <= '~' ? *at : '?');
+			if (*at >= '0' && *at <= '9' && at == word + 1)
+				tell("unknown option %s; numbers are from 0 to 18446744073709551615, and a word that begins "
+				     "with - comes after --", tell_name(word));
+			else
+				tell("unknown option -%c", *at >= ' ' && *at <= '~' ? *at : '?');
 			return -1;
 		}
 		if (spec->value && at[1])

@@ -28,10 +28,9 @@ void tell(const char *format, ...)
 	va_end(list);
 }
 
-const char *tell_name(const char *name)
+const char *tell_part(const char *name, size_t size)
 {
 	static char *text;
-	size_t size = strlen(name);
 
 	free(text);
 	text = malloc(ESCAPE_SIZE(size));
@@ -39,6 +38,11 @@ const char *tell_name(const char *name)
 		return "(out of memory)";
 	escape(name, size, text, ESCAPE_SIZE(size));
 	return text;
+}
+
+const char *tell_name(const char *name)
+{
+	return tell_part(name, strlen(name));
 }
 
 /* Cause and next step; NULL: strerror says it. */
@@ -83,6 +87,9 @@ static const char *explain(int error)
 		       "pathbusd";
 	case EIO:
 		return "the memory that its programs share is damaged; end all of them, then start them again";
+	case EMSGSIZE:
+		return "the daemon allows no messages as large as that; ask for less, or start it with a larger "
+		       "--max-message";
 	case ENAMETOOLONG:
 		return "the path is too long; change to a folder near it and use a relative path";
 	case ELOOP:

@@ -5,6 +5,8 @@
 #ifndef PATHBUS_CLI_TELL_H
 #define PATHBUS_CLI_TELL_H
 
+#include <stddef.h>
+
 #include "pathbus.h"
 
 /* One line on stderr, "pathbusctl: ...". */
@@ -12,6 +14,7 @@ void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A name in printable form. Valid until the next call. */
 const char *tell_name(const char *name);
+const char *tell_part(const char *name, size_t size); /* of its first bytes */
 
 /* "cannot VERB FILE: ...". `error` is a negative errno of the library. Returns the exit status. */
 int tell_file_error(const char *verb, const char *file, int error);

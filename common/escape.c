@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The length of the valid, printable UTF-8 character at `at`; 0 if there is none. RFC 3629, section 4. */
-static size_t printable(const unsigned char *at, size_t size)
+/* RFC 3629, section 4. */
+size_t escape_printable(const unsigned char *at, size_t size)
 {
 	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
@@ -38,7 +38,7 @@ size_t escape(const char *from, size_t size, char *ret, size_t ret_size)
 	size_t used = 0;
 
 	while (size > 0) {
-		size_t length = printable(at, size), taken = length ? length : 1;
+		size_t length = escape_printable(at, size), taken = length ? length : 1;
 		char text[4] = { '\\', 'x', digits[at[0] >> 4], digits[at[0] & 15] };
 		size_t n = 4;
 

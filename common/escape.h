@@ -7,6 +7,10 @@
 
 #include <stddef.h>
 
+/* The length of the valid UTF-8 character at `at` that may be shown as it is; 0: it is a control character, one that turns
+ * the direction of writing, a backslash, or none at all. */
+size_t escape_printable(const unsigned char *at, size_t size);
+
 /* Enough for any `size` bytes. */
 #define ESCAPE_SIZE(size) (4 * (size) + 1)
 

@@ -53,7 +53,7 @@ static int check_shape(const struct lane_shape *shape)
 {
 	if (shape->ring_slots < LANE_MIN_SLOTS || shape->ring_slots > LANE_MAX_SLOTS ||
 	    (shape->ring_slots & (shape->ring_slots - 1)) != 0 || shape->max_message < LANE_MIN_MESSAGE ||
-	    shape->max_message > LANE_MAX_MESSAGE || lane_size(shape) > LANE_MAX_SIZE)
+	    shape->max_message > LANE_MAX_MESSAGE || (uint64_t)shape->ring_slots * shape->max_message > LANE_MAX_BYTES)
 		return -EINVAL;
 	return 0;
 }

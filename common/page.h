@@ -74,7 +74,7 @@ struct lane_shape {
 #define LANE_MAX_MESSAGE 65536u
 #define LANE_DEFAULT_SLOTS 256u
 #define LANE_DEFAULT_MESSAGE 4096u
-#define LANE_MAX_SIZE (UINT64_C(1) << 30) /* of the file; it is there only as far as it is touched */
+#define LANE_MAX_BYTES (UINT64_C(1) << 30) /* of messages, ring_slots * max_message; keys and heads come on top */
 
 struct page {
 	/* 0: who this is. Written once by the maker before anybody else can map it; read when mapping.

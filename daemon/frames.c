@@ -11,6 +11,7 @@
 #include "limit.h"
 #include "log.h"
 #include "opening.h"
+#include "options.h"
 #include "os/os.h"
 #include "subscriber.h"
 #include "syncing.h"
@@ -134,11 +135,33 @@ static void opened(void *arg, struct opening *opening, uint32_t request, int err
 	client_look_again(client);
 }
 
+/* 0, or an errno and what to say about it. */
+static int make_shape(const struct options *options, const struct wire_open *body, struct lane_shape *ret,
+                      char text[WIRE_MAX_TEXT])
+{
+	uint32_t max_message = body->max_message;
+
+	if (max_message == 0 && options->max_message < LANE_DEFAULT_MESSAGE)
+		max_message = options->max_message;
+	if (lane_shape_make(body->ring_slots, max_message, ret) < 0) {
+		snprintf(text, WIRE_MAX_TEXT, "the ring, or its largest message, is too large");
+		return EINVAL;
+	}
+	if (max_message > options->max_message) {
+		snprintf(text, WIRE_MAX_TEXT, "the daemon allows no messages of more than %u bytes (--max-message)",
+		         options->max_message);
+		return EMSGSIZE;
+	}
+	return 0;
+}
+
 static enum drop on_open(struct client *client, const struct wire_header *header, const void *frame)
 {
 	struct opening_request request = { .request = header->request, .pid = client->pid, .owner = client };
+	char text[WIRE_MAX_TEXT];
 	struct opening *opening;
 	struct wire_open body;
+	int error;
 
 	if (wire_get_open(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
@@ -146,8 +169,9 @@ static enum drop on_open(struct client *client, const struct wire_header *header
 		client_send_error(client, header->request, EMFILE, "this connection has as many topics as it may have");
 		return DROP_NONE;
 	}
-	if (lane_shape_make(body.ring_slots, body.max_message, &request.shape) < 0) {
-		client_send_error(client, header->request, EINVAL, "the ring is too small or too large");
+	error = make_shape(client->context->options, &body, &request.shape, text);
+	if (error) {
+		client_send_error(client, header->request, error, text);
 		return DROP_NONE;
 	}
 	request.path = body.path;

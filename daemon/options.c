@@ -10,14 +10,26 @@
 
 #include "exit.h"
 #include "limit.h"
+#include "page.h"
 #include "version.h"
 
-enum { OPTION_ADDRESS = 256, OPTION_OFFLOAD, OPTION_OFFLOAD_MESSAGE, OPTION_HELLO, OPTION_FILES, OPTION_LOG, OPTION_HELP, OPTION_VERSION };
+enum {
+	OPTION_ADDRESS = 256,
+	OPTION_OFFLOAD,
+	OPTION_OFFLOAD_MESSAGE,
+	OPTION_MAX_MESSAGE,
+	OPTION_HELLO,
+	OPTION_FILES,
+	OPTION_LOG,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
 
 static const struct option options[] = {
 	{ "address", required_argument, NULL, OPTION_ADDRESS },
 	{ "offload-members", required_argument, NULL, OPTION_OFFLOAD },
 	{ "offload-message-members", required_argument, NULL, OPTION_OFFLOAD_MESSAGE },
+	{ "max-message", required_argument, NULL, OPTION_MAX_MESSAGE },
 	{ "hello-timeout", required_argument, NULL, OPTION_HELLO },
 	{ "files-timeout", required_argument, NULL, OPTION_FILES },
 	{ "log-level", required_argument, NULL, OPTION_LOG },
@@ -37,6 +49,8 @@ static void print_help(void)
 	       "                         (default %u)\n"
 	       "  --offload-message-members N\n"
 	       "                         the same for files with messages (default %u)\n"
+	       "  --max-message BYTES    the largest message that a program may ask a topic to take,\n"
+	       "                         %u to %u (default %u)\n"
 	       "  --files-timeout MS     give up on a path whose file system does not answer\n"
 	       "                         (default %u)\n"
 	       "  --hello-timeout MS     close a connection that says nothing (default %u)\n"
@@ -46,7 +60,8 @@ static void print_help(void)
 	       "\n"
 	       "SIGTERM and SIGINT stop it. Exit status: 0 stopped, 1 failed, 2 wrong usage,\n"
 	       "3 another pathbusd serves already.\n",
-	       LIMIT_OFFLOAD_MEMBERS, LIMIT_OFFLOAD_MESSAGE_MEMBERS, LIMIT_FILES_MS, LIMIT_HELLO_MS);
+	       LIMIT_OFFLOAD_MEMBERS, LIMIT_OFFLOAD_MESSAGE_MEMBERS, LANE_MIN_MESSAGE, LANE_MAX_MESSAGE, LANE_MAX_MESSAGE,
+	       LIMIT_FILES_MS, LIMIT_HELLO_MS);
 }
 
 static int usage_error(void)
@@ -85,6 +100,8 @@ static int take(int option, const char *argument, struct options *to)
 		return number("offload-members", argument, 1, 1000000, &to->offload_members);
 	case OPTION_OFFLOAD_MESSAGE:
 		return number("offload-message-members", argument, 1, 1000000, &to->offload_message_members);
+	case OPTION_MAX_MESSAGE:
+		return number("max-message", argument, LANE_MIN_MESSAGE, LANE_MAX_MESSAGE, &to->max_message);
 	case OPTION_HELLO:
 		return number("hello-timeout", argument, 1, 3600000, &to->hello_ms);
 	case OPTION_FILES:
@@ -110,6 +127,7 @@ int options_parse(int argc, char **argv, struct options *ret)
 	struct options parsed = {
 		.offload_members = LIMIT_OFFLOAD_MEMBERS,
 		.offload_message_members = LIMIT_OFFLOAD_MESSAGE_MEMBERS,
+		.max_message = LANE_MAX_MESSAGE,
 		.hello_ms = LIMIT_HELLO_MS,
 		.files_ms = LIMIT_FILES_MS,
 		.log_level = LOG_LEVEL_INFO,

@@ -12,6 +12,7 @@
 struct options {
 	const char *address; /* NULL: the user's own place; points into argv */
 	unsigned offload_members, offload_message_members;
+	unsigned max_message; /* that an opening may ask for */
 	unsigned hello_ms;
 	unsigned files_ms;
 	enum log_level log_level;

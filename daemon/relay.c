@@ -14,6 +14,7 @@ int relay_join(struct topic *topic, struct loop *loop, struct relay **ret)
 {
 	size_t size = lane_size(&topic->shape);
 	struct relay *relay = topic->relay;
+	uint64_t now = os_now_ns();
 
 	if (!relay) {
 		unsigned char *map;
@@ -34,6 +35,9 @@ int relay_join(struct topic *topic, struct loop *loop, struct relay **ret)
 		ring_attach(&relay->ring, (struct page *)(void *)map, map + PAGE_SIZE_BYTES, &topic->shape);
 		topic->relay = relay;
 	}
+	/* Who comes may bring an origin to which another daemon has given numbers. It has counted more slowly than the clock,
+	 * which does not go back. */
+	relay->number = now > relay->number ? now : relay->number;
 	relay->n_members++;
 	*ret = relay;
 	return 0;
@@ -81,6 +85,12 @@ void relay_unlisten(struct relay *relay)
 		return;
 	relay->rung = loop_event_free(relay->rung); /* before its bell is closed */
 	topic_unlisten(relay->topic, relay->group);
+}
+
+uint64_t relay_new_number(struct relay *relay, uint64_t last)
+{
+	relay->number++;
+	return last < relay->number || last == UINT64_MAX ? relay->number : last + 1;
 }
 
 struct lane relay_lane(const struct relay *relay)

@@ -20,6 +20,7 @@ struct relay {
 	void *map;
 	struct ring ring; /* ring.page: the lane's */
 	unsigned n_members;
+	uint64_t number; /* the last that was given to a message whose client does not count */
 	struct subscriber *subscribers; /* those that want events */
 	unsigned group;
 	struct loop_event *rung;  /* NULL: nobody wants events */
@@ -33,6 +34,10 @@ void relay_leave(struct relay *relay);
 int relay_listen(struct relay *relay);
 /* Nobody wants events any more. */
 void relay_unlisten(struct relay *relay);
+
+/* A number for a message whose client does not count: above `last`, which is of the same opening. Above what other
+ * openings of its origin were given, too, earlier ones of another daemon's included. */
+uint64_t relay_new_number(struct relay *relay, uint64_t last);
 
 /* The lane to post to, and to arm. */
 struct lane relay_lane(const struct relay *relay);

@@ -440,7 +440,7 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 	struct page_slot *slot = slot_of(subscriber);
 	struct ring_message message = {
 		.origin = subscriber->origin,
-		.number = publish->number ? publish->number : subscriber->number + 1,
+		.number = publish->number ? publish->number : relay_new_number(subscriber->relay, subscriber->number),
 		.time_ns = os_now_ns(),
 		.pid = (uint32_t)subscriber->client->pid,
 		.uid = (uint32_t)subscriber->client->uid,
@@ -537,8 +537,6 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 	subscriber->echo = flags & WIRE_OPEN_ECHO;
 	subscriber->wants_events = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
 	subscriber->origin = origin;
-	/* Who leaves the counting to us may have had messages of this origin numbered before, on another connection. */
-	subscriber->number = origin != 0 ? os_now_ns() : 0;
 	while (subscriber->origin == 0)
 		os_random(&subscriber->origin, sizeof(subscriber->origin));
 	member->subscriber = subscriber;

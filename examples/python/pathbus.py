@@ -31,6 +31,9 @@ When the daemon ends, the bus connects again, at growing pauses, opens its topic
 or a look at the state that was under way is repeated. A message, or a change of the state, is not: it may or may not
 have got through, and ConnectionResetError says so.
 
+What cannot be sent is refused here: ValueError for what no topic takes (a path with NUL, a state below 0), OSError for
+what is too large. A call that has failed changes nothing for later ones.
+
 From a shell: pathbus.py listen FILE [--last N] [--echo], pathbus.py post FILE [TEXT] [--key KEY]
 """
 
@@ -39,6 +42,7 @@ import asyncio
 import collections
 import dataclasses
 import errno
+import operator
 import os
 import select
 import socket
@@ -53,6 +57,7 @@ MAGIC, VERSION = 0x53554250, 1
 FLAG_SUBSCRIBE, FLAG_POST, FLAG_SOCKET, FLAG_ECHO = 1, 2, 4, 8
 STATE_COMPARES = 1
 NO_TIMEOUT = 0xFFFFFFFF
+MAX_DATA, MAX_KEY, MAX_PATH, MAX_LAGGARDS = 65536, 255, 4095, 128  # beyond these the daemon ends the connection
 
 FIRST_PAUSE, LAST_PAUSE = 0.02, 5.0  # seconds between attempts to connect
 MAX_QUEUED = 16384  # events that a program does not take while it waits for an answer; then they are merged
@@ -65,7 +70,7 @@ class Error(OSError):
 
 
 class Refused(ConnectionError):
-    """The daemon ended the connection for good, or it is not one to be trusted."""
+    """The daemon does not want this program as it is, or is not one to be trusted. The next call tries again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +144,50 @@ def error_of(body):
     return Error(struct.unpack_from("<I", body)[0], body[4:].decode(errors="replace"))
 
 
+def end_of(body):
+    """Why the daemon has ended the connection. What it is short of now it may have later: as if it had restarted."""
+    error = error_of(body)
+    passes = error.errno in (errno.EUSERS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT)
+    return (ConnectionResetError if passes else Refused)(*error.args)
+
+
+def is_absent(error):
+    return isinstance(error, (FileNotFoundError, ConnectionRefusedError))
+
+
+def more_telling(earlier, error):
+    return error if not earlier or (is_absent(earlier) and not is_absent(error)) else earlier
+
+
+def may_connect_later(error):
+    """Somebody is there, but has no room for us at the moment."""
+    return isinstance(error, (ConnectionResetError, BrokenPipeError, BlockingIOError))
+
+
+def unsigned(value, bits, what):
+    if not 0 <= operator.index(value) < 1 << bits:
+        raise ValueError(f"{what} is a number of {bits} bits, not {value}")
+    return value
+
+
+def as_bytes(value, size, what):
+    value = memoryview(value).tobytes()
+    if len(value) > size:
+        raise OSError(errno.EMSGSIZE, f"{what} of more than {size} bytes")
+    return value
+
+
+def absolute(path):
+    """The kernel's way: what is before a `..` may be a link."""
+    path = os.fsdecode(path)
+    if not path or "\0" in path:
+        raise ValueError("a path is not empty, and has no NUL")
+    path = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    return path
+
+
 def parse_synced(body):
     subscribers, caught_up, untracked, n = struct.unpack_from("<4I", body)
     laggards = []
@@ -152,8 +201,10 @@ class Topic:
     """One open file; made by Bus.open or AsyncBus.open. On an AsyncBus the methods are to be awaited."""
 
     def __init__(self, bus, path, flags, last, ring_slots, max_message):
-        self.bus, self.path = bus, os.path.abspath(os.fspath(path))
-        self._flags, self._last, self._shape = flags, last, (ring_slots, max_message)
+        self.bus, self.path = bus, absolute(path)
+        self._flags, self._last = flags, unsigned(last, 32, "last")
+        self._shape = unsigned(ring_slots, 32, "ring_slots"), unsigned(max_message, 32, "max_message")
+        self._number = 0  # of what was published last: counted on over a reconnect, as the origin is kept
         self._id = None  # the daemon's number for it; None: not open now
         self._generation = 0  # of the last event that the program was given
         self.closed = False
@@ -178,8 +229,13 @@ class Topic:
         return self.bus._ask(self, POST, b"", True, lambda body: None)
 
     def publish(self, data, key=b""):
-        """A post with some bytes. OSError EMSGSIZE: more than `max_message`."""
-        body = struct.pack("<IQ", len(key), 0) + key + data
+        """A post with some bytes. OSError EMSGSIZE: more than `max_message`, or a key of more than 255 bytes."""
+        key, data = as_bytes(key, MAX_KEY, "a key"), as_bytes(data, MAX_DATA, "a message")
+
+        def body():  # made when it goes out, so that numbers come in their order
+            self._number += 1
+            return struct.pack("<IQ", len(key), self._number) + key + data
+
         return self.bus._ask(self, PUBLISH, body, False, lambda body: None)
 
     def get_state(self):
@@ -187,17 +243,24 @@ class Topic:
         return self.bus._ask(self, GET_STATE, b"", True, lambda body: struct.unpack("<QQ", body))
 
     def set_state(self, value):
-        return self.bus._ask(self, SET_STATE, struct.pack("<IQQ", 0, 0, value), False, lambda body: None)
+        """ValueError: it is none of 64 bits."""
+        return self._change_state(0, 0, value)
 
     def exchange_state(self, expected, value):
         """Sets it only if it is `expected`. OSError EAGAIN: it is another."""
-        return self.bus._ask(self, SET_STATE, struct.pack("<IQQ", STATE_COMPARES, expected, value), False,
-                             lambda body: None)
+        return self._change_state(STATE_COMPARES, expected, value)
+
+    def _change_state(self, flags, expected, value):
+        body = struct.pack("<IQQ", flags, unsigned(expected, 64, "a state"), unsigned(value, 64, "a state"))
+        return self.bus._ask(self, SET_STATE, body, False, lambda body: None)
 
     def sync(self, timeout=None, laggards=16):
         """Have the others dealt with everything up to now? Waits for those that subscribe now, for `timeout` seconds."""
-        timeout_ms = NO_TIMEOUT if timeout is None else min(int(timeout * 1000), NO_TIMEOUT - 1)
-        return self.bus._ask(self, SYNC, struct.pack("<II", timeout_ms, laggards), True, parse_synced, timeout)
+        if timeout is not None:
+            timeout = max(timeout, 0) if timeout * 1000 < NO_TIMEOUT else None
+        body = struct.pack("<II", NO_TIMEOUT if timeout is None else int(timeout * 1000),
+                           min(unsigned(laggards, 32, "laggards"), MAX_LAGGARDS))
+        return self.bus._ask(self, SYNC, body, True, parse_synced, timeout)
 
     def close(self):
         return self.bus._close_topic(self)
@@ -243,21 +306,21 @@ class Core:
         return frame(CLOSE, 0, struct.pack("<I", number))
 
     def feed(self, data):
-        """Takes bytes from the daemon; returns the answers among them: (kind, request, body)."""
+        """Takes bytes from the daemon; returns the answers among them: (kind, request, body). One to request 0 is the
+        daemon's last word."""
         answers, at = [], 0
         self._buffer += data
         while len(self._buffer) - at >= 12:
             size, kind, _, request = struct.unpack_from("<IHHI", self._buffer, at)
             if size < 12:
-                raise Refused(errno.EPROTO, "this is no pathbusd")
+                answers.append((ERROR, 0, struct.pack("<I", errno.EPROTO) + b"this is no pathbusd"))
+                break
             if len(self._buffer) - at < size:
                 break
             body = bytes(self._buffer[at + 12:at + size])
             at += size
             if EVENT_POST <= kind <= EVENT_RESYNC:
                 self._event(kind, body)
-            elif kind == ERROR and request == 0:
-                raise Refused(*error_of(body).args)
             else:
                 if kind == OPENED:
                     self._opened(request, body)  # its events may follow in the same bytes
@@ -339,9 +402,9 @@ class Core:
 
     @staticmethod
     def result(answer):
-        kind, _, body = answer
+        kind, request, body = answer
         if kind == ERROR:
-            raise error_of(body)
+            raise error_of(body) if request else end_of(body)
         return body
 
 
@@ -371,7 +434,15 @@ class Bus:
         self._socket = None
         self._pause = FIRST_PAUSE
         self._closed = False
-        self._connect(time.monotonic() + timeout)
+        deadline = time.monotonic() + timeout
+        while not self._socket:
+            try:
+                self._connect(time.monotonic() + timeout)
+            except OSError as error:
+                if not may_connect_later(error) or time.monotonic() + self._pause >= deadline:
+                    raise
+                self._rest(deadline)
+        self._pause = FIRST_PAUSE
 
     def __enter__(self):
         return self
@@ -435,6 +506,7 @@ class Bus:
     def _connect(self, deadline):
         failure = None
         for address in addresses(self._address):
+            self._core.forget()
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
@@ -447,7 +519,7 @@ class Bus:
             except OSError as error:
                 self._socket = None
                 connection.close()
-                failure = failure or error
+                failure = more_telling(failure, error)
         raise failure
 
     def _reopen(self, deadline):
@@ -470,9 +542,13 @@ class Bus:
             self._pause = FIRST_PAUSE
             return True
         except Refused:
+            self._lost()
             raise
         except OSError:
             self._lost()
+        return self._rest(deadline)
+
+    def _rest(self, deadline):
         pause = self._pause if deadline is None else min(self._pause, deadline - time.monotonic())
         self._pause = min(2 * self._pause, LAST_PAUSE)
         if pause <= 0:
@@ -499,12 +575,15 @@ class Bus:
         wait = None if deadline is None else max(deadline - time.monotonic(), 0)
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        if not poll.poll(None if wait is None else wait * 1000):
+        if not poll.poll(None if wait is None else min(wait * 1000, 0x7FFFFFFF)):
             return False
         data = self._socket.recv(262144)  # descriptors that come with WELCOME are dropped by the kernel
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "pathbusd has ended")
         for answer in self._core.feed(data):
+            if answer[0] == ERROR and not answer[1]:
+                self._lost()
+                raise end_of(answer[2])
             self._answers[answer[1]] = answer
         return True
 
@@ -548,7 +627,7 @@ class Bus:
             if topic.closed:
                 raise ValueError("the topic is closed")
             try:
-                return parse(self._call(kind, struct.pack("<I", topic._id) + body,
+                return parse(self._call(kind, struct.pack("<I", topic._id) + (body() if callable(body) else body),
                                         None if longer is None else deadline + longer))
             except ConnectionResetError:
                 self._lost()
@@ -571,6 +650,8 @@ class AsyncBus:
         self._waiting = {}  # request: future
         self._writer = None
         self._task = None
+        self._pause = FIRST_PAUSE
+        self._refused, self._refusal_told = None, False  # by the last daemon that there was, if there is none
         self._closed = False
 
     async def __aenter__(self):
@@ -582,7 +663,15 @@ class AsyncBus:
 
     async def start(self):
         self._news, self._room, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        reader = await asyncio.wait_for(self._connect(), self._timeout)
+        deadline = time.monotonic() + self._timeout
+        reader = None
+        while not reader:
+            try:
+                reader = await asyncio.wait_for(self._connect(), self._timeout)
+            except OSError as error:
+                if not may_connect_later(error) or time.monotonic() + self._pause >= deadline:
+                    raise
+                await self._rest()
         self._ready.set()
         self._task = asyncio.ensure_future(self._run(reader))
 
@@ -600,13 +689,13 @@ class AsyncBus:
     async def open(self, path, subscribe=True, post=None, echo=False, last=0, ring_slots=0, max_message=0):
         """As Bus.open."""
         topic = Topic(self, path, open_flags(subscribe, post, echo), last, ring_slots, max_message)
-        while topic._id is None:
+        while True:
             await self._up()
             try:
                 await self._open(topic)
+                return topic  # if the connection has ended meanwhile, it is opened with the others
             except ConnectionResetError:
                 pass
-        return topic
 
     async def next(self):
         """The next event; None once the bus is closed."""
@@ -619,6 +708,9 @@ class AsyncBus:
                 self._room.set()
             if event:
                 return event
+            if self._refused and not self._refusal_told:
+                self._refusal_told = True
+                raise Refused(*self._refused.args)
             if self._task.done():
                 self._task.result()  # raises what has ended it
                 return None
@@ -638,58 +730,71 @@ class AsyncBus:
     # The connection, kept by a task.
 
     async def _run(self, reader):
-        pause = FIRST_PAUSE
         try:
             while True:
-                if reader:
-                    reading = asyncio.ensure_future(self._read(reader))
-                    try:
-                        if not self._ready.is_set():
-                            await asyncio.wait_for(self._reopen(), self._timeout)
-                            self._ready.set()
-                            self._news.set()
-                        pause = FIRST_PAUSE
-                        await reading
-                    except Refused:
-                        raise
-                    except (OSError, asyncio.TimeoutError):
-                        pass
-                    finally:
-                        reading.cancel()
-                        await asyncio.gather(reading, return_exceptions=True)
-                    self._lost()
                 try:
-                    reader = await asyncio.wait_for(self._connect(), self._timeout)
-                except Refused:
-                    raise
+                    reader = reader or await asyncio.wait_for(self._connect(), self._timeout)
+                    await self._serve(reader)
+                except Refused as error:
+                    self._refused, self._refusal_told = error, False
+                    self._news.set()
                 except (OSError, asyncio.TimeoutError):
-                    reader = None
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LAST_PAUSE)
+                    pass
+                reader = None
+                await self._rest()
         finally:
             self._lost()
             self._news.set()
             self._ready.set()
 
-    async def _read(self, reader):
+    async def _rest(self):
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LAST_PAUSE)
+
+    async def _serve(self, reader):
         """Until the connection ends."""
-        while True:
-            data = await reader.read(262144)
-            if not data:
-                return
-            self._take(data)
-            # A slow program's events stay with the daemon, unless an answer is awaited behind them.
-            while len(self._core.events) >= ASYNC_QUEUED and not self._waiting:
-                self._room.clear()
-                await self._room.wait()
+        reading = asyncio.ensure_future(self._read(reader))
+        try:
+            if not self._ready.is_set():
+                await asyncio.wait_for(self._reopen(), self._timeout)
+                self._ready.set()
+                self._news.set()
+            self._refused, self._pause = None, FIRST_PAUSE
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            self._lost()
+
+    async def _read(self, reader):
+        try:
+            while True:
+                data = await reader.read(262144)
+                if not data:
+                    break
+                self._take(data)
+                # A slow program's events stay with the daemon, unless an answer is awaited behind them.
+                while len(self._core.events) >= ASYNC_QUEUED and not self._waiting:
+                    self._room.clear()
+                    await self._room.wait()
+        except Refused as error:
+            if not self._lost(error):
+                raise  # nobody has been told
+        finally:
+            self._lost()
 
     def _take(self, data):
+        end = None
         for answer in self._core.feed(data):
             future = self._waiting.pop(answer[1], None)
             if future and not future.done():
                 future.set_result(answer)
+            if answer[0] == ERROR and not answer[1]:
+                end = end_of(answer[2])
         if self._core.events:
             self._news.set()
+        if end:
+            raise end
 
     async def _connect(self):
         failure = None
@@ -708,11 +813,13 @@ class AsyncBus:
                 Core.result(answers[0])
                 self._writer = writer
                 return reader
-            except OSError as error:
+            except BaseException as error:
                 self._core.forget()
                 if writer:
                     writer.close()
-                failure = failure or error
+                if not isinstance(error, OSError):
+                    raise
+                failure = more_telling(failure, error)
         raise failure
 
     async def _reopen(self):
@@ -725,21 +832,26 @@ class AsyncBus:
                     raise
                 self._core.lose(topic, error)
 
-    def _lost(self):
+    def _lost(self, error=None):
+        """True: somebody was waiting, and has been told."""
+        error = error or ConnectionResetError(errno.ECONNRESET, "pathbusd has ended")
         self._ready.clear()
         if self._writer:
             self._writer.close()
         self._writer = None
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ConnectionResetError(errno.ECONNRESET, "pathbusd has ended"))
+        waiting = [future for future in self._waiting.values() if not future.done()]
+        for future in waiting:
+            future.set_exception(type(error)(*error.args))
         self._waiting.clear()
         self._core.forget()
+        return bool(waiting)
 
     async def _up(self):
         try:
             await asyncio.wait_for(self._ready.wait(), self._timeout)
         except asyncio.TimeoutError:
+            if self._refused:
+                raise Refused(*self._refused.args) from None
             raise ConnectionError(errno.ENOTCONN, "no pathbusd") from None
         if self._task.done() and not self._task.cancelled():
             self._task.result()
@@ -775,7 +887,7 @@ class AsyncBus:
             if topic.closed:
                 raise ValueError("the topic is closed")
             try:
-                return parse(await self._call(kind, struct.pack("<I", topic._id) + body,
+                return parse(await self._call(kind, struct.pack("<I", topic._id) + (body() if callable(body) else body),
                                               None if longer is None else self._timeout + longer))
             except ConnectionResetError:
                 if not may_repeat:

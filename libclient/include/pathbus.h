@@ -19,6 +19,8 @@
  *  3. Nobody waits for a listener. A slow, stopped or dead subscriber never blocks or slows a poster, and
  *     costs bounded memory.
  *  4. Order. One poster's posts and messages arrive in the order it made them. Nothing is promised between posters.
+ *     One exception: where posts that are not told, own ones or hidden ones, lie on both sides of a message, or were
+ *     made by several threads, a post before that message may be told after it.
  *  5. The file is never touched. It is identified by stat and O_PATH only, never opened and closed the
  *     ordinary way, so POSIX locks that this process holds on it (SQLite's, for example) survive.
  *  6. A good guest in the process. No threads, no signal handlers, no stdout or stderr, no abort, no change
@@ -73,7 +75,9 @@ enum pathbus_transport_kind {
 	PATHBUS_BUS = 1,  /* the daemon only: -ENOTCONN where it does not answer */
 	PATHBUS_PEER = 2, /* never the daemon */
 	PATHBUS_SOCKET = 3, /* the daemon only, and everything over its socket: no shared memory, for programs whose
-	                     * system does not let them have any. Slower; -ENOTCONN where it does not answer */
+	                     * system does not let them have any. Slower; -ENOTCONN where it does not answer. Posts,
+	                     * messages, state and sync are questions to the daemon: their calls block until it has
+	                     * answered, for at most the timeout */
 };
 
 /* Every field at zero is the default; set `size` to sizeof(struct pathbus_options). */
@@ -120,7 +124,8 @@ struct pathbus_event {
 
 /* Flags of pathbus_open. Neither SUBSCRIBE nor POST: subscribe, and post if the file's rights allow it. */
 #define PATHBUS_SUBSCRIBE (1u << 0) /* fail with -EACCES if the file may not be read */
-#define PATHBUS_POST (1u << 1)      /* fail with -EACCES if the file may not be written */
+#define PATHBUS_POST (1u << 1)      /* fail with -EACCES if the file may not be written. Without SUBSCRIBE: only to post,
+                                     * which who never reads should say: others' pathbus_sync waits for all others */
 #define PATHBUS_ECHO (1u << 2)      /* hear one's own posts and messages too */
 #define PATHBUS_NEWEST (1u << 3)    /* who is behind gets of each key only the newest message */
 #define PATHBUS_HIDE_PROCESS (1u << 4) /* hide what other handles of this process post and publish */
@@ -130,12 +135,13 @@ struct pathbus_event {
 /* Every field at zero is the default; set `size` to sizeof(struct pathbus_topic_options). */
 struct pathbus_topic_options {
 	size_t size;
-	/* Messages that the topic keeps for subscribers that are behind: 8 to 65536, rounded up to a power of two; 0: 256.
-	 * A rate that must not lose needs about rate x 16 ms of them. Whoever is first on a topic decides; for those who
-	 * come later it is what it is (pathbus_limits). */
+	/* Messages that the topic keeps for subscribers that are behind: at most 65536; 0: 256. Rounded up to a power of two,
+	 * and to 8. A rate that must not lose needs about rate x 16 ms of them. Whoever is first on a topic decides; for
+	 * those who come later it is what it is (pathbus_get_limits). */
 	unsigned ring_slots;
-	/* Bytes of the largest message, without its key: up to 65536; 0: 4096. Decided as above. ring_slots times this is
-	 * at most 1 GiB; memory is taken as it is used. */
+	/* Bytes of the largest message, without its key: at most 65536, and what the daemon allows (its --max-message); less
+	 * than 128 is 128; 0: 4096, or what the daemon allows. Decided as above. ring_slots, rounded up, times this is at
+	 * most 1 GiB; memory is taken as it is used. */
 	unsigned max_message;
 	/* Deliver up to so many of the messages that were published before this opening, as far as they are kept. */
 	unsigned last;
@@ -143,7 +149,7 @@ struct pathbus_topic_options {
 
 struct pathbus_transport {
 	size_t size;                      /* set by the caller to sizeof(struct pathbus_transport) */
-	enum pathbus_transport_kind kind; /* PATHBUS_BUS or PATHBUS_PEER; PATHBUS_AUTO: none at the moment */
+	enum pathbus_transport_kind kind; /* PATHBUS_BUS, PATHBUS_PEER or PATHBUS_SOCKET; PATHBUS_AUTO: none at the moment */
 	int local_only;                   /* 1: reaches this host only, though the file system spans hosts */
 	int in_runtime_folder;            /* 1: peer to peer in /dev/shm, since the file's folder takes no sidecar */
 	uint64_t since_ns;                /* when the topic joined it */
@@ -159,10 +165,10 @@ struct pathbus_transport {
  * @ret      receives the handle; pathbus_free releases it
  * @options  NULL: defaults
  * Returns 0, or
- *   -EINVAL    options->size is unknown, the transport is none of the three, the address is too long
- *   -ENOTCONN  PATHBUS_BUS and no daemon answers
- *   -EPERM     PATHBUS_BUS and the server is neither root's nor this user's
- *   -EPROTO    PATHBUS_BUS and the server speaks another protocol
+ *   -EINVAL    options->size is unknown, the transport is none of the four, the address is too long
+ *   -ENOTCONN  PATHBUS_BUS or PATHBUS_SOCKET and no daemon answers
+ *   -EPERM     the same and the server is neither root's nor this user's
+ *   -EPROTO    the same and the server speaks another protocol
  *   -EMFILE, -ENFILE, -ENOMEM
  */
 PATHBUS_PUBLIC int pathbus_new(pathbus **ret, const struct pathbus_options *options);
@@ -202,7 +208,7 @@ PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
  * Blocks for at most the timeout waiting for a daemon, and for the file system of the path.
  *
  * @path   any bytes but NUL; at most PATH_MAX
- * @flags  PATHBUS_SUBSCRIBE, PATHBUS_POST, PATHBUS_ECHO
+ * @flags  any of the flags above; 0: none
  * @ret    receives the topic; it belongs to `bus`; pathbus_close releases it
  * Returns 0, or
  *   -EINVAL        an unknown flag, an empty path
@@ -211,11 +217,13 @@ PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
  *   -EACCES        the folder may not be searched, the file may not be read, or PATHBUS_POST without the right
  *   -EPERM         peer to peer, and the sidecar belongs to another user: run pathbusd
  *   -EPROTONOSUPPORT  peer to peer, and the sidecar is in use by another, incompatible version
- *   -ENOTCONN      PATHBUS_BUS and the daemon is away
+ *   -ENOTCONN      PATHBUS_BUS or PATHBUS_SOCKET and the daemon is away
  *   -ETIMEDOUT     the file system of the path does not answer the daemon
  *   -EROFS         peer to peer: a sidecar exists but is on a read-only mount
  *   -EEXIST        peer to peer: something that is no sidecar has its name
  *   -EBUSY         peer to peer: another process holds the sidecar half-way through leaving
+ *   -EIO           the shared memory is damaged, or a helper of the daemon failed
+ *   -EPROTO        what the daemon or the sidecar has is no lane of this library's
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC
  */
 PATHBUS_PUBLIC int pathbus_open(pathbus *bus, const char *path, unsigned flags, pathbus_topic **ret);
@@ -230,7 +238,9 @@ PATHBUS_PUBLIC int pathbus_open_fd(pathbus *bus, int fd, unsigned flags, pathbus
 
 /**
  * pathbus_open_with: pathbus_open with options. @options: NULL: defaults; not kept.
- * Returns as pathbus_open, and -EINVAL: options->size is unknown, or a value is out of its range.
+ * Returns as pathbus_open, and
+ *   -EINVAL    options->size is unknown, or a value is more than may be asked for
+ *   -EMSGSIZE  a larger message than the daemon allows
  */
 PATHBUS_PUBLIC int pathbus_open_with(pathbus *bus, const char *path, unsigned flags,
                                      const struct pathbus_topic_options *options, pathbus_topic **ret);
@@ -246,11 +256,13 @@ PATHBUS_PUBLIC void pathbus_set_userdata(pathbus_topic *topic, void *userdata);
  *
  * Posts merge: a subscriber that is behind gets one event for many. Commit your change before you post.
  * No system call when nobody waits. Does not block, except after the daemon's death: then it joins anew
- * first, which may take up to the timeout.
+ * first, which may take up to the timeout. With PATHBUS_SOCKET it asks the daemon and waits for the answer, always.
  *
  * Returns 0, or
  *   -EACCES  the file's rights do not allow it
  *   -ECHILD  in a forked child
+ *   -EINVAL  topic is NULL
+ *   -ETIMEDOUT, -ENOTCONN, -ENOMEM  PATHBUS_SOCKET: the daemon did not answer, or is away; no memory for the question
  *   otherwise, when the channel was lost and no other could be joined, an error of pathbus_open. The post is
  *   then not guaranteed to have been seen: post again.
  */
@@ -261,11 +273,12 @@ PATHBUS_PUBLIC int pathbus_post(pathbus_topic *topic);
  *
  * Each subscriber gets it as an event of its own, or is told by a GAP that it has missed it, because it was too far
  * behind. Never waits for a subscriber. No system call when nobody sleeps (peer to peer the first message, and the
- * first that is larger than 72 bytes with its key, reserve their space on the disk).
+ * first that is larger than 72 bytes with its key, reserve their space on the disk). With PATHBUS_SOCKET it asks the
+ * daemon and waits for the answer, as pathbus_post does; after an error of that kind it may be published all the same.
  *
  * @data, size  any bytes; `data` may be NULL if size is 0. Copied.
  * Returns 0, or as pathbus_post, and
- *   -EMSGSIZE  larger than the topic's limit (pathbus_limits), or the key larger than 255 bytes
+ *   -EMSGSIZE  larger than the topic's limit (pathbus_get_limits), or the key larger than 255 bytes
  *   -EINVAL    data or key is NULL and its size is not 0
  *   -ENOSPC    peer to peer: no space left for the ring
  *   -ENOBUFS   every place of the ring is held by a process that was stopped while it published
@@ -285,8 +298,10 @@ PATHBUS_PUBLIC uint64_t pathbus_origin(const pathbus_topic *topic);
 
 /**
  * pathbus_hide: no more events for what the open topic with this id posts and publishes (pathbus_origin, or the origin
- * of an event). With PATHBUS_SOCKET posts are not hidden: a post does not say whose it is. Messages that were missed before they were looked at are counted in GAPs, hidden or not. Of a member
- * that is killed in the middle of a post one post may show. Belongs to the handle's thread.
+ * of an event). For pathbus_next only: pathbus_check and pathbus_wait count it as before. Posts are not hidden with
+ * PATHBUS_SOCKET, where a post does not say whose it is, nor are those of members beyond the first 240 of a topic, of
+ * which nobody counts them. Messages that were missed before they were looked at are counted in GAPs, hidden or not. Of
+ * a member that is killed in the middle of a post one post may show. Belongs to the handle's thread.
  * Returns 0, or -EINVAL (topic is NULL or origin 0), -ENOMEM, -ECHILD, -ENOBUFS (more than 64).
  */
 PATHBUS_PUBLIC int pathbus_hide(pathbus_topic *topic, uint64_t origin);
@@ -300,7 +315,7 @@ struct pathbus_limits {
 	unsigned ring_slots, max_message;
 };
 
-/** pathbus_limits: of the channel that the topic is on now. Returns 0, or -EINVAL, -ECHILD. */
+/** pathbus_get_limits: of the channel that the topic is on now. Returns 0, or -EINVAL, -ECHILD. */
 PATHBUS_PUBLIC int pathbus_get_limits(const pathbus_topic *topic, struct pathbus_limits *ret);
 
 /**
@@ -316,7 +331,8 @@ PATHBUS_PUBLIC int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, 
 /**
  * pathbus_set_state: sets it. Any thread. Posts only with PATHBUS_STATE_POSTS. It survives the daemon's end while a member
  * lives, and moves between daemon and sidecar: the newest version wins.
- * Returns 0, or as pathbus_post, and -EUSERS (the topic has more than 240 members, and this is a later one).
+ * Returns 0, or as pathbus_post, and -EUSERS (the topic has more than 240 members, and this is a later one), -EIO (the
+ * shared memory is damaged).
  */
 PATHBUS_PUBLIC int pathbus_set_state(pathbus_topic *topic, uint64_t value);
 
@@ -342,8 +358,9 @@ struct pathbus_sync {
 	unsigned n_subscribers;  /* live ones, besides this topic, when the waiting began and since */
 	unsigned n_caught_up;    /* of these */
 	unsigned n_untracked;    /* links to members on another lane (some reach the daemon, some do not): whether those
-	                          * have caught up is not known. Members beyond 240 are in none of these */
-	unsigned n_laggards;     /* filled */
+	                          * have caught up is not known. Members beyond 240 are in none of these. With
+	                          * PATHBUS_SOCKET the other way round: members beyond 240, and no links */
+	unsigned n_laggards;     /* filled; with PATHBUS_SOCKET at most 128 */
 	unsigned max_laggards;
 	struct pathbus_laggard *laggards;
 };
@@ -353,22 +370,25 @@ struct pathbus_sync {
  *
  * A subscriber has if it has come back for more after receiving it: its pathbus_next has returned 0 or a later event, or
  * it has called pathbus_wait or pathbus_check with a cursor that is not older. One that dies or closes meanwhile leaves
- * the count; one that joins later is not waited for. Belongs to the handle's thread.
+ * the count; one that joins later is not waited for. A topic that was opened with flags of 0 is a subscriber, also if its
+ * program never reads: who only posts should say PATHBUS_POST. Belongs to the handle's thread.
  *
- * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
+ * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline. Where the channel was lost it is
+ *               joined anew first, which may take up to the timeout beyond that; with PATHBUS_SOCKET so may the answer
  * Returns 0 (all have), -ETIMEDOUT (not all by the deadline), both with *ret filled; or -EINVAL, -ECHILD, -EINTR, or
- * as pathbus_open when the channel was lost.
+ * as pathbus_open when the channel was lost. With PATHBUS_SOCKET also -ETIMEDOUT with *ret untouched (the daemon did
+ * not answer), -ENOTCONN, -ENOMEM, -EBUSY (32 that were interrupted are still under way).
  */
 PATHBUS_PUBLIC int pathbus_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync *ret);
 
 /**
- * pathbus_check: has the topic changed since *seen? Any thread. No system call (unless the daemon has died).
+ * pathbus_check: has the topic changed since *seen? Any thread. No system call (unless the daemon has died, and except
+ * with PATHBUS_SOCKET: then it reads what the socket has, and may wait for another thread's question to the daemon).
  * While another thread is in the middle of a post on this very topic, somebody else's may show one call later.
  *
  * @seen  the caller's cursor: 0 at first (the first call then returns 1); moved forward when 1 is returned
  * Returns 1 changed (own posts not counted, unless PATHBUS_ECHO), 0 not, or -EINVAL (seen is NULL), -ECHILD, -EACCES
- * (PATHBUS_SOCKET, and opened with PATHBUS_POST alone: the daemon tells such a topic nothing). With PATHBUS_SOCKET it reads
- * what the socket has.
+ * (PATHBUS_SOCKET, and opened with PATHBUS_POST alone: the daemon tells such a topic nothing).
  */
 PATHBUS_PUBLIC int pathbus_check(pathbus_topic *topic, uint64_t *seen);
 
@@ -380,8 +400,8 @@ PATHBUS_PUBLIC int pathbus_check(pathbus_topic *topic, uint64_t *seen);
  * @seen         as in pathbus_check
  * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
  * @spin_us      look this many microseconds before sleeping; 0: sleep at once
- * Returns 1 changed, 0 at the deadline, or -EINVAL, -ECHILD, -EACCES (as pathbus_check), -EINTR (a signal handler ran), -EMFILE (the
- * first wait on a topic makes a descriptor)
+ * Returns 1 changed, 0 at the deadline, or -EINVAL, -ECHILD, -EACCES (as pathbus_check), -EINTR (a signal handler ran),
+ * -EMFILE, -ENFILE, -ENOMEM, -ENOSPC (the first wait on a topic makes a descriptor; fs.epoll.max_user_watches)
  */
 PATHBUS_PUBLIC int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, unsigned spin_us);
 

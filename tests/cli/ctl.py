@@ -148,8 +148,8 @@ class Case(unittest.TestCase):
         self.processes.append(process)
         return process
 
-    def start_daemon(self):
-        self.pathbusd = subprocess.Popen([DAEMON, "--address", self.socket], env=self.env,
+    def start_daemon(self, *options):
+        self.pathbusd = subprocess.Popen([DAEMON, "--address", self.socket, *options], env=self.env,
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                          stderr=subprocess.DEVNULL)
         wait_until("the daemon answers", lambda: self.call("ping").returncode == 0)

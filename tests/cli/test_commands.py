@@ -35,7 +35,8 @@ class CommandLine(ctl.Case):
                       ["listen", "--raw", "--json", file], ["listen", "--newline", file], ["listen", "-0", file],
                       ["listen", "--ring", "7", file], ["listen", "--ring", "65537", file],
                       ["listen", "--max-message", "127", file], ["listen", "--max-message", "65537", file],
-                      ["listen", "--ring", "32768", "--max-message", "65536", file], ["listen", "--last", "-1", file],
+                      ["listen", "--ring", "16384", "--max-message", "65537", file],
+                      ["listen", "--ring", "16385", "--max-message", "65536", file], ["listen", "--last", "-1", file],
                       ["--transport", "peer", "listen", "--socket", file],
                       ["--address", "", "--transport", "bus", "post", file],
                       ["--address", "/" + "x" * 200, "--transport", "bus", "post", file]]:
@@ -46,6 +47,24 @@ class CommandLine(ctl.Case):
         self.assertIn(b'"bo\\x1b[gus"', self.expect(2, "bo\x1b[gus").stderr)
         self.assertIn(b"--bogus", self.expect(2, "post", "--bogus=3", self.path()).stderr)
         self.assertIn(b"pathbusctl post --help", self.expect(2, "post").stderr)
+
+    def test_errors_do_not_reach_the_terminal_raw(self):
+        for word in ["--\x1b]0;title\x07", "--\u009b31m", "--\u202eback=\x1b", "--a\x7f=b", "-\x1b", "-\u009b"]:
+            for words in [[word], ["post", word, self.path()]]:
+                with self.subTest(words=words):
+                    error = self.expect(2, *words).stderr
+                    self.assertRegex(error, rb"\A[ -~\n]+\Z")
+        self.assertIn(rb"unknown option --\x1b]0;title\x07" + b"\n", self.expect(2, "--\x1b]0;title\x07=3").stderr)
+        self.assertIn("unknown option --n\u00e4me\n".encode(), self.expect(2, "--n\u00e4me").stderr)
+
+    def test_a_daemon_that_allows_only_small_messages(self):
+        self.start_daemon("--max-message", "1000")
+        error = self.expect(1, "listen", "--max-message", "1001", self.path()).stderr
+        self.assertIn(b"cannot listen on " + self.path() + b": the daemon allows no messages as large as that", error)
+        self.transport = "bus"
+        self.listen("--max-message", "1000", self.path())
+        self.expect(0, "post", "-m", "x" * 1000, self.path())
+        self.assertIn(b"1000", self.expect(1, "post", "-m", "x" * 1001, self.path()).stderr)
 
     def test_help(self):
         text = self.expect(0, "--help").stdout.decode()

@@ -55,6 +55,17 @@ class Text(Common):
         self.send("x", "--key", 'a" \n', self.path())
         self.assertEqual(self.take_line(listener)[5], rb'"a\" \x0a"')
 
+    def test_json_is_fit_for_a_terminal(self):
+        name = self.path("\u009b\x7f\u202e\u00e4\\".encode())
+        listener = self.listen("--json", name)
+        text = "\\ \" \x1b\x7f\u0080\u009b31m\u009f\u200f\u202e\u2066 \u00a0\u00e4\u20ac\U0001f600"
+        self.send(text, "--key", "\x7f\u202e", name)
+        line = listener.out.line().decode()
+        event = json.loads(line)
+        self.assertEqual((event["data"], event["key"], event["file"]), (text, "\x7f\u202e", os.fsdecode(name)))
+        self.assertEqual([c for c in line if c < " " or "\x7f" <= c < "\xa0" or c in "\u200f\u202e\u2066"], [])
+        self.assertIn("\u00a0\u00e4\u20ac\U0001f600", line)  # people read it, too
+
     def test_messages_do_not_merge_as_posts_do(self):
         listener = self.listen("--json", self.path())
         listener.stop()

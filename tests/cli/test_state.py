@@ -111,7 +111,9 @@ class Words(ctl.Case):
                     error = self.expect(2, "state", *words).stderr
                     self.assertIn(b"18446744073709551615", error)
                 self.expect(2, "post", "--state", value, file)
-        self.expect(2, "state", "set", file, "-1")  # an option, as far as anyone can tell
+        for words in [["set", file, "-5"], ["cas", file, "1", "-5"], ["cas", "-5", file, "1"]]:
+            error = self.expect(2, "state", *words).stderr  # an option, as far as anyone can tell
+            self.assertIn(b"unknown option -5; numbers are from 0 to 18446744073709551615, ", error)
         self.assertIn(b"VALUE", self.expect(2, "state", "set", file, "--", "-1").stderr)
         self.assertIn(b"state set needs FILE VALUE; see: pathbusctl state set --help",
                       self.expect(2, "state", "set", file).stderr)

@@ -294,7 +294,8 @@ static void fuzz_page(const uint8_t *data, size_t size)
 	if (r == 0)
 		expect(shared.page.magic == PAGE_MAGIC && shared.page.abi == PAGE_ABI &&
 		       shared.page.inode == 42 && key_equal(&shared.page.key, &key) &&
-		       page_shape(&shared.page, &got) == 0 && lane_size(&got) <= LANE_MAX_SIZE);
+		       page_shape(&shared.page, &got) == 0 &&
+		       (uint64_t)got.ring_slots * got.max_message <= LANE_MAX_BYTES);
 }
 
 /* --- names ------------------------------------------------------------------------------------------- */

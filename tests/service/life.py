@@ -31,7 +31,8 @@ def test_usage():
     assert status == 0 and out.startswith("pathbusd ") and not err
     for wrong in (["--nonsense"], ["file"], ["--offload-members", "0"], ["--offload-members", "x"],
                   ["--offload-members", "-1"], ["--log-level", "loud"], ["--address"], ["--address", ""],
-                  ["--files-timeout", "99999999999"], ["--hello-timeout", "1s"]):
+                  ["--files-timeout", "99999999999"], ["--hello-timeout", "1s"], ["--max-message", "127"],
+                  ["--max-message", "65537"], ["--max-message", "4k"]):
         status, out, err = run(*wrong)
         assert status == 2 and "pathbusd --help" in err and not out, f"{wrong}: {status} {out} {err}"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The protocol as it should be spoken, and what topics, lanes, slots and bells then look like."""
 
+import errno
 import os
 import signal
 import struct
@@ -104,6 +105,48 @@ def test_a_reused_inode_is_no_hard_link():
             raise bus.Skip("this file system does not reuse inodes at once")
         (daemon.folder / "second").hardlink_to(name)
         assert connection.open(name).lane != old.lane
+
+
+def test_the_largest_message_that_may_be_asked_for():
+    """--max-message caps what an opening asks for; what it leaves to the daemon stays below."""
+    def opened(connection, name, **shape):
+        topic = connection.open(connection.folder / name, **shape)
+        return topic.ring_slots, topic.max_message
+
+    def refused(connection, name, number, text, **shape):
+        request = connection.request()
+        connection.send(bus.open_frame(request, connection.folder / name, **shape))
+        connection.expect_error(number, request, text)
+
+    for limit, default in ((None, 4096), (65536, 4096), (10000, 4096), (1000, 1000), (128, 128)):
+        with bus.daemon(*(["--max-message", str(limit)] if limit else [])) as daemon, daemon.connect() as connection:
+            connection.folder, most = daemon.folder, limit or 65536
+            assert opened(connection, "default") == (256, default)
+            assert opened(connection, "most", max_message=most) == (256, most)
+            assert opened(connection, "less", max_message=1) == (256, 128)
+            if most < 65536:
+                # Also of a topic that is there: whether it may be asked for is not a matter of who else came first.
+                for name in ("more", "most"):
+                    for flags in (0, bus.SOCKET):
+                        refused(connection, name, errno.EMSGSIZE, f"more than {most} bytes", max_message=most + 1,
+                                flags=flags)
+            refused(connection, "more", errno.EINVAL, "too large", max_message=65537)
+            refused(connection, "more", errno.EINVAL, "too large", ring_slots=65537)
+            assert opened(connection, "default", max_message=most) == (256, default)
+
+
+def test_a_lane_of_the_largest_size():
+    with bus.daemon() as daemon, daemon.connect() as connection:
+        topic = connection.open(daemon.folder / "file", ring_slots=16384, max_message=65536)
+        assert (topic.ring_slots, topic.max_message) == (16384, 65536)
+        assert os.fstat(topic.page_fd).st_size >= 1 << 30
+        number = connection.open_socket(daemon.folder / "file")
+        request = connection.request()
+        connection.send(bus.frame(bus.PUBLISH, request, struct.pack("<IIQ", number, 0, 0) + bytes(65536)))
+        connection.expect(bus.DONE, request)
+        request = connection.request()
+        connection.send(bus.open_frame(request, daemon.folder / "more", ring_slots=16385, max_message=65536))
+        connection.expect_error(errno.EINVAL, request, "too large")
 
 
 def test_rights_asked_and_answered():

@@ -798,7 +798,7 @@ struct crowd {
 	_Atomic uint64_t posts[3], messages[3]; /* finished */
 	_Atomic unsigned n_over;
 	struct trail {
-		_Atomic uint64_t posts;
+		_Atomic uint64_t number, posts;
 	} before[3][1 << 16]; /* by the number of the message, modulo */
 };
 
@@ -826,8 +826,11 @@ static int writer_role(struct harness_process *peer, void *arg)
 		}
 		for (unsigned n = random >> 24 & 15; n > 0; n--) {
 			struct ring_message message = lane_memory_message(me + 10, ++messages, MOST);
+			struct trail *trail = &crowd->before[me][messages % (1 << 16)];
 
-			atomic_store(&crowd->before[me][messages % (1 << 16)].posts, posts);
+			atomic_store(&trail->number, 0);
+			atomic_store(&trail->posts, posts);
+			atomic_store(&trail->number, messages);
 			message.before = atomic_load(&memory.page->generation);
 			if (ring_publish(&memory.ring, me, &message, NULL) != 0)
 				return 1;
@@ -858,6 +861,7 @@ START_TEST(crowd_of_processes)
 	for (;;) {
 		enum reader_kind kind;
 		const struct ring_message *message = &ours->reader.message;
+		const struct trail *trail;
 		uint64_t before, from;
 
 		ours->last = 0; /* several count */
@@ -872,7 +876,10 @@ START_TEST(crowd_of_processes)
 		if (from >= n_writers || message->number <= last[from])
 			ck_abort_msg("out of order");
 		last[from] = message->number;
-		before = atomic_load(&crowd->before[from][message->number % (1 << 16)].posts);
+		trail = &crowd->before[from][message->number % (1 << 16)];
+		before = atomic_load(&trail->posts);
+		if (atomic_load(&trail->number) != message->number)
+			continue; /* we have been asleep, and it is another one's */
 		if (n_writers == 1 ? ours->posts != before : ours->posts < before)
 			ck_abort_msg("message %lu: %lu posts before it, not %lu", (unsigned long)message->number,
 				     (unsigned long)ours->posts, (unsigned long)before);

@@ -257,7 +257,15 @@ START_TEST(shapes)
 	ck_assert_int_eq(lane_shape_make(UINT32_MAX, 128, &shape), -EINVAL);
 	ck_assert_int_eq(lane_shape_make(8, LANE_MAX_MESSAGE + 1, &shape), -EINVAL);
 	ck_assert_int_eq(lane_shape_make(LANE_MAX_SLOTS, LANE_MAX_MESSAGE, &shape), -EINVAL);
+	ck_assert_int_eq(lane_shape_make(16384, 65537, &shape), -EINVAL);
+	ck_assert_int_eq(lane_shape_make(32768, 32769, &shape), -EINVAL);
 	ck_assert_uint_eq(shape.ring_slots, LANE_MAX_SLOTS); /* untouched */
+	/* 1 GiB of messages, however it is divided. */
+	for (uint32_t slots = LANE_MAX_SLOTS; slots >= 16384; slots /= 2) {
+		ck_assert_int_eq(lane_shape_make(slots, (1u << 30) / slots, &shape), 0);
+		ck_assert_uint_eq((uint64_t)shape.ring_slots * shape.max_message, UINT64_C(1) << 30);
+		ck_assert_uint_ge(lane_size(&shape), UINT64_C(1) << 30);
+	}
 
 	lane_memory_make(8, 128);
 	ck_assert_int_eq(page_shape(memory.page, &shape), 0);
