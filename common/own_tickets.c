@@ -47,8 +47,8 @@ void own_tickets_pass(struct own_tickets *own, uint64_t ticket)
 		own->first++;
 }
 
-/* On this lane. */
-static uint64_t count_before(const struct own_tickets *own, uint64_t ticket)
+/* How many of those that are kept are before this one. */
+static uint32_t find(const struct own_tickets *own, uint64_t ticket)
 {
 	uint32_t low = 0, high = own->used;
 
@@ -60,18 +60,25 @@ static uint64_t count_before(const struct own_tickets *own, uint64_t ticket)
 		else
 			high = middle;
 	}
-	return own->total - own->used + low;
+	return low;
 }
 
 uint64_t own_tickets_missed(const struct own_tickets *own, uint64_t ticket, uint64_t *counted)
 {
-	uint64_t before = count_before(own, ticket), missed;
+	uint64_t before = own->total - own->used + find(own, ticket), missed;
 
 	if (before <= *counted) /* there was no memory to keep them all */
 		return 0;
 	missed = before - *counted;
 	*counted = before;
 	return missed;
+}
+
+bool own_tickets_has(const struct own_tickets *own, uint64_t ticket)
+{
+	uint32_t at = find(own, ticket);
+
+	return at < own->used && ticket_at(own, at) == ticket;
 }
 
 void own_tickets_reset(struct own_tickets *own)

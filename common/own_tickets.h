@@ -7,6 +7,7 @@
 #ifndef PATHBUS_COMMON_OWN_TICKETS_H
 #define PATHBUS_COMMON_OWN_TICKETS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Zeroed at first. */
@@ -23,6 +24,8 @@ void own_tickets_pass(struct own_tickets *own, uint64_t ticket);
 /* The reader goes on to this one, and *counted own messages were counted up to where it was: how many come to that in
  * between? Adds them to it. */
 uint64_t own_tickets_missed(const struct own_tickets *own, uint64_t ticket, uint64_t *counted);
+/* Is this one, which the reader has not passed, its own? No memory: not as far as is known. */
+bool own_tickets_has(const struct own_tickets *own, uint64_t ticket);
 /* Another lane; the memory stays. */
 void own_tickets_reset(struct own_tickets *own);
 void own_tickets_deinit(struct own_tickets *own);

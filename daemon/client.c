@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client.c - connections: reading, writing, ending.
+ * client.c - connections: coming, reading, ending; sending.c writes.
  *
  * A connection that is to end is marked, does nothing any more, and is freed in the loop's next round, so
  * nobody has to ask after each call whether it still exists. Memory per connection is bounded: nothing is read
@@ -27,7 +27,6 @@
 #include "topic.h"
 
 #define MEMBERS_IN_A_ROW 256 /* that leave before others get their turn */
-#define EVENTS_ROOM 4096u    /* bytes of events that are sent in one go */
 
 struct clients {
 	const struct context *context;
@@ -54,13 +53,14 @@ static void list_remove(struct client *client)
 
 /* --- ending ---------------------------------------------------------------------------------------- */
 
-static void mark_ended(struct client *client, enum leave how)
+void client_finish(struct client *client, enum leave how)
 {
-	if (client->ending)
+	if (client->ended)
 		return;
-	client->ending = true;
+	client->ending = client->ended = true;
 	client->how = how;
 	client->pump = loop_event_free(client->pump);
+	client->namer = loop_event_free(client->namer);
 	client->readable = loop_event_free(client->readable);
 	client->writable = loop_event_free(client->writable);
 	client->timer = loop_event_free(client->timer);
@@ -70,11 +70,6 @@ static void mark_ended(struct client *client, enum leave how)
 	loop_call_soon(client->clients->reaper);
 }
 
-void client_end(struct client *client)
-{
-	mark_ended(client, LEAVE_CLOSED);
-}
-
 void client_drop(struct client *client, enum drop why, const char *text)
 {
 	unsigned char frame[WIRE_SMALL_FRAME];
@@ -82,13 +77,11 @@ void client_drop(struct client *client, enum drop why, const char *text)
 	if (client->ending)
 		return;
 	drop_note(why, client->pid, text);
-	/* What waits to be sent comes first, and is not waited for. */
-	if (!client->out) {
-		size_t size = wire_put_error(frame, 0, drop_error(why), text ? text : drop_text(why));
-
-		(void)send(client->socket, frame, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-	}
-	mark_ended(client, LEAVE_LOST);
+	client->ending = true;
+	client->pump = loop_event_free(client->pump);
+	client->namer = loop_event_free(client->namer);
+	client->readable = loop_event_free(client->readable);
+	client_send_last(client, frame, wire_put_error(frame, 0, drop_error(why), text ? text : drop_text(why)));
 }
 
 void client_refuse(int socket, int error, const char *text)
@@ -97,24 +90,6 @@ void client_refuse(int socket, int error, const char *text)
 
 	(void)send(socket, frame, wire_put_error(frame, 0, error, text), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(socket);
-}
-
-static void drop_first_out(struct client *client)
-{
-	struct out *out = client->out;
-
-	client->out = out->next;
-	if (!client->out)
-		client->out_last = &client->out;
-	if (client->events == out)
-		client->events = NULL;
-	if (out->n_events > 0) {
-		client->event_bytes -= out->size;
-		client->event_frames -= out->n_events;
-	} else {
-		client->out_bytes -= out->size;
-	}
-	free(out);
 }
 
 /* Everything but the members, which the caller has taken out or frees with their topics. */
@@ -130,13 +105,13 @@ static void client_free(struct client *client)
 	list_remove(client);
 	departure_free(client->departure);
 	loop_event_free(client->pump);
+	loop_event_free(client->namer);
 	loop_event_free(client->readable);
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
 	if (client->socket >= 0)
 		close(client->socket);
-	while (client->out)
-		drop_first_out(client);
+	client_forget_out(client);
 	free(client->stash);
 	free(client->openings);
 	free(client->members);
@@ -213,156 +188,6 @@ static void reap_ended(void *arg)
 		loop_call_soon(clients->reaper);
 }
 
-/* --- writing --------------------------------------------------------------------------------------- */
-
-/* Sends what it can of a frame. Returns 0 (progress or not), -errno when the connection is no good. */
-static int send_some(struct client *client, struct out *out)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(WIRE_MAX_DESCRIPTORS * sizeof(int))];
-	} control = { 0 };
-	struct iovec part = { .iov_base = out->bytes + out->sent, .iov_len = out->size - out->sent };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	ssize_t n;
-
-	if (out->n_fds > 0) {
-		struct cmsghdr *first;
-
-		message.msg_control = control.bytes;
-		message.msg_controllen = CMSG_SPACE(out->n_fds * sizeof(int));
-		first = CMSG_FIRSTHDR(&message);
-		first->cmsg_level = SOL_SOCKET;
-		first->cmsg_type = SCM_RIGHTS;
-		first->cmsg_len = CMSG_LEN(out->n_fds * sizeof(int));
-		memcpy(CMSG_DATA(first), out->fds, out->n_fds * sizeof(int));
-	}
-	n = sendmsg(client->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0) {
-		if (errno == ETOOMANYREFS && !client->resting) {
-			/* Others have not taken theirs. The socket is writable, so it is no event to wait for. */
-			client->resting = true;
-			loop_disable(client->writable);
-			loop_set(client->timer, LIMIT_IN_FLIGHT_REST_MS);
-		}
-		return errno == EAGAIN || errno == EINTR || errno == ETOOMANYREFS ? 0 : -errno;
-	}
-	out->n_fds = 0;
-	out->sent += (size_t)n;
-	if (out->member)
-		out->member->told = true;
-	out->member = NULL; /* from now on it may be closed while the rest of the frame waits */
-	return 0;
-}
-
-static void flush(struct client *client)
-{
-	while (client->out && !client->ending && !client->resting) {
-		size_t before = client->out->sent;
-		int r = send_some(client, client->out);
-
-		if (r < 0) {
-			/* It has gone, which is no fault, or is about to be seen to have gone. */
-			client->unheard = true;
-			while (client->out)
-				drop_first_out(client);
-			break;
-		}
-		if (client->out->sent == before)
-			break;
-		if (client->out->sent == client->out->size)
-			drop_first_out(client);
-	}
-	if (client->ending || client->resting)
-		return;
-	if (client->out)
-		loop_enable(client->writable);
-	else
-		loop_disable(client->writable);
-}
-
-void client_flush(struct client *client)
-{
-	if (client->out)
-		flush(client);
-}
-
-bool client_has_room(const struct client *client)
-{
-	return !client->ending && client->event_bytes < LIMIT_EVENT_BYTES && client->event_frames < LIMIT_EVENT_FRAMES;
-}
-
-static void writable(void *arg)
-{
-	struct client *client = arg;
-
-	flush(client);
-	client_look_again(client);
-	subscribers_go_on(client);
-}
-
-static struct out *out_new(struct client *client, size_t room)
-{
-	struct out *out = malloc(sizeof(*out) + room);
-
-	if (!out) {
-		client_drop(client, DROP_NO_MEMORY, NULL);
-		return NULL;
-	}
-	*out = (struct out){ .room = room };
-	*client->out_last = out;
-	client->out_last = &out->next;
-	client->events = NULL;
-	return out;
-}
-
-void client_send_event(struct client *client, const void *frame, size_t size)
-{
-	struct out *out = client->events;
-
-	if (client->ending || client->unheard)
-		return;
-	if (!out || out->room - out->size < size) {
-		out = out_new(client, size > EVENTS_ROOM ? size : EVENTS_ROOM);
-		if (!out)
-			return;
-		client->events = out;
-	}
-	memcpy(out->bytes + out->size, frame, size);
-	out->size += size;
-	out->n_events++;
-	client->event_bytes += size;
-	client->event_frames++;
-}
-
-void client_send(struct client *client, const void *frame, size_t size, const int *fds, unsigned n_fds,
-                 struct member *member)
-{
-	struct out *out;
-
-	if (client->ending || client->unheard)
-		return;
-	out = out_new(client, size);
-	if (!out)
-		return;
-	out->n_fds = n_fds;
-	out->member = member;
-	out->size = size;
-	if (n_fds > 0)
-		memcpy(out->fds, fds, n_fds * sizeof(int));
-	memcpy(out->bytes, frame, size);
-	client->out_bytes += size;
-	if (client->out == out)
-		flush(client);
-}
-
-void client_send_error(struct client *client, uint32_t request, int error, const char *text)
-{
-	unsigned char frame[WIRE_SMALL_FRAME];
-
-	client_send(client, frame, wire_put_error(frame, request, error, text), NULL, 0, NULL);
-}
-
 /* --- reading --------------------------------------------------------------------------------------- */
 
 static bool has_too_much_pending(const struct client *client)
@@ -406,7 +231,7 @@ static ssize_t receive(struct client *client, unsigned char *to, size_t size)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
-		mark_ended(client, LEAVE_LOST);
+		client_finish(client, LEAVE_LOST);
 		return -1;
 	}
 	if (message.msg_flags & MSG_CTRUNC) {
@@ -437,6 +262,7 @@ static void readable(void *arg)
 	unsigned budget = LIMIT_FRAMES_IN_A_ROW;
 	ssize_t n;
 
+	client->deliveries = LIMIT_DELIVERIES_IN_A_ROW;
 	if (size > 0)
 		memcpy(bytes, client->stash, size);
 	free(client->stash);
@@ -475,17 +301,21 @@ void client_look_again(struct client *client)
 
 /* --- coming ---------------------------------------------------------------------------------------- */
 
-/* No greeting came, or the pause after ETOOMANYREFS is over: never both. */
+/* No greeting came, the pause after ETOOMANYREFS is over, or the last words were not taken: never two of them. */
 static void timer(void *arg)
 {
 	struct client *client = arg;
 
+	if (client->ending) {
+		client_finish(client, LEAVE_LOST);
+		return;
+	}
 	if (!client->greeted) {
 		client_drop(client, DROP_SILENT, NULL);
 		return;
 	}
 	client->resting = false;
-	writable(client);
+	client_writable(client);
 }
 
 static struct client *client_new(struct clients *clients, int socket, uid_t uid, pid_t pid)
@@ -497,11 +327,12 @@ static struct client *client_new(struct clients *clients, int socket, uid_t uid,
 		return NULL;
 	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket, .uid = uid, .pid = pid };
 	client->out_last = &client->out;
-	client->due_last = &client->due;
+	queue_init(&client->due);
+	queue_init(&client->naming);
 	list_add(&clients->live, client);
 	client->openings = calloc(LIMIT_CLIENT_OPENINGS, sizeof(struct opening *));
 	client->readable = loop_on_readable(loop, socket, readable, client);
-	client->writable = loop_on_writable(loop, socket, writable, client);
+	client->writable = loop_on_writable(loop, socket, client_writable, client);
 	client->timer = loop_timer(loop, timer, client);
 	if (client->openings && client->readable && client->writable && client->timer)
 		return client;

@@ -7,11 +7,11 @@
 
 #include "client.h"
 #include "drop.h"
+#include "queue.h"
 #include "topic.h"
 #include "wire.h"
 
 struct departure;
-struct subscriber;
 struct syncing;
 
 /* A frame that waits to be sent, or several frames of events. */
@@ -34,7 +34,8 @@ struct client {
 	pid_t pid;
 	struct loop_event *readable, *writable, *timer;
 	bool greeted;
-	bool ending;  /* nothing is read, sent or handled any more; freed in the loop's next round */
+	bool ending;  /* nothing is read or handled any more, and nothing added to what is sent */
+	bool ended;   /* nor is anything sent; freed in the loop's next round */
 	enum leave how; /* it ended: LEAVE_LOST until it is certain that its process has ended as well */
 	bool departure_is_over;
 	bool paused;  /* not read from: too much is pending */
@@ -45,16 +46,21 @@ struct client {
 	size_t stash_size;
 
 	struct out *out, **out_last;
-	size_t out_bytes;   /* answers */
-	size_t event_bytes; /* events, apart from them: who does not take its events may still post */
+	size_t out_bytes;   /* of answers */
+	size_t event_bytes; /* memory for events, apart from them: who does not take its events may still post */
 	unsigned event_frames;
 	struct out *events; /* the last one, if it is for events and has room; else NULL */
 
-	/* subscriber.c: those of its topics that may have news for it, and making frames of them. */
-	struct subscriber *due, **due_last;
-	struct loop_event *pump; /* NULL: it has no socket-only topics */
-	struct syncing *syncs;   /* syncing.c: not answered yet */
+	/* turns.c: those of its topics that may have news for it, and making frames of them. */
+	struct queue due;
+	struct loop_event *pump; /* NULL: it has no socket-only topics that want events */
+	unsigned deliveries;     /* that its posts may still make in this turn */
+
+	/* syncing.c: not answered yet; and those of them for which only names are missing. */
+	struct syncing *syncs;
 	unsigned n_syncs;
+	struct queue naming;
+	struct loop_event *namer; /* NULL: it has not needed it yet */
 
 	struct departure *departure; /* it has ended, and its process has not been seen to end */
 	struct opening **openings; /* LIMIT_CLIENT_OPENINGS places */
@@ -78,11 +84,15 @@ void client_send_error(struct client *client, uint32_t request, int error, const
 void client_send_event(struct client *client, const void *frame, size_t size);
 bool client_has_room(const struct client *client);
 void client_flush(struct client *client);
+void client_writable(void *arg); /* its socket is */
+void client_forget_out(struct client *client);
 
 /* Ends the connection: tells the client why (`text` NULL: the reason's own), counts and logs. */
 void client_drop(struct client *client, enum drop why, const char *text);
-/* In good order. */
-void client_end(struct client *client);
+/* Sends a last frame of one that is ending, behind what waits; it ends once all that is taken, or after a while. */
+void client_send_last(struct client *client, const void *frame, size_t size);
+/* Ends it at once: nothing is sent any more. */
+void client_finish(struct client *client, enum leave how);
 
 /* An answer has been found, so it may be read from again. */
 void client_look_again(struct client *client);

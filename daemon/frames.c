@@ -239,7 +239,7 @@ static enum drop on_goodbye(struct client *client, const struct wire_header *hea
 {
 	if (wire_get_empty(frame, header->size) < 0)
 		return DROP_MALFORMED;
-	client_end(client);
+	client_finish(client, LEAVE_CLOSED);
 	return DROP_NONE;
 }
 

@@ -9,30 +9,40 @@
 #define LIMIT_CLIENTS 8192u
 /* Topics, all connections together. Opening a new one: ENFILE. */
 #define LIMIT_TOPICS 100000u
-/* Open topics of one connection. Opening another: EMFILE. */
-#define LIMIT_CLIENT_TOPICS 32768u
+/* Open topics of one connection. Opening another: EMFILE. With shared memory each is two mappings of the client, of which
+ * Linux allows 65530 in a process (vm.max_map_count): the rest is the program's own. */
+#define LIMIT_CLIENT_TOPICS 30000u
 /* Openings of one connection that are not answered yet. Nothing more is read from it meanwhile. */
 #define LIMIT_CLIENT_OPENINGS 32u
 /* Bytes of answers that a connection has not taken. Nothing more is read from it meanwhile. */
 #define LIMIT_CLIENT_QUEUE 16384u
-/* Bytes and frames of events that wait for a connection to take them. With more they stay in the lane: what is not taken
- * before it is overwritten there is told as a GAP, and posts are merged. One event more may be waiting, of whatever size. */
+/* Memory, in bytes, and frames of events that wait for a connection to take them. With more they stay in the lane: what
+ * is not taken before it is overwritten there is told as a GAP, and posts are merged. One event more may be waiting, of
+ * whatever size. */
 #define LIMIT_EVENT_BYTES 32768u
 #define LIMIT_EVENT_FRAMES 512u
 /* Events that are made for one connection before others get their turn. More than a connection publishes meanwhile. */
 #define LIMIT_EVENTS_IN_A_ROW 256u
-/* Connections that are sent a post before it is answered; the others are soon afterwards. */
+/* Openings of others that are sent what a connection posts before it is answered, of all that it posts in one turn; the
+ * others are soon afterwards. */
 #define LIMIT_DELIVERIES_IN_A_ROW 64u
+/* Openings that are looked at because their lane has changed, and SYNCs that wait for it, before others get their turn. */
+#define LIMIT_LOOKS_IN_A_ROW 256u
+#define LIMIT_SYNCS_IN_A_ROW 64u
 /* Writers of a linked lane whose order is watched, for each subscriber. With more those are forgotten that have been silent
  * for longest: then a message of theirs that comes late or twice is told as any other. */
 #define LIMIT_KNOWN_ORIGINS 1024u
 /* SYNCs of a connection that are not answered yet. The next one: EBUSY. */
 #define LIMIT_CLIENT_SYNCS 32u
-/* How often a SYNC looks, milliseconds: from the first to the last pause. */
+/* Processes whose names are found out for the SYNCs of one connection before others get their turn. */
+#define LIMIT_NAMES_IN_A_ROW 8u
+/* How often SYNCs look at members with shared memory, milliseconds: from the first to the last pause. */
 #define LIMIT_SYNC_FIRST_MS 1u
-#define LIMIT_SYNC_LAST_MS 20u
+#define LIMIT_SYNC_LAST_MS 256u
 /* A connection has ended, but not its process: its members are taken out after so many milliseconds. */
 #define LIMIT_DEPARTURE_MS 1000u
+/* A connection is closed for a fault: how long it may take the reason, and the answers before it, milliseconds. */
+#define LIMIT_LAST_WORDS_MS 2000u
 /* The kernel's share of unread answers per connection. Small, because descriptors under way count against
  * the daemon's user: one client that does not read must not use them up for all. */
 #define LIMIT_CLIENT_SEND_BUFFER 8192

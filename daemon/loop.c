@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* loop.c - the event loop, by libevent. */
+/*
+ * loop.c - the event loop, by libevent.
+ *
+ * libevent goes on with what is made active meanwhile before it looks at descriptors again: something that calls
+ * itself over and over would be the only one that runs. So the rounds are counted here, and what has been called in
+ * this one is called in the next.
+ */
 #include "loop.h"
 
 #include <event2/event.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 
+#include "queue.h"
+
+struct loop {
+	struct event_base *base;
+	uint64_t round;
+	struct queue later; /* to be called in the next round */
+};
+
 struct loop_event {
+	struct loop *loop;
+	struct queue later;
+	uint64_t round; /* in which it was called last */
 	loop_fn *fn;
 	void *arg;
 	_Alignas(max_align_t) unsigned char event[]; /* a struct event, whose size only libevent knows */
@@ -19,29 +37,41 @@ static struct event *inner(struct loop_event *event)
 
 struct loop *loop_new(void)
 {
-	return (struct loop *)event_base_new();
-}
+	struct loop *loop = calloc(1, sizeof(*loop));
 
-static struct event_base *base_of(struct loop *loop)
-{
-	return (struct event_base *)loop;
+	if (!loop)
+		return NULL;
+	queue_init(&loop->later);
+	loop->base = event_base_new();
+	return loop->base ? loop : loop_free(loop);
 }
 
 struct loop *loop_free(struct loop *loop)
 {
-	if (loop)
-		event_base_free(base_of(loop));
+	if (loop && loop->base)
+		event_base_free(loop->base);
+	free(loop);
 	return NULL;
 }
 
 void loop_run(struct loop *loop)
 {
-	event_base_loop(base_of(loop), EVLOOP_NO_EXIT_ON_EMPTY);
+	do {
+		loop->round++;
+		/* With something active libevent only looks what is ready beside it. */
+		for (struct queue *place; (place = queue_first(&loop->later));) {
+			struct loop_event *event = queue_container(place, struct loop_event, later);
+
+			queue_remove(place);
+			event_active(inner(event), EV_TIMEOUT, 1);
+		}
+		event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+	} while (!event_base_got_break(loop->base));
 }
 
 void loop_stop(struct loop *loop)
 {
-	event_base_loopbreak(base_of(loop));
+	event_base_loopbreak(loop->base);
 }
 
 static void call(evutil_socket_t fd, short what, void *arg)
@@ -50,6 +80,8 @@ static void call(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	queue_remove(&event->later);
+	event->round = event->loop->round;
 	event->fn(event->arg);
 }
 
@@ -59,9 +91,8 @@ static struct loop_event *event_make(struct loop *loop, int fd, short what, loop
 
 	if (!event)
 		return NULL;
-	event->fn = fn;
-	event->arg = arg;
-	if (event_assign(inner(event), base_of(loop), fd, what, call, event) < 0) {
+	*event = (struct loop_event){ .loop = loop, .fn = fn, .arg = arg };
+	if (event_assign(inner(event), loop->base, fd, what, call, event) < 0) {
 		free(event);
 		return NULL;
 	}
@@ -103,7 +134,7 @@ struct loop_event *loop_timer(struct loop *loop, loop_fn *fn, void *arg)
 struct loop_event *loop_event_free(struct loop_event *event)
 {
 	if (event) {
-		event_del(inner(event));
+		loop_disable(event);
 		free(event);
 	}
 	return NULL;
@@ -116,6 +147,7 @@ void loop_enable(struct loop_event *event)
 
 void loop_disable(struct loop_event *event)
 {
+	queue_remove(&event->later);
 	event_del(inner(event));
 }
 
@@ -123,10 +155,14 @@ void loop_set(struct loop_event *event, unsigned ms)
 {
 	struct timeval when = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 
+	queue_remove(&event->later);
 	event_add(inner(event), &when);
 }
 
 void loop_call_soon(struct loop_event *event)
 {
-	event_active(inner(event), EV_TIMEOUT, 1);
+	if (event->round == event->loop->round)
+		queue_move(&event->loop->later, &event->later);
+	else
+		event_active(inner(event), EV_TIMEOUT, 1);
 }

@@ -31,7 +31,8 @@ void loop_enable(struct loop_event *event);
 void loop_disable(struct loop_event *event); /* timers too */
 /* Timers: called once, after so many milliseconds from now. */
 void loop_set(struct loop_event *event, unsigned ms);
-/* Any event: called once in the loop's next round, ready or not. */
+/* Any event: called once, ready or not: in this round, after what is ready already; or, if it has been called in this
+ * round, in the next, after others had their turn. */
 void loop_call_soon(struct loop_event *event);
 
 #endif

@@ -21,6 +21,7 @@
 #include "linker.h"
 #include "log.h"
 #include "subscriber.h"
+#include "syncing.h"
 #include "topic.h"
 #include "wire.h"
 
@@ -132,6 +133,8 @@ void membership_end(const struct context *context, struct member *member, enum l
 		how = LEAVE_DIED;
 	subscriber_free(member);
 	topic_leave(member, how);
+	if (topic->relay)
+		syncing_look(topic->relay); /* nobody waits for it any more */
 	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
 	if (topic->n_members == 0 && !((how != LEAVE_CLOSED || topic_was_posted(topic)) && linker_part(context->linker, topic)))
 		topic_end(context, topic);

@@ -8,33 +8,60 @@
 
 #include "names.h"
 #include "os/os.h"
-#include "subscriber.h"
+#include "syncing.h"
+#include "turns.h"
+
+static struct relay *relay_free(struct relay *relay)
+{
+	if (relay->map)
+		munmap(relay->map, lane_size(&relay->topic->shape));
+	loop_event_free(relay->looking);
+	loop_event_free(relay->lease);
+	loop_event_free(relay->syncs_looking);
+	loop_event_free(relay->syncs_poll);
+	free(relay);
+	return NULL;
+}
+
+static int relay_new(struct topic *topic, struct loop *loop, struct relay **ret)
+{
+	size_t size = lane_size(&topic->shape);
+	struct relay *relay = calloc(1, sizeof(*relay));
+	int r = -ENOMEM;
+
+	if (!relay)
+		return r;
+	relay->topic = topic;
+	relay->loop = loop;
+	queue_init(&relay->resting);
+	queue_init(&relay->looked_at);
+	queue_init(&relay->syncs_resting);
+	queue_init(&relay->syncs_looked_at);
+	relay->looking = loop_timer(loop, turns_looking, relay);
+	relay->lease = loop_timer(loop, turns_lease_is_over, relay);
+	relay->syncs_looking = loop_timer(loop, syncing_looking, relay);
+	relay->syncs_poll = loop_timer(loop, syncing_poll, relay);
+	if (relay->looking && relay->lease && relay->syncs_looking && relay->syncs_poll) {
+		relay->map = os_map(topic->page_fd, size, true, NULL);
+		r = relay->map ? 0 : -errno;
+	}
+	if (r < 0) {
+		relay_free(relay);
+		return r;
+	}
+	ring_attach(&relay->ring, (struct page *)relay->map, (unsigned char *)relay->map + PAGE_SIZE_BYTES, &topic->shape);
+	*ret = relay;
+	return 0;
+}
 
 int relay_join(struct topic *topic, struct loop *loop, struct relay **ret)
 {
-	size_t size = lane_size(&topic->shape);
+	int r = topic->relay ? 0 : relay_new(topic, loop, &topic->relay);
 	struct relay *relay = topic->relay;
 	uint64_t now = os_now_ns();
 
-	if (!relay) {
-		unsigned char *map;
-
-		relay = calloc(1, sizeof(*relay));
-		if (!relay)
-			return -ENOMEM;
-		map = os_map(topic->page_fd, size, true, NULL);
-		if (!map) {
-			int r = -errno;
-
-			free(relay);
-			return r;
-		}
-		relay->topic = topic;
-		relay->loop = loop;
-		relay->map = map;
-		ring_attach(&relay->ring, (struct page *)(void *)map, map + PAGE_SIZE_BYTES, &topic->shape);
-		topic->relay = relay;
-	}
+	if (r < 0)
+		return r;
 	/* Who comes may bring an origin to which another daemon has given numbers. It has counted more slowly than the clock,
 	 * which does not go back. */
 	relay->number = now > relay->number ? now : relay->number;
@@ -45,46 +72,57 @@ int relay_join(struct topic *topic, struct loop *loop, struct relay **ret)
 
 void relay_leave(struct relay *relay)
 {
-	struct topic *topic = relay->topic;
-
 	if (--relay->n_members > 0)
 		return;
-	relay_unlisten(relay);
-	munmap(relay->map, lane_size(&topic->shape));
-	topic->relay = NULL;
-	free(relay);
+	relay->topic->relay = NULL;
+	relay_free(relay);
 }
 
 static void rung(void *arg)
 {
-	const struct relay *relay = arg;
-
-	subscribers_look(relay->subscribers);
+	turns_look(arg);
 }
 
 int relay_listen(struct relay *relay)
 {
 	int bell;
 
-	if (relay->rung)
+	if (relay->n_listening++ > 0)
 		return 0;
 	bell = topic_listen(relay->topic, &relay->group);
-	if (bell < 0)
-		return bell;
-	relay->rung = loop_on_edge(relay->loop, bell, rung, relay);
-	if (!relay->rung) {
+	if (bell >= 0) {
+		relay->rung = loop_on_edge(relay->loop, bell, rung, relay);
+		if (relay->rung)
+			return 0;
 		topic_unlisten(relay->topic, relay->group);
-		return -ENOMEM;
 	}
-	return 0;
+	relay->n_listening--;
+	return bell < 0 ? bell : -ENOMEM;
 }
 
 void relay_unlisten(struct relay *relay)
 {
-	if (!relay->rung)
+	if (--relay->n_listening > 0)
 		return;
 	relay->rung = loop_event_free(relay->rung); /* before its bell is closed */
 	topic_unlisten(relay->topic, relay->group);
+}
+
+void relay_take_slot(struct relay *relay, uint32_t slot)
+{
+	if (slot < PAGE_SLOTS)
+		relay->slots[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+void relay_return_slot(struct relay *relay, uint32_t slot)
+{
+	if (slot < PAGE_SLOTS)
+		relay->slots[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+}
+
+bool relay_has_slot(const struct relay *relay, uint32_t slot)
+{
+	return slot < PAGE_SLOTS && relay->slots[slot / 64] & UINT64_C(1) << slot % 64;
 }
 
 uint64_t relay_new_number(struct relay *relay, uint64_t last)

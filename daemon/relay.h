@@ -8,11 +8,9 @@
 
 #include "lane.h"
 #include "loop.h"
+#include "queue.h"
 #include "ring.h"
 #include "topic.h"
-
-struct subscriber;
-struct syncing;
 
 struct relay {
 	struct topic *topic;
@@ -20,11 +18,21 @@ struct relay {
 	void *map;
 	struct ring ring; /* ring.page: the lane's */
 	unsigned n_members;
-	uint64_t number; /* the last that was given to a message whose client does not count */
-	struct subscriber *subscribers; /* those that want events */
-	unsigned group;
-	struct loop_event *rung;  /* NULL: nobody wants events */
-	struct syncing *syncings; /* syncing.c */
+	uint64_t slots[(PAGE_SLOTS + 63) / 64]; /* theirs, a bit each */
+	uint64_t number;                        /* the last that was given to a message whose client does not count */
+	unsigned group, n_listening;            /* those that want events */
+	struct loop_event *rung;                /* NULL: nobody wants events */
+
+	/* turns.c: those that have been told everything; and those of them that are to be looked at again. */
+	struct queue resting, looked_at;
+	struct loop_event *looking, *lease;
+	uint64_t lease_ns; /* 0: `lease` is not set */
+
+	/* syncing.c: SYNCs that wait; and those of them that are to be looked at again. */
+	struct queue syncs_resting, syncs_looked_at;
+	struct loop_event *syncs_looking, *syncs_poll;
+	unsigned syncs_pause_ms;
+	bool syncs_poll_is_set;
 };
 
 /* The topic's, made if it has none; it counts one member more. 0, -ENOMEM, -errno. */
@@ -32,8 +40,12 @@ int relay_join(struct topic *topic, struct loop *loop, struct relay **ret);
 void relay_leave(struct relay *relay);
 /* Listens, if it does not yet: one of its members wants events. 0, -ENOMEM, -EMFILE... */
 int relay_listen(struct relay *relay);
-/* Nobody wants events any more. */
+/* It does not any more. */
 void relay_unlisten(struct relay *relay);
+/* WIRE_NO_SLOT: nothing. */
+void relay_take_slot(struct relay *relay, uint32_t slot);
+void relay_return_slot(struct relay *relay, uint32_t slot);
+bool relay_has_slot(const struct relay *relay, uint32_t slot);
 
 /* A number for a message whose client does not count: above `last`, which is of the same opening. Above what other
  * openings of its origin were given, too, earlier ones of another daemon's included. */

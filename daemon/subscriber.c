@@ -2,9 +2,8 @@
 /*
  * subscriber.c - reads lanes for clients without shared memory.
  *
- * Those of a connection that may have news stand in a queue of the connection and are read in turn, a few events at a
- * time, while it has room. A subscriber that has told everything arms the lane by itself, like any member; one whose
- * connection has no room does not, so nobody rings for it.
+ * A subscriber that has told everything arms the lane by itself, like any member; one whose connection has no room does
+ * not, so nobody rings for it. Whose turn it is says turns.c.
  *
  * `seen`. The generation that events carry only counts them. What a client has dealt with in terms of the lane is known for
  * the last ones after which all was told, and for one on the way: who never gets to the end is seen to move on as well.
@@ -24,9 +23,9 @@
 #include "relay.h"
 #include "syncing.h"
 #include "told.h"
+#include "turns.h"
 
-#define EVENTS_OF_ONE 64u /* that a topic tells before others of the connection get their turn */
-#define STATE_TRIES 100   /* to exchange a state that others change all the time; then it was another */
+#define STATE_TRIES 100 /* to exchange a state that others change all the time; then it was another */
 #define N_POINTS 8u
 #define MOST_HELD 16 /* looks at a message that waits for the posts before it; only damage takes more */
 
@@ -34,8 +33,7 @@ struct subscriber {
 	struct relay *relay;
 	struct member *member;
 	struct client *client;
-	struct subscriber *next, **at;          /* the relay's, if it wants events */
-	struct subscriber *due_next, **due_at; /* the client's; due_at NULL: not in it */
+	struct turn turn; /* if it wants events */
 	bool wants_events, echo;
 	uint64_t origin;
 	uint64_t number; /* of its last message */
@@ -150,12 +148,14 @@ static enum reader_whose whose(void *arg, const struct ring_message *message)
 {
 	struct subscriber *subscriber = arg;
 	enum told_before before;
+	uint64_t ticket = subscriber->reader.cursor.at - RING_TICKET;
 
-	if (message->origin == subscriber->origin && !subscriber->echo) {
+	/* Not by its origin: others read that, and may open with it. */
+	if (!subscriber->echo && own_tickets_has(&subscriber->own_tickets, ticket)) {
 		subscriber->own_counted++;
 		return READER_OWN;
 	}
-	before = told_take(&subscriber->said, &subscriber->relay->ring, subscriber->reader.cursor.at - RING_TICKET, message);
+	before = told_take(&subscriber->said, &subscriber->relay->ring, ticket, message);
 	subscriber->resync_due |= before == TOLD_LATER;
 	return before == TOLD_NEVER ? READER_STRANGERS : READER_HIDDEN;
 }
@@ -275,28 +275,6 @@ static bool tell_next(struct subscriber *subscriber, enum reader_kind *ret)
 
 /* --- taking turns -------------------------------------------------------------------------------------------- */
 
-static void due_add(struct subscriber *subscriber)
-{
-	struct client *client = subscriber->client;
-
-	subscriber->due_next = NULL;
-	subscriber->due_at = client->due_last;
-	*client->due_last = subscriber;
-	client->due_last = &subscriber->due_next;
-}
-
-static void due_remove(struct subscriber *subscriber)
-{
-	if (!subscriber->due_at)
-		return;
-	*subscriber->due_at = subscriber->due_next;
-	if (subscriber->due_next)
-		subscriber->due_next->due_at = subscriber->due_at;
-	else
-		subscriber->client->due_last = subscriber->due_at;
-	subscriber->due_at = NULL;
-}
-
 /* It lies in the buffer that all share, so it cannot wait for another turn. */
 static void drop_held(struct subscriber *subscriber)
 {
@@ -304,9 +282,7 @@ static void drop_held(struct subscriber *subscriber)
 	subscriber->resync_due = true;
 }
 
-enum turn { TURN_RESTS, TURN_GOES_ON, TURN_STALLED };
-
-static enum turn take_turn(struct subscriber *subscriber, unsigned *budget)
+enum turn_end subscriber_take_turn(struct subscriber *subscriber, unsigned *budget, uint64_t *ret_lease_ns)
 {
 	unsigned held = 0;
 
@@ -321,78 +297,18 @@ static enum turn take_turn(struct subscriber *subscriber, unsigned *budget)
 		}
 		if (*budget > 0)
 			--*budget;
-		if (!tell_next(subscriber, &kind))
-			return kind == READER_STALLED ? TURN_STALLED : TURN_RESTS;
-	}
-}
-
-/* Some events for this connection. */
-static void pump(void *arg)
-{
-	struct client *client = arg;
-	struct subscriber *stalled = NULL; /* the first of them */
-	unsigned budget = LIMIT_EVENTS_IN_A_ROW;
-	uint64_t lease_ns = 0;
-	bool more = false;
-
-	while (client->due && client->due != stalled && budget > 0 && client_has_room(client)) {
-		struct subscriber *subscriber = client->due;
-		unsigned share = budget < EVENTS_OF_ONE ? budget : EVENTS_OF_ONE, left = share;
-		enum turn turn;
-
-		due_remove(subscriber);
-		turn = take_turn(subscriber, &left);
-		budget -= share - left;
-		if (turn == TURN_RESTS)
+		if (tell_next(subscriber, &kind))
 			continue;
-		due_add(subscriber);
-		more |= turn == TURN_GOES_ON;
-		if (turn == TURN_STALLED && (!stalled || reader_lease_ns(&subscriber->reader) < lease_ns))
-			lease_ns = reader_lease_ns(&subscriber->reader);
-		if (turn == TURN_STALLED && !stalled)
-			stalled = subscriber;
-	}
-	client_flush(client);
-	if (!client->due || !client_has_room(client))
-		return;
-	if (more || client->due != stalled) {
-		loop_call_soon(client->pump);
-	} else {
-		uint64_t now = os_now_ns();
-
-		loop_set(client->pump, lease_ns > now ? (unsigned)((lease_ns - now) / 1000000u) + 1 : 1);
+		if (kind != READER_STALLED)
+			return TURN_RESTS;
+		*ret_lease_ns = reader_lease_ns(&subscriber->reader);
+		return TURN_STALLED;
 	}
 }
 
-void subscribers_look(struct subscriber *first)
+void subscriber_deliver(struct subscriber *subscriber)
 {
-	for (struct subscriber *subscriber = first; subscriber; subscriber = subscriber->next) {
-		struct client *client = subscriber->client;
-
-		if (client->ending)
-			continue;
-		if (!subscriber->due_at)
-			due_add(subscriber);
-		if (client_has_room(client))
-			loop_call_soon(client->pump);
-	}
-}
-
-void subscriber_deliver(const struct subscriber *subscriber)
-{
-	unsigned n = 0;
-
-	subscribers_look(subscriber->relay->subscribers);
-	for (struct subscriber *other = subscriber->relay->subscribers; other && n < LIMIT_DELIVERIES_IN_A_ROW;
-	     other = other->next, n++)
-		if (!other->client->ending)
-			pump(other->client);
-}
-
-void subscribers_go_on(struct client *client)
-{
-	if (!client->ending && client->due && client_has_room(client))
-		loop_call_soon(client->pump);
+	turns_deliver(subscriber->relay, subscriber->client);
 }
 
 /* --- what it does ---------------------------------------------------------------------------------------------- */
@@ -539,31 +455,23 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 	subscriber->origin = origin;
 	while (subscriber->origin == 0)
 		os_random(&subscriber->origin, sizeof(subscriber->origin));
+	subscriber->turn = (struct turn){ .subscriber = subscriber, .relay = subscriber->relay, .client = client };
 	member->subscriber = subscriber;
-	if (!client->pump)
-		client->pump = loop_timer(client->context->loop, pump, client);
-	r = client->pump ? 0 : -ENOMEM;
-	if (r == 0 && subscriber->wants_events)
+	relay_take_slot(subscriber->relay, member->slot);
+	if (subscriber->wants_events)
 		r = relay_listen(subscriber->relay);
-	if (r < 0) {
-		subscriber->wants_events = false; /* it is in no list */
-		subscriber_free(member);
-		return r;
-	}
+	if (r < 0)
+		subscriber->wants_events = false; /* it does not listen */
 	slot = slot_of(subscriber);
-	if (slot)
+	if (r == 0 && slot)
 		atomic_store(&slot->origin, subscriber->origin);
-	if (subscriber->wants_events) {
-		subscriber->next = subscriber->relay->subscribers;
-		subscriber->at = &subscriber->relay->subscribers;
-		if (subscriber->next)
-			subscriber->next->at = &subscriber->next;
-		subscriber->relay->subscribers = subscriber;
+	if (r == 0 && subscriber->wants_events) {
 		start(subscriber, last);
-		due_add(subscriber); /* it arms, and finds what came meanwhile */
-		loop_call_soon(client->pump);
+		r = turns_join(&subscriber->turn);
 	}
-	return 0;
+	if (r < 0)
+		subscriber_free(member);
+	return r;
 }
 
 void subscriber_free(struct member *member)
@@ -573,14 +481,10 @@ void subscriber_free(struct member *member)
 	if (!subscriber)
 		return;
 	member->subscriber = NULL;
-	due_remove(subscriber);
-	if (subscriber->wants_events) {
-		*subscriber->at = subscriber->next;
-		if (subscriber->next)
-			subscriber->next->at = subscriber->at;
-		if (!subscriber->relay->subscribers)
-			relay_unlisten(subscriber->relay);
-	}
+	turns_leave(&subscriber->turn);
+	if (subscriber->wants_events)
+		relay_unlisten(subscriber->relay);
+	relay_return_slot(subscriber->relay, member->slot);
 	relay_leave(subscriber->relay);
 	own_tickets_deinit(&subscriber->own_tickets);
 	known_deinit(&subscriber->said.known);

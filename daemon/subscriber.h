@@ -36,13 +36,7 @@ struct state subscriber_get_state(const struct subscriber *subscriber);
 /* The program has dealt with all events up to this one. */
 void subscriber_seen(struct subscriber *subscriber, uint64_t generation);
 
-/* It has posted or published, and is going to be told so: unless there are very many of them, those whose connections
- * have room are sent it first. */
-void subscriber_deliver(const struct subscriber *subscriber);
-
-/* The lane has changed: a relay's list. */
-void subscribers_look(struct subscriber *first);
-/* The connection has taken something. */
-void subscribers_go_on(struct client *client);
+/* It has posted or published, and is going to be told so; see turns.h. */
+void subscriber_deliver(struct subscriber *subscriber);
 
 #endif

@@ -2,13 +2,18 @@
 /*
  * syncing.c - waits for the members that are there when SYNC comes, without blocking.
  *
- * Socket-only members are seen to move at once. Those with shared memory would wake a futex, which the loop cannot wait
- * for: their slots are looked at, at growing pauses.
+ * That a socket-only member moves on, or that any leaves, is known at once. Those with shared memory would wake a
+ * futex, which the loop cannot wait for: only while one of them lags behind are the slots looked at, at growing pauses,
+ * for all SYNCs of the lane together.
+ *
+ * Finding out the names of those that lag behind is the expensive part. It is done once for each process, for some
+ * processes at a time; until then the SYNC is not answered.
  */
 #include "syncing.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "connection.h"
 #include "lane.h"
@@ -19,15 +24,17 @@
 
 struct syncing {
 	struct client *client;
-	struct syncing *next, **at;            /* the client's */
-	struct syncing *relay_next, **relay_at; /* the relay's */
+	struct syncing *next, **at; /* the client's */
+	struct queue place;         /* among the relay's that wait, or the client's that want names */
 	const struct member *member;
+	struct relay *relay;
 	struct page *page;
-	struct topic *topic;
 	uint32_t request, max_laggards;
 	uint64_t goal, deadline_ns;
-	unsigned pause_ms;
-	struct loop_event *timer;
+	struct loop_event *timer;    /* for the deadline */
+	struct wire_synced synced;   /* how it stood then */
+	struct wire_laggard *laggards;
+	unsigned n_named;
 	struct target {
 		uint32_t pid;
 		uint64_t origin;
@@ -35,25 +42,23 @@ struct syncing {
 	} targets[PAGE_SLOTS];
 };
 
+static struct syncing *syncing_of(struct queue *place)
+{
+	return place ? queue_container(place, struct syncing, place) : NULL;
+}
+
 static bool is_subscriber(const struct page_slot *slot)
 {
 	return atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_SUBSCRIBES) != 0;
 }
 
-static void fill_laggard(struct wire_laggard *laggard, const struct page_slot *slot)
+/* How it stands. Laggards are noted, without names, only if they are wanted. True: one that lags behind has shared
+ * memory, so nobody tells when it moves on. */
+static bool count(struct syncing *syncing, struct wire_synced *ret, struct wire_laggard *laggards)
 {
-	uid_t uid = (uid_t)-1;
+	bool is_untold = false;
 
-	*laggard = (struct wire_laggard){ .pid = atomic_load(&slot->pid), .origin = atomic_load(&slot->origin) };
-	(void)os_process_name((pid_t)laggard->pid, &uid, laggard->command, sizeof(laggard->command));
-	laggard->command[sizeof(laggard->command) - 1] = '\0';
-	laggard->uid = uid;
-}
-
-/* How it stands; laggards are named only if they are wanted. */
-static void count(struct syncing *syncing, struct wire_synced *ret, struct wire_laggard *laggards)
-{
-	*ret = (struct wire_synced){ .n_untracked = syncing->topic->n_unslotted };
+	*ret = (struct wire_synced){ .n_untracked = syncing->relay->topic->n_unslotted };
 	if (syncing->member->slot == WIRE_NO_SLOT)
 		ret->n_untracked--;
 	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
@@ -68,50 +73,160 @@ static void count(struct syncing *syncing, struct wire_synced *ret, struct wire_
 			continue;
 		}
 		ret->n_subscribers++;
-		if (!lane_is_later(syncing->goal, atomic_load(&slot->seen)))
+		if (!lane_is_later(syncing->goal, atomic_load(&slot->seen))) {
 			ret->n_caught_up++;
-		else if (laggards && ret->n_laggards < syncing->max_laggards)
-			fill_laggard(&laggards[ret->n_laggards++], slot);
+			continue;
+		}
+		is_untold |= !relay_has_slot(syncing->relay, i);
+		if (laggards && ret->n_laggards < syncing->max_laggards)
+			laggards[ret->n_laggards++] = (struct wire_laggard){
+				.pid = target->pid, .uid = UINT32_MAX, .origin = target->origin,
+			};
 	}
+	return is_untold;
 }
 
-/* Answers, if it is time to. True: it did, and this one is gone. */
-static bool answer(struct syncing *syncing)
+/* And this one is gone. */
+static void answer(struct syncing *syncing)
 {
-	struct wire_laggard laggards[WIRE_MAX_LAGGARDS];
-	unsigned char frame[WIRE_SMALL_FRAME];
 	struct client *client = syncing->client;
-	uint32_t request = syncing->request;
-	struct wire_synced synced;
+	unsigned char frame[WIRE_SMALL_FRAME];
+	size_t size = wire_put_synced(frame, syncing->request, &syncing->synced, syncing->laggards);
 
-	count(syncing, &synced, NULL);
-	if (synced.n_caught_up < synced.n_subscribers) {
-		if (os_now_ns() < syncing->deadline_ns)
-			return false;
-		count(syncing, &synced, laggards);
-	}
 	syncing_free(syncing);
-	client_send(client, frame, wire_put_synced(frame, request, &synced, laggards), NULL, 0, NULL);
+	client_send(client, frame, size, NULL, 0, NULL);
+}
+
+/* --- names ------------------------------------------------------------------------------------------------------- */
+
+/* The next laggard's. False: it takes one more of the budget than there is. */
+static bool name_next(struct syncing *syncing, unsigned *budget)
+{
+	struct wire_laggard *laggard = &syncing->laggards[syncing->n_named];
+	uid_t uid = (uid_t)-1;
+
+	for (unsigned i = 0; i < syncing->n_named; i++) {
+		const struct wire_laggard *same = &syncing->laggards[i];
+
+		if (same->pid != laggard->pid)
+			continue;
+		laggard->uid = same->uid;
+		memcpy(laggard->command, same->command, sizeof(laggard->command));
+		syncing->n_named++;
+		return true;
+	}
+	if (*budget == 0)
+		return false;
+	--*budget;
+	(void)os_process_name((pid_t)laggard->pid, &uid, laggard->command, sizeof(laggard->command));
+	laggard->command[sizeof(laggard->command) - 1] = '\0';
+	laggard->uid = uid;
+	syncing->n_named++;
 	return true;
 }
 
-static void look(void *arg)
+static void name_some(void *arg)
 {
-	struct syncing *syncing = arg;
-	unsigned pause = syncing->pause_ms;
-	uint64_t now = os_now_ns(), left = syncing->deadline_ns > now ? (syncing->deadline_ns - now) / 1000000u + 1 : 0;
+	struct client *client = arg;
+	unsigned budget = LIMIT_NAMES_IN_A_ROW;
+	struct syncing *syncing;
 
-	if (answer(syncing))
+	while (!client->ending && (syncing = syncing_of(queue_first(&client->naming)))) {
+		while (syncing->n_named < syncing->synced.n_laggards && name_next(syncing, &budget))
+			;
+		if (syncing->n_named < syncing->synced.n_laggards) {
+			loop_call_soon(client->namer);
+			return;
+		}
+		answer(syncing);
+	}
+}
+
+/* The time is over. */
+static void give_up(struct syncing *syncing)
+{
+	struct client *client = syncing->client;
+
+	loop_disable(syncing->timer);
+	if (syncing->max_laggards > 0)
+		syncing->laggards = calloc(syncing->max_laggards, sizeof(*syncing->laggards));
+	(void)count(syncing, &syncing->synced, syncing->laggards);
+	if (syncing->synced.n_laggards == 0) {
+		answer(syncing);
 		return;
-	loop_set(syncing->timer, left < pause ? (unsigned)left : pause);
-	syncing->pause_ms = 2 * pause < LIMIT_SYNC_LAST_MS ? 2 * pause : LIMIT_SYNC_LAST_MS;
+	}
+	queue_move(&client->naming, &syncing->place);
+	loop_call_soon(client->namer);
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
+
+static void poll_in(struct relay *relay, unsigned ms)
+{
+	relay->syncs_pause_ms = ms;
+	relay->syncs_poll_is_set = true;
+	loop_set(relay->syncs_poll, ms);
+}
+
+/* Answers, if it is time to; then this one may be gone. */
+static void look(struct syncing *syncing)
+{
+	struct relay *relay = syncing->relay;
+	bool is_untold;
+
+	queue_move(&relay->syncs_resting, &syncing->place);
+	if (syncing->client->ending)
+		return;
+	is_untold = count(syncing, &syncing->synced, NULL);
+	if (syncing->synced.n_caught_up == syncing->synced.n_subscribers) {
+		answer(syncing);
+	} else if (os_now_ns() >= syncing->deadline_ns) {
+		give_up(syncing);
+	} else if (is_untold && !relay->syncs_poll_is_set) {
+		unsigned pause = relay->syncs_pause_ms ? 2 * relay->syncs_pause_ms : LIMIT_SYNC_FIRST_MS;
+
+		poll_in(relay, pause < LIMIT_SYNC_LAST_MS ? pause : LIMIT_SYNC_LAST_MS);
+	}
+}
+
+void syncing_looking(void *arg)
+{
+	struct relay *relay = arg;
+	struct syncing *syncing;
+
+	for (unsigned n = 0; n < LIMIT_SYNCS_IN_A_ROW && (syncing = syncing_of(queue_first(&relay->syncs_looked_at))); n++)
+		look(syncing);
+	if (queue_first(&relay->syncs_looked_at))
+		loop_call_soon(relay->syncs_looking);
+}
+
+void syncing_poll(void *arg)
+{
+	struct relay *relay = arg;
+
+	relay->syncs_poll_is_set = false;
+	queue_move_all(&relay->syncs_looked_at, &relay->syncs_resting);
+	syncing_looking(relay);
 }
 
 void syncing_look(struct relay *relay)
 {
+	queue_move_all(&relay->syncs_looked_at, &relay->syncs_resting);
 	/* Soon, not now: who calls may be in the middle of something. */
-	for (struct syncing *syncing = relay->syncings; syncing; syncing = syncing->relay_next)
-		loop_call_soon(syncing->timer);
+	if (queue_first(&relay->syncs_looked_at))
+		loop_call_soon(relay->syncs_looking);
+}
+
+static void waited(void *arg)
+{
+	struct syncing *syncing = arg;
+	uint64_t now = os_now_ns();
+
+	/* The loop's clock is a coarse one. */
+	if (now < syncing->deadline_ns)
+		loop_set(syncing->timer, (unsigned)((syncing->deadline_ns - now) / 1000000u) + 1);
+	else
+		look(syncing);
 }
 
 static void begin(struct syncing *syncing)
@@ -130,38 +245,41 @@ static void begin(struct syncing *syncing)
 int syncing_new(struct client *client, struct member *member, uint32_t request, const struct wire_sync *sync)
 {
 	struct relay *relay = subscriber_relay(member->subscriber);
+	bool has_end = sync->timeout_ms != WIRE_NO_TIMEOUT;
 	struct syncing *syncing;
 
 	if (client->n_syncs >= LIMIT_CLIENT_SYNCS)
 		return -EBUSY;
-	syncing = calloc(1, sizeof(*syncing));
+	if (!client->namer)
+		client->namer = loop_timer(client->context->loop, name_some, client);
+	syncing = client->namer ? calloc(1, sizeof(*syncing)) : NULL;
 	if (!syncing)
 		return -ENOMEM;
-	syncing->timer = loop_timer(client->context->loop, look, syncing);
+	syncing->timer = loop_timer(client->context->loop, waited, syncing);
 	if (!syncing->timer) {
 		free(syncing);
 		return -ENOMEM;
 	}
 	syncing->client = client;
 	syncing->member = member;
+	syncing->relay = relay;
 	syncing->page = relay->ring.page;
-	syncing->topic = relay->topic;
 	syncing->request = request;
 	syncing->max_laggards = sync->max_laggards < WIRE_MAX_LAGGARDS ? sync->max_laggards : WIRE_MAX_LAGGARDS;
-	syncing->deadline_ns = sync->timeout_ms == WIRE_NO_TIMEOUT ? OS_NEVER :
-	                               os_now_ns() + sync->timeout_ms * UINT64_C(1000000);
-	syncing->pause_ms = LIMIT_SYNC_FIRST_MS;
+	syncing->deadline_ns = has_end ? os_now_ns() + sync->timeout_ms * UINT64_C(1000000) : OS_NEVER;
 	syncing->next = client->syncs;
 	syncing->at = &client->syncs;
 	if (syncing->next)
 		syncing->next->at = &syncing->next;
 	client->syncs = syncing;
 	client->n_syncs++;
-	syncing->relay_next = relay->syncings;
-	syncing->relay_at = &relay->syncings;
-	if (syncing->relay_next)
-		syncing->relay_next->relay_at = &syncing->relay_next;
-	relay->syncings = syncing;
+	if (has_end)
+		loop_set(syncing->timer, sync->timeout_ms);
+	/* For all of them the pauses begin anew. */
+	if (relay->syncs_poll_is_set)
+		poll_in(relay, LIMIT_SYNC_FIRST_MS);
+	else
+		relay->syncs_pause_ms = 0;
 	begin(syncing);
 	look(syncing);
 	return 0;
@@ -172,11 +290,10 @@ void syncing_free(struct syncing *syncing)
 	*syncing->at = syncing->next;
 	if (syncing->next)
 		syncing->next->at = syncing->at;
-	*syncing->relay_at = syncing->relay_next;
-	if (syncing->relay_next)
-		syncing->relay_next->relay_at = syncing->relay_at;
+	queue_remove(&syncing->place);
 	syncing->client->n_syncs--;
 	loop_event_free(syncing->timer);
+	free(syncing->laggards);
 	free(syncing);
 }
 

@@ -22,7 +22,9 @@ void syncing_free(struct syncing *syncing);
 /* The member is closed: what waits for its answer fails. */
 void syncing_cancel(struct client *client, const struct member *member);
 
-/* Somebody has caught up. */
+/* Somebody has caught up, or left. */
 void syncing_look(struct relay *relay);
+void syncing_looking(void *relay); /* at those that are to be looked at, some at a time */
+void syncing_poll(void *relay);    /* it is time to look at members with shared memory */
 
 #endif

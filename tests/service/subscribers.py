@@ -165,6 +165,21 @@ def test_own_are_hidden_and_strangers_are_not():
             assert client.next(0) is None
 
 
+def test_an_origin_that_somebody_else_bears():
+    """Who opens with the origin of another is a stranger to it, and the other way round."""
+    with bus.daemon() as daemon, connect(daemon) as one, daemon.connect() as connection:
+        topic = one.open(daemon.folder / "file")
+        number = connection.open_socket(daemon.folder / "file", origin=topic.origin)
+        for i in range(40):
+            topic.publish(b"mine %d" % i)
+            connection.send(bus.frame(bus.PUBLISH, 0, struct.pack("<IIQ", number, 0, 0) + b"not mine %d" % i))
+            topic.publish(b"mine as well")
+            expect(one, "message", origin=topic.origin, data=b"not mine %d" % i)
+        heard = [connection.expect(bus.EVENT_MESSAGE).body[48:] for _ in range(80)]
+        assert heard == [data for i in range(40) for data in (b"mine %d" % i, b"mine as well")]
+        assert one.next(0) is None
+
+
 def test_only_to_post():
     with bus.daemon() as daemon, connect(daemon) as one, connect(daemon) as other:
         poster, topic = one.open(daemon.folder / "file", subscribe=False, post=True), other.open(daemon.folder / "file")

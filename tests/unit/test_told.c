@@ -97,6 +97,9 @@ START_TEST(own_tickets_among_the_missed)
 	ck_assert_uint_eq(own_tickets_missed(&own, first, &counted), 0);
 	for (uint64_t i = 0; i < 40; i += 2)
 		own_tickets_add(&own, 64, first + i * RING_TICKET);
+	for (uint64_t i = 0; i < 42; i++)
+		ck_assert(own_tickets_has(&own, first + i * RING_TICKET) == (i % 2 == 0 && i < 40));
+	ck_assert(!own_tickets_has(&own, first - RING_TICKET));
 	ck_assert_uint_eq(own_tickets_missed(&own, first, &counted), 0);
 	ck_assert_uint_eq(own_tickets_missed(&own, first + RING_TICKET, &counted), 1);
 	counted++; /* one that was read: the third ticket */
