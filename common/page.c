@@ -136,13 +136,20 @@ void page_take_slot(struct page *page, unsigned slot, pid_t pid)
 {
 	struct page_slot *mine = &page->slots[slot];
 
-	atomic_store_explicit(&mine->done, 0, memory_order_relaxed);
 	atomic_store_explicit(&mine->posts, 0, memory_order_relaxed);
+	atomic_store_explicit(&mine->posts_elsewhere, 0, memory_order_relaxed);
 	atomic_store_explicit(&mine->messages, 0, memory_order_relaxed);
 	atomic_store_explicit(&mine->seen, 0, memory_order_relaxed);
 	atomic_store_explicit(&mine->origin, 0, memory_order_relaxed);
 	atomic_store_explicit(&mine->flags, 0, memory_order_relaxed);
 	atomic_store(&mine->pid, (uint32_t)pid);
+}
+
+void page_name_slot(struct page_slot *slot, uint64_t origin, uint64_t tag)
+{
+	atomic_store(&slot->posts, tag);
+	atomic_store(&slot->posts_elsewhere, tag);
+	atomic_store(&slot->origin, origin); /* after them: who sees it, sees the tag */
 }
 
 void page_leave_slot(struct page *page, unsigned slot)

@@ -20,10 +20,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "count.h"
 #include "key.h"
 
 #define PAGE_MAGIC UINT64_C(0x314c535542485450) /* "PTHBUSL1" on a little-endian machine */
-#define PAGE_ABI 2u
+#define PAGE_ABI 3u
 #define PAGE_SIZE_BYTES 16384u /* of struct page; memory that nobody touches is not there: 4 KiB up to 48 members */
 #define PAGE_SLOTS 240u
 #define PAGE_ID_SIZE 16u
@@ -45,9 +46,12 @@
  */
 struct page_slot {
 	_Atomic uint32_t pid;      /* 0: free. For people; identity is the connection or the lock */
-	_Atomic uint32_t done;     /* posts that are through, modulo 2^32; relaxed */
-	_Atomic uint64_t posts;    /* posts begun by this member: raised before the generation is; relaxed */
-	_Atomic uint64_t messages; /* messages of this member; relaxed */
+	_Atomic uint32_t messages; /* of this member, modulo 2^32; relaxed */
+	_Atomic uint64_t posts;    /* count.h: posts by the thread that opened, which alone writes it, with plain stores.
+	                            * Counted before the generation is raised, under way until after. Another's late
+	                            * store may stand here: its tag is not that of `posts_elsewhere` */
+	_Atomic uint64_t posts_elsewhere; /* the same by other threads, while somebody hides (`hides`): only changed by
+	                            * compare-and-swap, so its tag is the member's */
 	_Atomic uint64_t seen;     /* the lane's generation it has dealt with; seq_cst where it goes to sleep: partner of
 	                            * `watchers` (pathbus_sync) */
 	_Atomic uint64_t origin;   /* the random id of its handle; 0: not known */
@@ -110,7 +114,9 @@ struct page {
 
 	/* 560 */
 	_Atomic uint64_t state;        /* state.h: version and place of the value. Changed by compare-and-swap */
-	uint8_t reserved2[576 - 568];
+	_Atomic uint32_t hides;        /* 1: somebody hides others' posts; set before it looks at their counts, never
+	                                * cleared. Without it those of other threads need not be counted */
+	uint8_t reserved2[576 - 572];
 
 	/* 576: apart from what posts change, since it is read with each message */
 	_Atomic uint32_t linked;       /* 1: links join or have joined this lane with another; set by them, never cleared.
@@ -140,6 +146,7 @@ _Static_assert(offsetof(struct page, first) == 328, "layout");
 _Static_assert(offsetof(struct page, messages) == 552, "layout");
 _Static_assert(offsetof(struct page, state) == 560, "layout");
 _Static_assert(offsetof(struct page, linked) == 576, "layout");
+_Static_assert(offsetof(struct page, hides) == 568, "layout");
 _Static_assert(offsetof(struct page, head) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");
@@ -170,6 +177,8 @@ int page_shape(const struct page *page, struct lane_shape *ret);
 /* A slot's new member: its counters begin at nothing, since its last owner's are not its next one's. The cells of the
  * state stay: one of them may be in force. */
 void page_take_slot(struct page *page, unsigned slot, pid_t pid);
+/* Whose it is, once that is known: from here on its posts are counted, with this tag (count.h). */
+void page_name_slot(struct page_slot *slot, uint64_t origin, uint64_t tag);
 /* Its member has gone. Wakes those who sleep until it has caught up. */
 void page_leave_slot(struct page *page, unsigned slot);
 

@@ -41,11 +41,6 @@ struct state state_get(const struct page *page)
 	return state;
 }
 
-unsigned state_owner(const struct page *page)
-{
-	return (unsigned)(atomic_load(&page->state) & PLACE_MASK) >> 1;
-}
-
 /* One try to move from `word` to this version of the value. */
 static bool put(struct page *page, unsigned owner, uint64_t word, uint64_t version, uint64_t value)
 {
@@ -92,9 +87,10 @@ int state_offer(struct page *page, unsigned owner, const struct state *offered)
 		uint64_t word = load(page, &now);
 
 		/* One that does not fit is no version of a lane: cut off it would be an older one. */
-		if (now.version >= offered->version || offered->version > VERSION_MAX ||
-		    put(page, owner, word, offered->version, offered->value))
-			break;
+		if (now.version >= offered->version || offered->version > VERSION_MAX)
+			return 0;
+		if (put(page, owner, word, offered->version, offered->value))
+			return 1;
 	}
 	return 0;
 }

@@ -20,9 +20,6 @@ struct state {
 /* Any thread; no system call; never blocks. */
 struct state state_get(const struct page *page);
 
-/* The slot whose member has set it, or taken it over; meaningless if it was never set. */
-unsigned state_owner(const struct page *page);
-
 /*
  * Sets it, if `expected` is NULL or its version is still the current one. `owner`: the caller's slot, which no other
  * thread uses meanwhile. Returns 0; -EAGAIN: it was another; -EUSERS: the caller has no slot. *ret (or NULL) receives
@@ -30,7 +27,7 @@ unsigned state_owner(const struct page *page);
  */
 int state_set(struct page *page, unsigned owner, const struct state *expected, uint64_t value, struct state *ret);
 
-/* Takes over what another lane had, if it is newer than what is here. 0, -EUSERS. */
+/* Takes over what another lane had, if it is newer than what is here. 1: it was, and this call has put it; 0, -EUSERS. */
 int state_offer(struct page *page, unsigned owner, const struct state *offered);
 
 #endif

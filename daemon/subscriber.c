@@ -36,7 +36,7 @@ struct subscriber {
 	struct turn turn; /* if it wants events */
 	bool wants_events, echo;
 	uint64_t origin;
-	uint64_t number; /* of its last message */
+	uint64_t number, posts; /* of its last message; as its slot counts them */
 
 	struct reader reader;
 	struct told said;
@@ -333,12 +333,11 @@ int subscriber_post(struct subscriber *subscriber)
 
 	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
 		return -EACCES;
+	subscriber->posts = count_next(subscriber->posts, subscriber->posts);
 	if (slot)
-		atomic_fetch_add_explicit(&slot->posts, 1, memory_order_relaxed);
+		atomic_store_explicit(&slot->posts, subscriber->posts, memory_order_relaxed);
 	count_own(subscriber, GENERATION_POST);
 	note_own(subscriber, lane_post(&lane), GENERATION_POST);
-	if (slot)
-		atomic_fetch_add_explicit(&slot->done, 1, memory_order_relaxed);
 	return 0;
 }
 
@@ -462,9 +461,10 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 		r = relay_listen(subscriber->relay);
 	if (r < 0)
 		subscriber->wants_events = false; /* it does not listen */
+	subscriber->posts = count_tag(subscriber->origin, 0);
 	slot = slot_of(subscriber);
 	if (r == 0 && slot)
-		atomic_store(&slot->origin, subscriber->origin);
+		page_name_slot(slot, subscriber->origin, subscriber->posts);
 	if (r == 0 && subscriber->wants_events) {
 		start(subscriber, last);
 		r = turns_join(&subscriber->turn);

@@ -22,7 +22,7 @@ void bus_init(struct pathbus *bus)
 {
 	struct bus_connection *connection = &bus->connection;
 
-	connection->socket = connection->carrier = -1;
+	connection->socket = connection->carrier = connection->nudge = -1;
 }
 
 int bus_set_addresses(struct pathbus *bus, const char *address)
@@ -68,10 +68,12 @@ static void hang_up(struct pathbus *bus)
 	}
 	connection->socket = -1;
 	connection->state = BUS_DOWN;
+	atomic_store(&connection->is_there, false);
 	connection->silent = false;
 	connection->deadline_ns = 0;
 	connection->in_used = connection->out_used = 0;
 	bus_close_fds(connection);
+	socket_nudge(bus);
 }
 
 void bus_lost(struct pathbus *bus)
@@ -98,6 +100,17 @@ bool bus_is_dead(struct pathbus *bus)
 	return connection->state != BUS_UP;
 }
 
+bool bus_may_have(const pathbus_topic *topic)
+{
+	const struct bus_connection *connection = &topic->bus->connection;
+
+	if (connection->state == BUS_DOWN || (connection->state == BUS_UP && death_has_come(connection->death)))
+		return false;
+	/* Unless it has refused the topic, and not just for now. */
+	return connection->state != BUS_UP || topic->request != 0 || topic->asked != connection->serial ||
+	       topic->request_error >= 0 || control_may_pass(topic->request_error);
+}
+
 void bus_deinit(struct pathbus *bus)
 {
 	struct bus_connection *connection = &bus->connection;
@@ -107,6 +120,8 @@ void bus_deinit(struct pathbus *bus)
 	bus_close_fds(connection);
 	if (connection->carrier >= 0)
 		close(connection->carrier);
+	if (connection->nudge >= 0)
+		close(connection->nudge);
 	if (connection->death)
 		munmap(connection->death, DEATH_SIZE);
 	free(connection->out);
@@ -255,7 +270,8 @@ void bus_advance(struct pathbus *bus)
 		return;
 	flush(bus);
 	/* What the program has not taken stays with the daemon, unless an answer is waited for behind it. */
-	while (connection->state != BUS_DOWN && (connection->call || connection->urgent || is_awaited(bus) || socket_has_room(bus)) &&
+	while (connection->state != BUS_DOWN && (connection->call || connection->patient || connection->urgent ||
+	                                         is_awaited(bus) || socket_has_room(bus)) &&
 	       (r = bus_receive(connection)) > 0) {
 		heard = true;
 		r = bus_handle_frames(bus);
@@ -337,6 +353,7 @@ static int greet(struct pathbus *bus, int fd)
 	}
 	connection->socket = fd;
 	connection->state = BUS_GREETING;
+	atomic_store(&connection->is_there, true);
 	connection->serial++;
 	connection->refusal = 0;
 	connection->deadline_ns = os_now_ns() + bus->timeout_ns;

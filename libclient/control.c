@@ -40,8 +40,7 @@ void control_finish(struct pathbus *bus)
 		control_set_timer(bus);
 }
 
-/* A daemon's answer that may be another next time. */
-static bool may_pass(int error)
+bool control_may_pass(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ETIMEDOUT || error == -ENOTCONN ||
 	       error == -EIO || error == -EAGAIN;
@@ -52,7 +51,7 @@ static bool was_refused_for_now(const pathbus_topic *topic)
 	const struct bus_connection *connection = &topic->bus->connection;
 
 	return connection->state == BUS_UP && topic->request == 0 && topic->asked == connection->serial &&
-	       !topic_is_on_bus(topic) && may_pass(topic->request_error);
+	       !topic_is_on_bus(topic) && control_may_pass(topic->request_error);
 }
 
 /* Is there a topic that cannot get on by itself? */
@@ -68,7 +67,7 @@ static bool is_stuck(const struct pathbus *bus)
 static void forget_refusals(struct pathbus *bus)
 {
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (topic->request == 0 && may_pass(topic->request_error))
+		if (topic->request == 0 && control_may_pass(topic->request_error))
 			topic->asked = 0;
 }
 

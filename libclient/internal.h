@@ -33,6 +33,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "count.h"
 #include "death.h"
 #include "lane.h"
 #include "os/os.h"
@@ -56,6 +57,7 @@ enum {
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */
 	MAX_HIDDEN = 64,        /* origins, and processes, that a topic can hide */
 	SYNC_LOOK_MS = 20,      /* pathbus_sync: looks whether those it waits for still live */
+	SYNC_LEFT_MS = 5000,    /* and still asks for those who were on a lane that was left, and have not come */
 	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
 	BATCH_EVENTS = 32,      /* that pathbus_next takes from a lane at a time, */
 	BATCH_BYTES = 4096,     /* and how much of their messages; one more always has room */
@@ -92,7 +94,10 @@ struct pathbus_topic {
 	                                   * generation. It alone writes it, which saves a locked instruction; raised
 	                                   * before the generation is */
 	_Atomic uint64_t own_elsewhere;   /* those of other threads */
-	_Atomic uint64_t n_posts;         /* posts begun, for the member table; relaxed */
+	_Atomic uint64_t counting;        /* which slot it counts its posts in, below the tag (count.h) that it does so
+	                                   * with; 0: none. 0 while page and slot are exchanged */
+	uint64_t home_posts;              /* the thread that opened only: what it has last put in the slot's `posts`, none
+	                                   * under way */
 	pthread_t home;                   /* the thread that opened; constant */
 	_Atomic uint64_t epoch;           /* see EPOCH_ */
 	struct page *page;                /* constant address once mapped; lanes are exchanged under it */
@@ -116,15 +121,19 @@ struct pathbus_topic {
 	struct ring ring;
 	int ring_file;                    /* PLACE_PEER: the sidecar's, to allocate from; not owned. -1: no need */
 	size_t ring_allocated;            /* bytes of ring_file */
+	uint64_t carried_since;           /* epoch: each move since has taken the state along, and found none as new */
 	uint64_t number;                  /* of the last message; PATHBUS_SOCKET: under the handle's lock */
 	uint64_t published;               /* this lane's generation after its last message; 0: none yet */
 	struct own_tickets own_tickets;   /* of this lane */
 
 	/* --- the thread that opened only ----------------------------------------------------------------- */
-	uint64_t own_first;               /* generation of the first own post or message since own_rested */
-	uint64_t own_rested, own_rested_elsewhere; /* what they were when everything had been told */
+	/* Those two are read and written by the handle's thread too, which may be another: relaxed. Mixed up they put a
+	 * post before a message that came after it, no more. */
+	_Atomic uint64_t own_first;       /* generation of the first own post or message since own_rested */
+	_Atomic uint64_t own_rested;      /* what `own` was when everything had been told */
 
 	/* --- under the handle's lock --------------------------------------------------------------- */
+	uint64_t own_rested_elsewhere;    /* as own_rested, of own_elsewhere */
 	struct pathbus *bus;
 	pathbus_topic *next, *previous;   /* all topics of the handle */
 	pathbus_topic *queue_next;        /* those to look at */
@@ -165,6 +174,7 @@ struct pathbus_topic {
 	int request_error;                /* its answer, when it was an error */
 	uint32_t asked;                   /* serial of the connection that was asked last */
 	bool fail_told;                   /* the program knows that the channel is lost */
+	struct left *left;                /* sync.c: who was on a lane of a daemon that died; NULL: nobody */
 	struct sidecar sidecar;
 	uint64_t sidecar_seen_ns;         /* when it was last seen to be there */
 	struct topic_key key;             /* PLACE_PEER, and after: where to meet if the folder goes away */
@@ -181,6 +191,7 @@ enum bus_state {
 
 struct bus_connection {
 	enum bus_state state;
+	_Atomic bool is_there;        /* not BUS_DOWN; for those who have no lock */
 	int socket;
 	uint32_t serial;              /* of this connection */
 	bool silent;                  /* did not answer in time; not waited for again until it says something */
@@ -196,7 +207,10 @@ struct bus_connection {
 	size_t in_used, in_size;
 	unsigned char *in;            /* room for two of the frames that can come */
 	bool urgent;                  /* somebody waits or checks: events are read whether or not there is room */
-	struct bus_call *call;        /* socket.c: what is being waited for; NULL: nothing is */
+	struct bus_call *call;        /* socket.c: what is being waited for, with the lock; NULL: nothing is */
+	struct bus_call *patient;     /* and without it */
+	int nudge;                    /* wakes who does that, when another thread has taken the answer, or has hung up; -1
+	                               * until needed */
 	int fds[MAX_PENDING_FDS];
 	unsigned n_fds;
 	unsigned char *out;           /* what the socket did not take */
@@ -317,7 +331,7 @@ static inline bool topic_count_own(pathbus_topic *topic, uint64_t units)
 
 	/* Before the generation is raised: the add to that orders this store before itself, and who loads the new
 	 * generation sees it (topic_own). A thread that takes over the id of one that ended sees what that one stored. */
-	if (!pthread_equal(pthread_self(), topic->home)) {
+	if (__builtin_expect(!pthread_equal(pthread_self(), topic->home), 0)) {
 		atomic_fetch_add(&topic->own_elsewhere, units);
 		return false;
 	}
@@ -328,22 +342,33 @@ static inline bool topic_count_own(pathbus_topic *topic, uint64_t units)
 /* Which generation it was, on the thread that opened. */
 static inline void topic_note_own(pathbus_topic *topic, uint64_t generation, uint64_t units)
 {
-	if (atomic_load_explicit(&topic->own, memory_order_relaxed) - units == topic->own_rested)
-		topic->own_first = generation;
+	if (__builtin_expect(atomic_load_explicit(&topic->own, memory_order_relaxed) - units ==
+	                     atomic_load_explicit(&topic->own_rested, memory_order_relaxed), 0))
+		atomic_store_explicit(&topic->own_first, generation, memory_order_relaxed);
 }
+/* What a try to post, publish or change the state came to. */
+enum {
+	TRY_AGAIN,   /* the lane is not, or no longer, one that others are on */
+	TRY_THROUGH,
+	TRY_ASK,     /* through if the daemon lives: its death word does not tell */
+};
 /* After the generation was raised: is the lane one that others are on, and still the one of this epoch? */
-static inline bool topic_is_still_well(const pathbus_topic *topic, uint64_t epoch)
+static inline int topic_is_still_well(const pathbus_topic *topic, uint64_t epoch)
 {
 	/* The epoch last: it is moved before a death page or a lane is exchanged, so a word read from a new one does not
 	 * pass for the old one's. */
 	const struct death *death = atomic_load(&topic->death);
+	bool armed = death->armed != 0;
 
-	return !death_has_come(death) && !atomic_load(&topic->page->closed) && death->armed &&
-	       atomic_load(&topic->epoch) == epoch;
+	if (__builtin_expect(death_has_come(death) || atomic_load(&topic->page->closed) ||
+	                     atomic_load(&topic->epoch) != epoch, 0))
+		return TRY_AGAIN;
+	return __builtin_expect(armed, 1) ? TRY_THROUGH : TRY_ASK;
 }
-/* Does `once` until it says 1 (through) on a lane that lives; an error of it is final. The cold part of post, publish
- * and the state. Takes the handle's lock. */
-int topic_repeat(pathbus_topic *topic, int (*once)(pathbus_topic *topic, void *arg), void *arg);
+/* Goes on after a try that was not through, the one of this epoch: does `once` until it is through on a lane that lives; an
+ * error of it is final. The cold part of post, publish and the state. Takes the handle's lock, and holds it around
+ * `once`. */
+int topic_repeat(pathbus_topic *topic, int tried, uint64_t epoch, int (*once)(pathbus_topic *topic, void *arg), void *arg);
 
 /* --- mail.c --- */
 /* The first lane, or another: takes the baseline in `lane`, keeps what is still to be told of the one before, and takes
@@ -379,6 +404,8 @@ uint64_t hide_lease_ns(const pathbus_topic *topic);
 /* --- sync.c --- */
 /* The program has come back for more, having been told everything up to this generation. `rests`: it will sleep. */
 void topic_caught_up(pathbus_topic *topic, uint64_t generation, bool rests);
+/* Before the lane is left for another: notes who is still on it. */
+void sync_note_left(pathbus_topic *topic);
 
 /* --- bus.c --- */
 void bus_init(struct pathbus *bus);
@@ -398,6 +425,9 @@ int bus_up(struct pathbus *bus, uint64_t deadline_ns);
 /* The daemon is gone: its topics are lost, the connection is closed. */
 void bus_lost(struct pathbus *bus);
 bool bus_is_dead(struct pathbus *bus);
+/* Is there a daemon on which others may have this topic, and which has not told us so far? Then what is exchanged in the
+ * sidecar may be exchanged there as well. */
+bool bus_may_have(const pathbus_topic *topic);
 int bus_request_open(pathbus_topic *topic);
 /* Nothing to do, or to say, if the connection it was opened on has ended. */
 void bus_close_topic(struct pathbus *bus, uint32_t bus_topic, uint32_t serial);
@@ -412,6 +442,7 @@ uint32_t bus_new_request(struct bus_connection *connection);
 int socket_make_lane(pathbus_topic *topic, const struct wire_opened *opened, struct joined *ret);
 int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_header *header);
 bool socket_on_error(struct pathbus *bus, uint32_t request, int error); /* true: it was waited for */
+void socket_nudge(struct pathbus *bus);
 /* May more events be read? */
 bool socket_has_room(const struct pathbus *bus);
 /* These take the handle's lock. */
@@ -446,6 +477,8 @@ void control_set_timer(struct pathbus *bus);
 void control_due(struct pathbus *bus);
 /* Before a lock is given back on another path than pathbus_next's. */
 void control_finish(struct pathbus *bus);
+/* A daemon's answer that may be another next time? */
+bool control_may_pass(int error);
 /* Watches for the daemon's socket. Before trying to connect, so that nothing falls in between. */
 void control_watch_sockets(struct pathbus *bus);
 int control_watch_folder(struct pathbus *bus, int dir);

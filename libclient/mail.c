@@ -294,8 +294,8 @@ struct reader_look mail_look(pathbus_topic *topic, uint64_t generation)
 		look.own = own + elsewhere;
 		/* When other threads have posted, too, it is not known which came when. */
 		if (elsewhere == topic->own_rested_elsewhere)
-			look.own_since = own - topic->own_rested;
-		look.own_first = topic->own_first;
+			look.own_since = own - atomic_load_explicit(&topic->own_rested, memory_order_relaxed);
+		look.own_first = atomic_load_explicit(&topic->own_first, memory_order_relaxed);
 	}
 	if (topic->hiding)
 		look.own += hide_posts(topic) * GENERATION_POST; /* known too late to tell which came when: own_since stays */
@@ -355,7 +355,7 @@ enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struc
 		keep_in_buffer(topic, &topic->reader.message);
 		break;
 	case READER_NOTHING:
-		topic->own_rested = atomic_load(&topic->own);
+		atomic_store_explicit(&topic->own_rested, atomic_load(&topic->own), memory_order_relaxed);
 		topic->own_rested_elsewhere = atomic_load(&topic->own_elsewhere);
 		break;
 	case READER_AGAIN:
@@ -517,7 +517,7 @@ void mail_move(pathbus_topic *topic, void *lane, size_t size, const struct lane_
 void mail_start(pathbus_topic *topic, uint64_t generation)
 {
 	topic->reader.accounted = generation - (topic->echo ? 0 : topic_own(topic));
-	topic->own_rested = atomic_load(&topic->own);
+	atomic_store_explicit(&topic->own_rested, atomic_load(&topic->own), memory_order_relaxed);
 	topic->own_rested_elsewhere = atomic_load(&topic->own_elsewhere);
 	hide_begin(topic);
 }

@@ -46,9 +46,10 @@ static void announce(pathbus_topic *topic)
 struct publishing {
 	struct ring_message message;
 	bool numbered;
+	uint64_t epoch; /* of the last try */
 };
 
-/* Under ring_lock. 1 through, 0 the lane is not one that others are on, or -errno. */
+/* Under ring_lock. TRY_, or -errno. */
 static int publish_locked(pathbus_topic *topic, struct publishing *publishing)
 {
 	uint64_t epoch = atomic_load(&topic->epoch), generation, ticket;
@@ -58,8 +59,9 @@ static int publish_locked(pathbus_topic *topic, struct publishing *publishing)
 	bool at_home;
 	int r;
 
+	publishing->epoch = epoch;
 	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
-		return 0;
+		return TRY_AGAIN;
 	if (message->data_size > topic->ring.max_message)
 		return -EMSGSIZE;
 	r = allocate(topic, message);
@@ -79,7 +81,10 @@ static int publish_locked(pathbus_topic *topic, struct publishing *publishing)
 		if (topic->subscribed && !topic->echo)
 			own_tickets_add(&topic->own_tickets, topic->ring.n_slots, ticket);
 		if (slot < PAGE_SLOTS)
-			atomic_fetch_add_explicit(&page->slots[slot].messages, 1, memory_order_relaxed);
+			/* Under ring_lock nobody else writes it. */
+			atomic_store_explicit(&page->slots[slot].messages,
+			                      atomic_load_explicit(&page->slots[slot].messages, memory_order_relaxed) + 1,
+			                      memory_order_relaxed);
 	}
 	/* After a failure too: it is counted as an own one. */
 	generation = lane_raise_at(&(struct lane){
@@ -127,8 +132,8 @@ int pathbus_publish_keyed(pathbus_topic *topic, const void *key, size_t key_size
 		return socket_publish(topic, &publishing.message);
 	publishing.message.time_ns = os_now_ns();
 	r = publish_once(topic, &publishing);
-	if (r == 0)
-		return topic_repeat(topic, publish_once, &publishing);
+	if (r == TRY_AGAIN || r == TRY_ASK)
+		return topic_repeat(topic, r, publishing.epoch, publish_once, &publishing);
 	return r < 0 ? r : 0;
 }
 

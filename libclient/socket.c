@@ -9,6 +9,7 @@
  * daemon keeps it, and counts what it cannot keep.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,10 +18,10 @@
 
 #include "internal.h"
 
-/* A request that is being waited for; one at a time. */
+/* A request that is being waited for. One at a time with the handle's lock, and one that may take long without it. */
 struct bus_call {
 	uint32_t request;
-	bool answered, interruptible;
+	bool answered, patient;
 	int error;
 	struct wire_state state;
 	struct pathbus_sync *sync;
@@ -160,10 +161,33 @@ static void take_synced(struct pathbus_sync *sync, const struct wire_synced *bod
 	}
 }
 
+void socket_nudge(struct pathbus *bus)
+{
+	if (bus->connection.patient && bus->connection.nudge >= 0)
+		os_bell_ring(bus->connection.nudge);
+}
+
+static struct bus_call *find_call(struct pathbus *bus, uint32_t request)
+{
+	struct bus_call *calls[] = { bus->connection.call, bus->connection.patient };
+
+	for (int i = 0; i < 2; i++)
+		if (calls[i] && calls[i]->request == request)
+			return calls[i];
+	return NULL;
+}
+
+static void answer(struct pathbus *bus, struct bus_call *call)
+{
+	call->answered = true;
+	if (call->patient)
+		socket_nudge(bus);
+}
+
 /* An answer to what is being waited for, or to what is not any more. */
 static int on_answer(struct pathbus *bus, const void *frame, const struct wire_header *header)
 {
-	struct bus_call *call = bus->connection.call;
+	struct bus_call *call = find_call(bus, header->request);
 	struct wire_synced synced;
 	struct wire_state state = { 0 };
 	int r;
@@ -179,9 +203,9 @@ static int on_answer(struct pathbus *bus, const void *frame, const struct wire_h
 		r = wire_get_empty(frame, header->size);
 		break;
 	}
-	if (r < 0 || !call || call->request != header->request)
+	if (r < 0 || !call)
 		return r;
-	call->answered = true;
+	answer(bus, call);
 	call->state = state;
 	if (header->type == WIRE_SYNCED && call->sync)
 		take_synced(call->sync, &synced);
@@ -221,11 +245,11 @@ int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_he
 
 bool socket_on_error(struct pathbus *bus, uint32_t request, int error)
 {
-	struct bus_call *call = bus->connection.call;
+	struct bus_call *call = find_call(bus, request);
 
-	if (!call || call->request != request)
+	if (!call)
 		return false;
-	call->answered = true;
+	answer(bus, call);
 	call->error = error;
 	return true;
 }
@@ -234,6 +258,28 @@ bool socket_on_error(struct pathbus *bus, uint32_t request, int error)
 
 /* Puts the frame together, once it is known on which connection, and as which topic and request. Returns its size. */
 typedef size_t put_fn(void *to, uint32_t request, const pathbus_topic *topic, const void *arg);
+
+/* Sleeps without the lock, since other threads post meanwhile: they may take what comes, hang up, and connect anew. The
+ * socket may be another's number by the time it is polled: then the nudge has been given. */
+static bool await_patiently(struct pathbus *bus, uint64_t deadline_ns)
+{
+	struct bus_connection *connection = &bus->connection;
+	struct pollfd fds[] = { { .fd = connection->socket, .events = POLLIN }, { .fd = connection->nudge, .events = POLLIN } };
+	uint64_t now = os_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
+	bool interrupted;
+
+	if (connection->nudge < 0)
+		return bus_await(bus, deadline_ns);
+	if (connection->out_used > 0)
+		fds[0].events |= POLLOUT;
+	control_finish(bus);
+	handle_unlock(bus);
+	interrupted = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno == EINTR;
+	pthread_mutex_lock(&bus->lock);
+	os_bell_drain(connection->nudge);
+	bus_advance(bus);
+	return interrupted;
+}
 
 /* Asks, and waits for the answer. Asked anew where the connection ends in between. Under the handle's lock. */
 static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call, uint64_t deadline_ns)
@@ -256,15 +302,17 @@ static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_ca
 		call->answered = false;
 		call->error = 0;
 		r = bus_send_frame(bus, frame, put(frame, call->request, topic, arg));
-		connection->call = call;
+		*(call->patient ? &connection->patient : &connection->call) = call;
 		while (r == 0 && !call->answered && connection->state == BUS_UP && connection->serial == serial &&
 		       !death_has_come(connection->death)) {
 			if (os_now_ns() >= deadline_ns)
 				r = -ETIMEDOUT;
-			else if (bus_await(bus, deadline_ns) && call->interruptible && !call->answered)
+			else if (!call->patient)
+				(void)bus_await(bus, deadline_ns);
+			else if (await_patiently(bus, deadline_ns) && !call->answered)
 				r = -EINTR;
 		}
-		connection->call = NULL;
+		*(call->patient ? &connection->patient : &connection->call) = NULL;
 		if (call->answered) {
 			r = call->error;
 			break;
@@ -275,7 +323,8 @@ static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_ca
 			r = -ETIMEDOUT;
 			break;
 		}
-		bus_lost(bus);
+		if (connection->serial == serial) /* else another thread has seen to that */
+			bus_lost(bus);
 	}
 	free(frame);
 	return r;
@@ -305,7 +354,8 @@ static size_t put_post(void *to, uint32_t request, const pathbus_topic *topic, c
 	return wire_put_post(to, request, &(struct wire_topic){ .topic = topic->bus_topic });
 }
 
-int socket_post(pathbus_topic *topic)
+/* Not to be a part of pathbus_post. */
+__attribute__((noinline)) int socket_post(pathbus_topic *topic)
 {
 	if (!topic->may_post_remote)
 		return -EACCES;
@@ -387,10 +437,18 @@ int socket_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync 
 		.timeout_ms = deadline_ns == UINT64_MAX ? WIRE_NO_TIMEOUT : left_ms > INT32_MAX ? INT32_MAX : (uint32_t)left_ms,
 		.max_laggards = ret->max_laggards,
 	};
-	struct bus_call call = { .sync = ret, .interruptible = true };
+	struct bus_call call = { .sync = ret, .patient = true };
 	uint64_t end = deadline_ns > UINT64_MAX - topic->bus->timeout_ns ?
 	                       UINT64_MAX : (deadline_ns > now ? deadline_ns : now) + topic->bus->timeout_ns;
-	int r = ask_alone(topic, put_sync, &body, &call, end);
+	int r;
+
+	pthread_mutex_lock(&topic->bus->lock);
+	if (topic->bus->connection.nudge < 0) {
+		r = os_bell_new(); /* without one the lock is held */
+		topic->bus->connection.nudge = r < 0 ? -1 : r;
+	}
+	handle_unlock(topic->bus);
+	r = ask_alone(topic, put_sync, &body, &call, end);
 
 	if (r < 0)
 		return r;

@@ -42,17 +42,21 @@ int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, uint64_t *ret_v
 struct change {
 	bool compares;
 	uint64_t expected, value;
-	struct state done; /* by an earlier try, on a lane that was lost; version 0: none */
+	struct state done;   /* by an earlier try, on a lane that was lost; version 0: none */
+	uint64_t done_epoch; /* on the lane of this epoch */
+	uint64_t epoch;      /* of the last try */
+	bool asked, doubtful; /* the handle's lock is held; a daemon is there that has not said whether it has the topic */
 	unsigned tries;
 };
 
 /* The try before this one may have been carried over to the new lane: then it is through. Certain only if we have
- * carried it ourselves, and it is in a cell of ours: others may have made the same change here, to the same version, and
- * were told that it is theirs. Who compares is then told to try again, and may find it made. */
+ * carried it ourselves, at each move since: others may have made the same change here, to the same version, and were told
+ * that it is theirs. Whose cell it is in does not tell: who has the slot now may not be who had it then. Who compares
+ * is then told to try again, and may find it made. */
 static bool was_carried(const pathbus_topic *topic, const struct change *change, const struct state *now)
 {
 	return change->done.version > 0 && now->version == change->done.version && now->value == change->done.value &&
-	       (!change->compares || state_owner(topic->page) == atomic_load(&topic->slot));
+	       (!change->compares || !lane_is_later(topic->carried_since, change->done_epoch));
 }
 
 static bool is_linked_sidecar(pathbus_topic *topic)
@@ -77,8 +81,16 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 	bool compared = false;
 	int r;
 
+	change->epoch = epoch;
 	if (epoch & (EPOCH_SWAP | EPOCH_LOST))
-		return 0;
+		return TRY_AGAIN;
+	/* A daemon that stands still, or is about to answer, may have others on the topic: they exchange there. */
+	if (change->compares && topic->ring_file >= 0) {
+		if (!change->asked && atomic_load(&topic->bus->connection.is_there))
+			return TRY_AGAIN; /* under the handle's lock */
+		if (change->doubtful)
+			return -EOPNOTSUPP;
+	}
 	/* Of two changes at once, one on each side of a link, the daemon's lane keeps its own. */
 	if (change->compares && is_linked_sidecar(topic))
 		return -EOPNOTSUPP;
@@ -94,6 +106,7 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 		r = state_set(topic->page, slot, change->compares ? &now : NULL, change->value, &result);
 		if (r == 0) {
 			change->done = result;
+			change->done_epoch = epoch & ~(uint64_t)(EPOCH_SWAP | EPOCH_LOST);
 			compared = change->compares;
 		}
 	} while (r == -EAGAIN && change->compares);
@@ -122,6 +135,18 @@ static int change_once(pathbus_topic *topic, void *arg)
 	return r;
 }
 
+/* Under the handle's lock. */
+static int change_again(pathbus_topic *topic, void *arg)
+{
+	struct change *change = arg;
+
+	change->asked = true;
+	if (change->compares && topic->place == PLACE_PEER && topic->bus->connection.state != BUS_DOWN)
+		bus_advance(topic->bus); /* what it has to say, or its end; may move the topic */
+	change->doubtful = bus_may_have(topic);
+	return change_once(topic, change);
+}
+
 static int change_state(pathbus_topic *topic, struct change *change)
 {
 	int r;
@@ -136,8 +161,8 @@ static int change_state(pathbus_topic *topic, struct change *change)
 		if (!topic->may_post)
 			return -EACCES;
 		r = change_once(topic, change);
-		if (r == 0)
-			r = topic_repeat(topic, change_once, change);
+		if (r == TRY_AGAIN || r == TRY_ASK)
+			r = topic_repeat(topic, r, change->epoch, change_again, change);
 	}
 	if (r < 0)
 		return r;

@@ -167,9 +167,10 @@ static void clear_slot(pathbus_topic *topic)
 }
 
 /* The member's own words in its slot, once it knows what it has seen. */
-static void fill_slot(pathbus_topic *topic, enum topic_place place, uint64_t generation)
+static void fill_slot(pathbus_topic *topic, enum topic_place place, uint64_t generation, bool is_first)
 {
 	uint32_t slot = atomic_load(&topic->slot);
+	uint64_t tag = count_tag(topic->origin, atomic_load(&topic->epoch) / EPOCH_MOVE);
 	struct page_slot *mine;
 
 	if (slot >= PAGE_SLOTS)
@@ -179,20 +180,22 @@ static void fill_slot(pathbus_topic *topic, enum topic_place place, uint64_t gen
 		page_take_slot(topic->page, slot, getpid());
 	}
 	mine = &topic->page->slots[slot];
-	atomic_store(&topic->n_posts, 0);
-	atomic_store(&mine->origin, topic->origin);
-	atomic_store(&mine->seen, generation);
+	page_name_slot(mine, topic->origin, tag);
+	/* Who has moved has RESYNC, and perhaps more, still to be told. */
+	atomic_store(&mine->seen, is_first ? generation : generation - GENERATION_MESSAGE);
 	if (topic->subscribed)
 		atomic_store(&mine->flags, SLOT_SUBSCRIBES); /* from here on it is waited for */
+	atomic_store(&topic->counting, tag | slot);
 }
 
 /* The exchange itself; what can fail has been tried, but for the mapping. */
 static int swap_lane(pathbus_topic *topic, struct joined *joined)
 {
-	uint64_t epoch, base, generation;
+	uint64_t epoch, base, generation, counting;
 	struct lane_shape shape;
 	struct state state = { 0 };
 	struct page *page;
+	bool is_first = !topic->page;
 	size_t size;
 	void *lane;
 	int r = lane_map(joined->page, &lane, &size, &shape);
@@ -209,7 +212,11 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 		base = topic->reported;
 	base += MOVE_STEP; /* the first time too: whatever lags, it is later than a cursor of 0 */
 
+	if (topic->place == PLACE_BUS)
+		sync_note_left(topic);
 	epoch = atomic_fetch_or(&topic->epoch, EPOCH_SWAP);
+	/* Who has not looked its slot up by now finds none; who has may write there, with a tag that is not the next one's. */
+	counting = atomic_exchange(&topic->counting, 0);
 	pthread_mutex_lock(&topic->ring_lock);
 	if (topic->page)
 		state = state_get(topic->page);
@@ -218,6 +225,7 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 		r = -errno;
 		pthread_mutex_unlock(&topic->ring_lock);
 		munmap(lane, size);
+		atomic_store(&topic->counting, counting);
 		atomic_store(&topic->epoch, epoch);
 		return r;
 	}
@@ -242,9 +250,10 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	generation = atomic_load(&page->generation);
 	atomic_store(&topic->offset, base - generation + (topic->echo ? 0 : topic_own(topic)));
 	mail_start(topic, generation);
-	fill_slot(topic, joined->place, generation);
-	if (state.version > 0)
-		(void)state_offer(page, atomic_load(&topic->slot), &state);
+	fill_slot(topic, joined->place, generation, is_first);
+	/* What is there if this one is not put may look the same, and be another's change. */
+	if (state.version == 0 || state_offer(page, atomic_load(&topic->slot), &state) != 1)
+		topic->carried_since = (epoch & ~(uint64_t)(EPOCH_SWAP | EPOCH_LOST)) + EPOCH_MOVE;
 	topic->reported = base;
 	topic->armed = generation - 1;
 	topic->collected = true;
@@ -384,6 +393,7 @@ void topic_free(pathbus_topic *topic)
 		topic->bus->hot = NULL;
 	if (topic->bus->waited == topic)
 		topic->bus->waited = NULL;
+	free(topic->left);
 	free(topic->path);
 	free(topic);
 }
@@ -497,6 +507,11 @@ pathbus_topic *pathbus_close(pathbus_topic *topic)
 	if (topic->bell >= 0)
 		unwatch_bell(topic, topic->bell);
 	if (topic_is_on_bus(topic)) {
+		uint32_t slot = atomic_load(&topic->slot);
+
+		/* Of a dead daemon's lane nobody else tells the others. */
+		if (slot < PAGE_SLOTS && death_has_come(atomic_load(&topic->death)))
+			page_leave_slot(topic->page, slot);
 		bus_close_topic(bus, topic->bus_topic, topic->bus_serial);
 	} else if (topic->place == PLACE_PEER) {
 		sidecar_leave(&topic->sidecar, topic->page);

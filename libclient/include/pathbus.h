@@ -340,7 +340,11 @@ PATHBUS_PUBLIC int pathbus_set_state(pathbus_topic *topic, uint64_t value);
  * pathbus_exchange_state: sets it if it is `expected`, in one step, so that of two who change it at once one is told to
  * try again (compare and swap). Any thread.
  * Returns 0, -EAGAIN (it is another by now: get it and try again), -EOPNOTSUPP (peer to peer while others are on the
- * daemon: only they can), or as pathbus_set_state.
+ * daemon, or may be, since it is there and does not answer: only they can), or as pathbus_set_state.
+ *
+ * Peer to peer an exchange may be overwritten by a newer version of those who come from a daemon's lane: of a daemon that
+ * has died and whose members have not moved yet, and, for handles with PATHBUS_PEER, which do not ask it, of one that
+ * has not joined the two yet (for some milliseconds; for as long as it is stopped).
  */
 PATHBUS_PUBLIC int pathbus_exchange_state(pathbus_topic *topic, uint64_t expected, uint64_t value);
 
@@ -370,8 +374,10 @@ struct pathbus_sync {
  *
  * A subscriber has if it has come back for more after receiving it: its pathbus_next has returned 0 or a later event, or
  * it has called pathbus_wait or pathbus_check with a cursor that is not older. One that dies or closes meanwhile leaves
- * the count; one that joins later is not waited for. A topic that was opened with flags of 0 is a subscriber, also if its
- * program never reads: who only posts should say PATHBUS_POST. Belongs to the handle's thread.
+ * the count; one that joins later is not waited for. After a daemon's death those who were there have not caught up until
+ * they have come over and been told; calls that begin more than five seconds after this topic has moved do not ask for
+ * them any more. A topic that was opened with flags of 0 is a subscriber, also if its program never reads: who only posts
+ * should say PATHBUS_POST. Belongs to the handle's thread.
  *
  * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline. Where the channel was lost it is
  *               joined anew first, which may take up to the timeout beyond that; with PATHBUS_SOCKET so may the answer

@@ -3,8 +3,15 @@
 #include "conformance/transports.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/process.h"
@@ -252,6 +259,139 @@ START_TEST(who_has_only_itself_to_hear_has_caught_up)
 }
 END_TEST
 
+/* Whose process ids mean nothing here, or something else, are alive all the same. */
+static int sync_from_elsewhere(struct harness_process *peer, void *arg)
+{
+	pid_t child;
+	int status;
+
+	(void)arg;
+	(void)peer;
+	if (unshare(CLONE_NEWPID) < 0)
+		return 77;
+	child = fork();
+	if (child == 0) {
+		pathbus *bus = transport_new();
+		pathbus_topic *topic = transport_open(bus, "data", PATHBUS_POST);
+
+		ck_assert_int_eq(pathbus_post(topic), 0);
+		ck_assert_int_eq(look(topic, SOON_NS), -ETIMEDOUT);
+		ck_assert_uint_eq(result.n_subscribers, 1);
+		ck_assert_uint_eq(result.n_caught_up, 0);
+		ck_assert_uint_eq(result.n_laggards, 1);
+		pathbus_free(bus);
+		_exit(0);
+	}
+	ck_assert_int_gt(child, 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+START_TEST(from_another_pid_namespace)
+{
+	struct harness_process elsewhere;
+	pathbus *listener;
+	int status;
+
+	transport_begin(_i);
+	listener = transport_new();
+	transport_open(listener, "data", 0);
+	expect_quiet(listener);
+	harness_spawn(&elsewhere, sync_from_elsewhere, NULL);
+	status = harness_wait(&elsewhere);
+	pathbus_free(listener);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+		transport_end();
+		harness_skip("no pid namespace of one's own");
+	}
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+struct waiter {
+	pathbus *bus;
+	pathbus_topic *topic;
+	_Atomic pid_t thread; /* once it is about to wait */
+	_Atomic bool over;
+	int r;
+};
+
+static void *wait_for_all(void *arg)
+{
+	struct waiter *waiter = arg;
+	struct pathbus_sync mine = { .size = sizeof(mine) };
+
+	waiter->bus = transport_new();
+	waiter->topic = transport_open(waiter->bus, "data", 0);
+	ck_assert_int_eq(pathbus_post(waiter->topic), 0);
+	atomic_store(&waiter->thread, (pid_t)syscall(SYS_gettid));
+	waiter->r = pathbus_sync(waiter->topic, harness_now_ns() + LONG_NS, &mine);
+	atomic_store(&waiter->over, true);
+	return NULL;
+}
+
+static const char *read_stat(pid_t thread)
+{
+	static char text[512];
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	n = read(fd, text, sizeof(text) - 1);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	close(fd);
+	return text;
+}
+
+static void drain_all(pathbus *bus)
+{
+	struct pathbus_event event = { .size = sizeof(event) };
+
+	while (take(bus, &event))
+		;
+}
+
+/* A thread that waits sleeps: the state is behind the last parenthesis. */
+static bool is_asleep(pid_t thread)
+{
+	const char *text = read_stat(thread);
+
+	return strstr(strrchr(text, ')'), ") S") != NULL;
+}
+
+/* While it waits the topic is there for other threads. */
+START_TEST(other_threads_go_on)
+{
+	struct waiter waiter = { 0 };
+	pathbus *listener;
+	pthread_t thread;
+	uint64_t seen = 0;
+
+	transport_begin(_i);
+	listener = transport_new();
+	transport_open(listener, "data", 0);
+	expect_quiet(listener);
+	ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_all, &waiter), 0);
+	harness_await(atomic_load(&waiter.thread) != 0);
+	for (int i = 0; i < 20; i++) {
+		harness_await(is_asleep(atomic_load(&waiter.thread)));
+		ck_assert_int_eq(pathbus_post(waiter.topic), 0);
+		ck_assert_int_eq(pathbus_publish(waiter.topic, "m", 1), 0);
+		ck_assert_int_ge(pathbus_check(waiter.topic, &seen), 0);
+		ck_assert(!atomic_load(&waiter.over));
+	}
+	harness_await((drain_all(listener), atomic_load(&waiter.over)));
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(waiter.r, 0);
+	pathbus_free(waiter.bus);
+	pathbus_free(listener);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(who_has_half_of_it_has_not_caught_up, 2 * N_TRANSPORTS),
 	HARNESS_CASE_EACH(who_has_only_itself_to_hear_has_caught_up, N_TRANSPORTS),
@@ -260,6 +400,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(waits_for_all, N_TRANSPORTS),
 	HARNESS_CASE_EACH(the_dead_leave_the_count, N_TRANSPORTS),
 	HARNESS_CASE_EACH(who_waits_is_a_subscriber_too, N_TRANSPORTS),
+	HARNESS_CASE_EACH(from_another_pid_namespace, N_FIELD_TRANSPORTS),
+	HARNESS_CASE_EACH(other_threads_go_on, N_TRANSPORTS),
 	{ 0 },
 };
 

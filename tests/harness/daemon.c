@@ -59,7 +59,8 @@ static bool is_ready(struct harness_daemon *daemon)
 
 void harness_daemon_start(struct harness_daemon *daemon, const char *const *arguments)
 {
-	const char *argv[N_ARGUMENTS] = { harness_program("pathbusd"), "--address" };
+	const char *program = daemon->program ? daemon->program : harness_program("pathbusd");
+	const char *argv[N_ARGUMENTS] = { program, "--address" };
 	size_t n = 2;
 
 	ck_assert_msg(daemon->process.pid == 0, "the daemon is running already");

@@ -14,6 +14,7 @@ struct harness_daemon {
 	struct harness_process process;
 	const char *address;
 	const char *log;
+	const char *program; /* NULL: pathbusd */
 };
 
 /*

@@ -194,6 +194,7 @@ struct seat {
 	enum pathbus_transport_kind kind;
 	_Atomic bool ready, calm;
 	_Atomic int transport;
+	_Atomic uint64_t since_ns; /* when it joined that */
 	struct letter_book book;
 	_Atomic uint64_t last[LETTERS_WRITERS]; /* what it has heard of each writer */
 	_Atomic uint64_t n_letters, n_gaps, n_resyncs, n_missed;
@@ -202,6 +203,7 @@ struct seat {
 static struct storm {
 	_Atomic int phase;
 	_Atomic bool fresh; /* one more letter from each writer */
+	uint64_t struck_ns; /* when the daemon was killed last */
 	int n;
 	struct seat seats[N_SEATS];
 } *storm;
@@ -218,13 +220,17 @@ static bool reads(const struct seat *seat)
 
 static void report(struct seat *seat, const struct letter_audit *audit, const struct listener *me)
 {
+	struct pathbus_transport transport = { .size = sizeof(transport) };
+
 	for (int i = 0; i < LETTERS_WRITERS; i++)
 		atomic_store(&seat->last[i], audit->last[i]);
 	atomic_store(&seat->n_letters, audit->n_letters);
 	atomic_store(&seat->n_gaps, audit->n_gaps);
 	atomic_store(&seat->n_resyncs, audit->n_resyncs);
 	atomic_store(&seat->n_missed, audit->n_missed);
-	atomic_store(&seat->transport, (int)listener_transport(me));
+	ck_assert_int_eq(pathbus_transport(me->topic, &transport), 0);
+	atomic_store(&seat->since_ns, transport.since_ns);
+	atomic_store(&seat->transport, (int)transport.kind);
 }
 
 static void read_some(struct seat *seat, struct letter_audit *audit, struct listener *me, int timeout_ms)
@@ -305,6 +311,9 @@ static bool all_calm(bool with_daemon)
 			kind = with_daemon ? PATHBUS_SOCKET : PATHBUS_AUTO;
 		if (!atomic_load(&seat->calm) || (reads(seat) && atomic_load(&seat->transport) != (int)kind))
 			return false;
+		/* Not the dead one's, which it may not have noticed yet. */
+		if (with_daemon && reads(seat) && seat->kind != PATHBUS_PEER && atomic_load(&seat->since_ns) < storm->struck_ns)
+			return false;
 	}
 	return true;
 }
@@ -351,6 +360,7 @@ static void pause_ms(unsigned ms)
 static void strike(unsigned *random)
 {
 	pause_ms(50 + roll(random, 400)); /* the rate of disaster, not a condition */
+	storm->struck_ns = harness_now_ns();
 	harness_daemon_kill(&daemon_);
 	if (roll(random, 3) != 0)
 		pause_ms(20 + roll(random, 300));

@@ -169,6 +169,80 @@ START_TEST(a_swap_on_a_dead_lane_is_not_another_ones)
 }
 END_TEST
 
+/* The same, and the one that has moved leaves: its slot, and its cells, are the other's then. */
+START_TEST(a_swap_is_not_that_of_one_who_has_left)
+{
+	struct listener keeper, first, second;
+
+	harness_daemon_start(&daemon_, NULL);
+	listener_open(&keeper, daemon_.address, PATHBUS_AUTO, file, 0);
+	listener_open(&first, daemon_.address, PATHBUS_AUTO, file, 0);
+	listener_open(&second, daemon_.address, PATHBUS_AUTO, file, 0);
+	set(&keeper, 5);
+	harness_daemon_kill(&daemon_);
+	listener_await_transport(&keeper, PATHBUS_PEER);
+	listener_await_transport(&first, PATHBUS_PEER);
+	harness_await(pathbus_exchange_state(first.topic, 5, 6) == 0);
+	listener_close(&first);
+	ck_assert_int_eq(pathbus_exchange_state(second.topic, 5, 6), -EAGAIN);
+	ck_assert_int_eq(listener_transport(&second), PATHBUS_PEER);
+	ck_assert_uint_eq(value_of(&keeper), 6);
+	/* What it has carried itself is its own. */
+	ck_assert_int_eq(pathbus_exchange_state(second.topic, 6, 7), 0);
+	listener_close(&keeper);
+	listener_close(&second);
+	listener_await_no_sidecar("data");
+
+	harness_daemon_start(&daemon_, NULL);
+	listener_open(&second, daemon_.address, PATHBUS_AUTO, file, 0);
+	set(&second, 5);
+	harness_daemon_kill(&daemon_);
+	ck_assert_int_eq(pathbus_exchange_state(second.topic, 5, 6), 0);
+	ck_assert_int_eq(listener_transport(&second), PATHBUS_PEER);
+	ck_assert_uint_eq(value_of(&second), 6);
+	listener_close(&second);
+	listener_await_no_sidecar("data");
+}
+END_TEST
+
+/* Who came while the daemon stood still is beside the file, and the others are in its lane. */
+START_TEST(no_swap_beside_a_daemon_that_stands_still)
+{
+	struct listener lane, beside;
+	uint64_t value;
+
+	harness_daemon_start(&daemon_, NULL);
+	listener_open(&lane, daemon_.address, PATHBUS_AUTO, file, 0);
+	ck_assert_int_eq(pathbus_exchange_state(lane.topic, 0, 10), 0);
+	harness_daemon_suspend(&daemon_);
+	listener_open(&beside, daemon_.address, PATHBUS_AUTO, file, 0);
+	ck_assert_int_eq(listener_transport(&beside), PATHBUS_PEER);
+	ck_assert_int_eq(pathbus_exchange_state(lane.topic, 10, 11), 0);
+	ck_assert_int_eq(pathbus_exchange_state(beside.topic, 0, 1), -EOPNOTSUPP);
+	if (_i) {
+		/* It ends: they meet beside the file, and who never looks finds out by that. */
+		harness_daemon_kill(&daemon_);
+		listener_await_transport(&lane, PATHBUS_PEER);
+		harness_await(pathbus_exchange_state(beside.topic, 11, 12) == 0);
+		value = value_of(&lane);
+	} else {
+		harness_daemon_resume(&daemon_);
+		/* From the first word it says on, and until it has answered. */
+		harness_await((value = value_of(&beside)) == 11 || pathbus_exchange_state(beside.topic, 0, 1) == -EAGAIN);
+		listener_await_transport(&beside, PATHBUS_BUS);
+		ck_assert_uint_eq(value_of(&beside), 11);
+		ck_assert_int_eq(pathbus_exchange_state(beside.topic, 11, 12), 0);
+		value = value_of(&lane);
+	}
+	ck_assert_uint_eq(value, 12);
+	listener_close(&lane);
+	listener_close(&beside);
+	listener_await_no_sidecar("data");
+	if (!_i)
+		harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 /* --- across a link ------------------------------------------------------------------------------------------------ */
 
 START_TEST(is_carried_without_a_post)
@@ -471,7 +545,8 @@ static const enum pathbus_transport_kind sync_kinds[] = { PATHBUS_AUTO, PATHBUS_
 
 enum { N_SYNC_KINDS = sizeof(sync_kinds) / sizeof(sync_kinds[0]) };
 
-/* The one it waits for never comes back for more, and the daemon dies: the waiting ends. */
+/* The one it waits for never comes back for more, and the daemon dies: the waiting ends; where there is another way to
+ * meet, once the other has come and has been told. */
 START_TEST(sync_ends_with_the_daemon)
 {
 	harness_daemon_start(&daemon_, NULL);
@@ -494,7 +569,7 @@ START_TEST(sync_ends_with_the_daemon)
 			harness_daemon_stop(&daemon_);
 		else
 			harness_daemon_kill(&daemon_);
-		if (i % 2) /* goes over too, and takes what comes; else it stays away */
+		if (i % 2 || sync_kinds[_i] == PATHBUS_AUTO) /* goes over too, and takes what comes; else it stays away */
 			harness_await((listener_drain(&idle), has_said(&waiter)));
 		line = harness_hear(&waiter);
 		ck_assert_ptr_nonnull(line);
@@ -535,10 +610,86 @@ START_TEST(sync_does_not_need_the_daemon)
 }
 END_TEST
 
+/* Who was there and has not come over yet has not caught up, whether it was asked for before or after that. */
+START_TEST(sync_waits_for_those_who_have_not_come)
+{
+	struct pathbus_laggard laggard;
+	struct pathbus_sync result = { .size = sizeof(result), .laggards = &laggard, .max_laggards = 1 };
+	struct listener poster, late, gone;
+
+	harness_daemon_start(&daemon_, NULL);
+	listener_open(&poster, daemon_.address, PATHBUS_AUTO, file, PATHBUS_POST);
+	listener_open(&late, daemon_.address, PATHBUS_AUTO, file, 0);
+	listener_open(&gone, daemon_.address, PATHBUS_AUTO, file, 0);
+	listener_drain(&late);
+	listener_drain(&gone);
+	ck_assert_int_eq(pathbus_publish(poster.topic, "m", 1), 0);
+	harness_daemon_kill(&daemon_);
+	listener_close(&gone); /* and nobody is there to clear its slot */
+	if (_i)
+		ck_assert_int_eq(pathbus_post(poster.topic), 0); /* moves by that */
+	ck_assert_int_eq(pathbus_sync(poster.topic, harness_now_ns() + 50000000, &result), -ETIMEDOUT);
+	ck_assert_int_eq(listener_transport(&poster), PATHBUS_PEER);
+	ck_assert_uint_eq(result.n_subscribers, 1);
+	ck_assert_uint_eq(result.n_caught_up, 0);
+	ck_assert_uint_eq(result.n_laggards, 1);
+	ck_assert_uint_eq(laggard.origin, pathbus_origin(late.topic));
+	ck_assert_int_eq(laggard.pid, getpid());
+	/* It comes, and is told. */
+	harness_await((listener_drain(&late), pathbus_sync(poster.topic, 0, &result)) == 0);
+	ck_assert_int_eq(listener_transport(&late), PATHBUS_PEER);
+	ck_assert_uint_eq(result.n_subscribers, 1);
+	ck_assert_uint_eq(result.n_caught_up, 1);
+	ck_assert_uint_ge(late.n_resyncs, 1);
+	listener_close(&late);
+	ck_assert_int_eq(pathbus_sync(poster.topic, 0, &result), 0);
+	ck_assert_uint_eq(result.n_subscribers, 0);
+	listener_close(&poster);
+	listener_await_no_sidecar("data");
+}
+END_TEST
+
+static int stay(struct harness_process *peer, void *arg)
+{
+	struct listener me;
+
+	(void)arg;
+	listener_open(&me, daemon_.address, PATHBUS_AUTO, file, 0);
+	listener_drain(&me);
+	harness_tell(peer, "ready");
+	harness_expect_line(peer, "end");
+	return 0;
+}
+
+/* Daemon and subscriber die together: nobody is there to say so. */
+START_TEST(sync_does_not_wait_for_the_dead)
+{
+	struct pathbus_sync result = { .size = sizeof(result) };
+	struct harness_process other;
+	struct listener poster;
+
+	harness_daemon_start(&daemon_, NULL);
+	listener_open(&poster, daemon_.address, PATHBUS_AUTO, file, PATHBUS_POST);
+	harness_spawn(&other, stay, NULL);
+	harness_expect_line(&other, "ready");
+	ck_assert_int_eq(pathbus_post(poster.topic), 0);
+	ck_assert_int_eq(pathbus_sync(poster.topic, 0, &result), -ETIMEDOUT);
+	harness_daemon_kill(&daemon_);
+	harness_signal(&other, SIGKILL);
+	harness_expect_signal(&other, SIGKILL);
+	ck_assert_int_eq(pathbus_sync(poster.topic, UINT64_MAX, &result), 0);
+	ck_assert_uint_eq(result.n_subscribers, 0);
+	listener_close(&poster);
+	listener_await_no_sidecar("data");
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(moves_with_its_members),
 	HARNESS_CASE(the_newest_version_wins),
 	HARNESS_CASE(a_swap_on_a_dead_lane_is_not_another_ones),
+	HARNESS_CASE(a_swap_is_not_that_of_one_who_has_left),
+	HARNESS_CASE_EACH(no_swap_beside_a_daemon_that_stands_still, 2),
 	HARNESS_CASE(is_carried_without_a_post),
 	HARNESS_CASE(the_link_outlives_the_daemon_with_the_state),
 	HARNESS_CASE(both_sides_agree),
@@ -546,6 +697,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(no_addition_is_lost),
 	HARNESS_CASE_EACH(sync_ends_with_the_daemon, N_SYNC_KINDS),
 	HARNESS_CASE(sync_does_not_need_the_daemon),
+	HARNESS_CASE_EACH(sync_waits_for_those_who_have_not_come, 2),
+	HARNESS_CASE(sync_does_not_wait_for_the_dead),
 	{ 0 },
 };
 

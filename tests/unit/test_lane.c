@@ -777,8 +777,17 @@ START_TEST(post_while_arming)
 		lane_post(&lane);
 		while (lane_is_later(lane_generation(&lane), atomic_load(&duel.seen)) && os_now_ns() < end)
 			sched_yield();
-		ck_assert_msg(atomic_load(&duel.seen) == lane_generation(&lane),
-			      "round %u: the member sleeps on a post", round);
+		if (atomic_load(&duel.seen) != lane_generation(&lane)) {
+			int bytes = -1;
+
+			(void)ioctl(lane.bell, FIONREAD, &bytes);
+			ck_abort_msg("round %u: the member sleeps on a post: generation %llu, seen %llu, want %llu, rung %llu, "
+				     "looks %llu then %llu, %d bytes in the bell", round,
+				     (unsigned long long)lane_generation(&lane), (unsigned long long)atomic_load(&duel.seen),
+				     (unsigned long long)atomic_load(&lane.page->want),
+				     (unsigned long long)atomic_load(&lane.page->rung), (unsigned long long)n_looks,
+				     (unsigned long long)atomic_load(&duel.n_looks), bytes);
+		}
 	}
 	atomic_store(&duel.end, true);
 	lane_post(&lane);

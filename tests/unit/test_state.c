@@ -91,14 +91,14 @@ START_TEST(offers)
 {
 	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 7, .version = 0 }), 0);
 	expect_state(0, 0);
-	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 7, .version = 50 }), 0);
+	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 7, .version = 50 }), 1);
 	expect_state(7, 50);
 	ck_assert_int_eq(state_offer(memory.page, 2, &(struct state){ .value = 8, .version = 50 }), 0);
 	ck_assert_int_eq(state_offer(memory.page, 2, &(struct state){ .value = 8, .version = 49 }), 0);
 	expect_state(7, 50);
 	ck_assert_int_eq(state_set(memory.page, 2, NULL, 9, NULL), 0);
 	expect_state(9, 51);
-	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 6, .version = 52 }), 0);
+	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 6, .version = 52 }), 1);
 	expect_state(6, 52);
 	/* What no lane can have: cut off it would be an older one. */
 	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 5, .version = VERSION_MAX + 1 }), 0);
@@ -111,7 +111,7 @@ END_TEST
 /* Nobody gets there by setting. It is not taken for a state that was never set. */
 START_TEST(last_version)
 {
-	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 5, .version = VERSION_MAX - 1 }), 0);
+	ck_assert_int_eq(state_offer(memory.page, 1, &(struct state){ .value = 5, .version = VERSION_MAX - 1 }), 1);
 	ck_assert_int_eq(state_set(memory.page, 2, NULL, 6, NULL), 0);
 	expect_state(6, VERSION_MAX);
 	ck_assert_int_eq(state_set(memory.page, 2, NULL, 7, NULL), 0);
