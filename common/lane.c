@@ -56,6 +56,7 @@ void lane_ring(const struct lane *lane)
 
 bool lane_arm(const struct lane *lane, uint64_t generation)
 {
+	atomic_fetch_add_explicit(&os_counts.arms, 1, memory_order_relaxed);
 	raise_to(&lane->page->want, generation);
 	return atomic_load(&lane->page->generation) == generation;
 }

@@ -174,6 +174,7 @@ extern struct os_seams {
 
 /* Counts that tests read (own process only; relaxed). */
 extern struct os_counts {
+	_Atomic uint64_t arms; /* lane_arm */
 	_Atomic uint64_t rings;
 	_Atomic uint64_t waits;
 } os_counts;

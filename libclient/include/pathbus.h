@@ -188,7 +188,8 @@ PATHBUS_PUBLIC pathbus *pathbus_free(pathbus *bus);
 PATHBUS_PUBLIC int pathbus_fd(const pathbus *bus);
 
 /**
- * pathbus_next: takes one event. Never waits for another process.
+ * pathbus_next: takes one event. Never waits for another process; after a burst it gives way and looks once more, for some
+ * microseconds, before it returns 0.
  *
  * Call it until it returns 0, or, in level-triggered loops, once per wake-up: the descriptor stays readable in
  * between. Topics are served in turn. The first event after opening is not owed: who opens reads the file once itself, and hears
