@@ -199,7 +199,7 @@ struct use {
 
 static void take_some(struct use *use)
 {
-	static unsigned char sum;
+	static volatile unsigned char sum; /* each byte is read */
 	struct pathbus_event event = { .size = sizeof(event) };
 	struct pollfd one = { .fd = pathbus_fd(use->bus), .events = POLLIN };
 	int r = 0;
@@ -212,9 +212,9 @@ static void take_some(struct use *use)
 		/* What an event says may be anything, but it is there to be read. */
 		if (event.kind == PATHBUS_EVENT_MESSAGE) {
 			for (size_t at = 0; at < event.data_size; at++)
-				sum ^= ((const unsigned char *)event.data)[at];
+				sum = sum ^ ((const unsigned char *)event.data)[at];
 			for (size_t at = 0; at < event.key_size; at++)
-				sum ^= ((const unsigned char *)event.key)[at];
+				sum = sum ^ ((const unsigned char *)event.key)[at];
 			if (random_next(&use->random) % 64 == 0)
 				CALL(pathbus_hide(use->topic, event.origin));
 		}
