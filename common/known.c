@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* known.c - open-addressed tables; origins are random, so they are their own hash. */
+/* known.c - open-addressed tables. Origins are random, but anybody may choose them: so each table hashes in its own way. */
 #include "known.h"
 
 #include <stdlib.h>
+
+#include "os/os.h"
 
 /* --- one table ------------------------------------------------------------------------------------------------------ */
 
 /* Its place, or the one where it would be; there is always a free one. */
 static struct known_entry *place_of(const struct known_table *table, uint64_t origin)
 {
-	uint32_t at = (uint32_t)origin & (table->size - 1);
+	uint32_t at = (uint32_t)(origin * table->multiplier >> 32) & (table->size - 1);
 
 	while (table->entries[at].origin != 0 && table->entries[at].origin != origin)
 		at = (at + 1) & (table->size - 1);
@@ -30,6 +32,8 @@ static bool grow(struct known_table *table)
 	larger.entries = calloc(larger.size, sizeof(*larger.entries));
 	if (!larger.entries)
 		return false;
+	os_random(&larger.multiplier, sizeof(larger.multiplier));
+	larger.multiplier |= 1;
 	for (uint32_t i = 0; i < table->size; i++)
 		if (table->entries[i].origin != 0)
 			*place_of(&larger, table->entries[i].origin) = table->entries[i];

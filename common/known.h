@@ -19,6 +19,7 @@ struct known_table {
 		uint64_t earlier; /* a bit for each of the 64 before it */
 	} *entries;
 	uint32_t size, used; /* a power of two, or 0 */
+	uint64_t multiplier; /* odd, random */
 };
 
 struct known {

@@ -35,6 +35,7 @@ struct subscriber {
 	struct client *client;
 	struct turn turn; /* if it wants events */
 	bool wants_events, echo;
+	bool has_noted; /* the whole ring, which is worth a turn */
 	uint64_t origin;
 	uint64_t number, posts; /* of its last message; as its slot counts them */
 
@@ -147,15 +148,18 @@ static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
 static enum reader_whose whose(void *arg, const struct ring_message *message)
 {
 	struct subscriber *subscriber = arg;
-	enum told_before before;
 	uint64_t ticket = subscriber->reader.cursor.at - RING_TICKET;
+	enum told_before before;
+	bool was_linked;
 
 	/* Not by its origin: others read that, and may open with it. */
 	if (!subscriber->echo && own_tickets_has(&subscriber->own_tickets, ticket)) {
 		subscriber->own_counted++;
 		return READER_OWN;
 	}
+	was_linked = subscriber->said.is_linked;
 	before = told_take(&subscriber->said, &subscriber->relay->ring, ticket, message);
+	subscriber->has_noted |= subscriber->said.is_linked && !was_linked;
 	subscriber->resync_due |= before == TOLD_LATER;
 	return before == TOLD_NEVER ? READER_STRANGERS : READER_HIDDEN;
 }
@@ -297,8 +301,12 @@ enum turn_end subscriber_take_turn(struct subscriber *subscriber, unsigned *budg
 		}
 		if (*budget > 0)
 			--*budget;
-		if (tell_next(subscriber, &kind))
+		subscriber->has_noted = false;
+		if (tell_next(subscriber, &kind)) {
+			if (subscriber->has_noted)
+				*budget = 0;
 			continue;
+		}
 		if (kind != READER_STALLED)
 			return TURN_RESTS;
 		*ret_lease_ns = reader_lease_ns(&subscriber->reader);

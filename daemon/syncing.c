@@ -275,10 +275,10 @@ int syncing_new(struct client *client, struct member *member, uint32_t request, 
 	client->n_syncs++;
 	if (has_end)
 		loop_set(syncing->timer, sync->timeout_ms);
-	/* For all of them the pauses begin anew. */
-	if (relay->syncs_poll_is_set)
+	/* For all of them the pauses begin anew; but a look that is due is not put off. */
+	if (relay->syncs_poll_is_set && relay->syncs_pause_ms > LIMIT_SYNC_FIRST_MS)
 		poll_in(relay, LIMIT_SYNC_FIRST_MS);
-	else
+	else if (!relay->syncs_poll_is_set)
 		relay->syncs_pause_ms = 0;
 	begin(syncing);
 	look(syncing);

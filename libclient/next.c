@@ -11,7 +11,7 @@
 
 #include "internal.h"
 
-enum { N_COLLECT = 64, LOOKS = 4, N_TURNS = 16 };
+enum { N_COLLECT = 64, LOOKS = 4, N_TURNS = 16, N_RESTS = 256 };
 
 /* Who has had so many events without a pause, and now finds none, looks once more so much later before it goes to sleep:
  * to be woken costs both sides more than that. */
@@ -275,7 +275,7 @@ static bool rest(pathbus_topic *topic, uint64_t generation)
 /* One turn through those to be looked at; 1: *event is filled. */
 static int serve_queue(struct pathbus *bus, struct pathbus_event *ret)
 {
-	while (bus->queue_head) {
+	for (unsigned rests = 0; bus->queue_head; rests++) {
 		pathbus_topic *topic = bus->queue_head;
 		uint64_t generation = 0;
 		enum take taken = take_event(topic, &generation, ret);
@@ -290,8 +290,15 @@ static int serve_queue(struct pathbus *bus, struct pathbus_event *ret)
 				handle_mark(bus);
 			return taken == TAKE_EVENT;
 		}
-		if (rest(topic, generation))
+		if (rest(topic, generation)) {
 			dequeue(bus);
+		} else if (rests >= N_RESTS) {
+			/* Somebody posts all the time whose posts are no news here: others' turn. */
+			dequeue(bus);
+			enqueue(topic);
+			handle_mark(bus);
+			return 0;
+		}
 	}
 	return 0;
 }

@@ -292,9 +292,11 @@ static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_ca
 	if (!frame)
 		return -ENOMEM;
 	for (;;) {
+		uint64_t soon = os_now_ns() + bus->timeout_ns;
 		uint32_t serial;
 
-		r = topic_settle(topic, deadline_ns);
+		/* With the lock, so not for as long as the answer may take. */
+		r = topic_settle(topic, soon < deadline_ns ? soon : deadline_ns);
 		if (r < 0)
 			break;
 		serial = connection->serial;
