@@ -621,6 +621,40 @@ END_TEST
 
 /* --- hiding --------------------------------------------------------------------------------------------------------------- */
 
+/* As large as there may be, and many of them unread: each is whole. */
+START_TEST(large_ones_in_a_row)
+{
+	enum { N = 12 };
+	static unsigned char bytes[4096];
+	pathbus *listener, *writer;
+	pathbus_topic *from;
+	struct pathbus_event event;
+
+	transport_begin(_i);
+	listener = transport_new();
+	writer = transport_new();
+	transport_open(listener, "data", 0);
+	from = transport_open(writer, "data", 0);
+	drain(listener);
+	for (unsigned i = 0; i < N; i++) {
+		memset(bytes, (int)i + 1, sizeof(bytes));
+		ck_assert_int_eq(pathbus_publish_keyed(from, bytes, i % 256, bytes, sizeof(bytes) - i % 3), 0);
+	}
+	for (unsigned i = 0; i < N; i++) {
+		take_soon(listener, &event);
+		ck_assert_int_eq(event.kind, PATHBUS_EVENT_MESSAGE);
+		memset(bytes, (int)i + 1, sizeof(bytes));
+		ck_assert_uint_eq(event.key_size, i % 256);
+		ck_assert_uint_eq(event.data_size, sizeof(bytes) - i % 3);
+		ck_assert_int_eq(memcmp(event.data, bytes, event.data_size), 0);
+		ck_assert(!event.key || memcmp(event.key, bytes, event.key_size) == 0);
+	}
+	expect_quiet(listener);
+	pathbus_free(listener);
+	pathbus_free(writer);
+}
+END_TEST
+
 /* Several messages are taken from the lane at a time, and given one by one: that does not show. */
 START_TEST(what_is_taken_ahead_does_not_show)
 {
@@ -802,6 +836,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(what_replaced_others_and_is_not_told_is_counted_for_them, ON_SOCKET),
 	HARNESS_CASE_EACH(every_writers_in_its_order, N_TRANSPORTS),
 	HARNESS_CASE_EACH(any_thread_publishes, N_TRANSPORTS),
+	HARNESS_CASE_EACH(large_ones_in_a_row, N_TRANSPORTS),
 	HARNESS_CASE_EACH(what_is_taken_ahead_does_not_show, N_TRANSPORTS),
 	HARNESS_CASE_EACH(a_process_and_an_origin_can_be_hidden, N_TRANSPORTS),
 	HARNESS_CASE_EACH(hiding_swallows_nothing, N_TRANSPORTS),
