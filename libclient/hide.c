@@ -31,7 +31,6 @@ struct hiding {
 			bool strange;        /* it was somebody else's, or was not looked at yet */
 			uint64_t still;      /* the word, while posts are under way; 0: none are */
 			uint64_t still_ns;   /* since when; 0: those that are under way are given up */
-			unsigned given_up;   /* of those that are under way */
 		} counts[2];             /* of its own thread, of its others */
 	} members[PAGE_SLOTS];
 };
@@ -59,7 +58,6 @@ bool hide_origin(const pathbus_topic *topic, uint32_t pid, uint64_t origin)
 static void look_at_count(struct hidden_count *count, uint64_t tag, uint64_t word, uint64_t now)
 {
 	uint64_t grown = (word - count->posts) & COUNT_POSTS;
-	unsigned flying = count_flying(word);
 
 	if ((word & COUNT_TAG) != tag) {
 		count->strange = true;
@@ -67,23 +65,16 @@ static void look_at_count(struct hidden_count *count, uint64_t tag, uint64_t wor
 	}
 	if (count->strange || grown > COUNT_POSTS / 2)
 		grown = 0; /* given up, or nonsense */
-	if (count->strange)
-		count->given_up = 0;
 	count->strange = false;
 	count->sum += grown;
 	count->posts = word & COUNT_POSTS;
-	/* Those that come through after all have shown, perhaps: taken back, they would hide somebody else's. */
-	if (flying < count->given_up)
-		count->given_up = flying;
-	if (flying == count->given_up) {
+	if (count_flying(word) == 0) {
 		count->still = 0;
 	} else if (word != count->still) {
 		count->still = word;
 		count->still_ns = now;
 	} else if (count->still_ns && now - count->still_ns >= RING_LEASE_NS) {
-		flying -= count->given_up;
-		count->sum -= flying < count->sum ? flying : count->sum;
-		count->given_up += flying;
+		count->sum -= count_flying(word) < count->sum ? count_flying(word) : count->sum;
 		count->still_ns = 0;
 	}
 }
@@ -101,7 +92,7 @@ static uint64_t made(const struct hidden_member *member)
 
 	for (int i = 0; i < 2; i++) {
 		const struct hidden_count *count = &member->counts[i];
-		uint64_t flying = count->still && count->still_ns ? count_flying(count->still) - count->given_up : 0;
+		uint64_t flying = count->still && count->still_ns ? count_flying(count->still) : 0;
 
 		sum += count->sum - (flying < count->sum ? flying : count->sum);
 	}

@@ -302,7 +302,8 @@ PATHBUS_PUBLIC uint64_t pathbus_origin(const pathbus_topic *topic);
  * of an event). For pathbus_next only: pathbus_check and pathbus_wait count it as before. Posts are not hidden with
  * PATHBUS_SOCKET, where a post does not say whose it is, nor are those of members beyond the first 240 of a topic, of
  * which nobody counts them. Messages that were missed before they were looked at are counted in GAPs, hidden or not. Of
- * a member that is killed in the middle of a post one post may show. Belongs to the handle's thread.
+ * a member that is killed in the middle of a post one post may show; while a thread of it stands still there for more
+ * than 100 ms, several. Belongs to the handle's thread.
  * Returns 0, or -EINVAL (topic is NULL or origin 0), -ENOMEM, -ECHILD, -ENOBUFS (more than 64).
  */
 PATHBUS_PUBLIC int pathbus_hide(pathbus_topic *topic, uint64_t origin);
