@@ -64,8 +64,9 @@ const char *line_event_name(enum pathbus_event_kind kind)
 		return "resync";
 	case PATHBUS_EVENT_ERROR:
 		return "error";
+	default: /* listen opens nothing that others would tell of, or it is of a newer library */
+		return "unknown";
 	}
-	return "unknown"; /* of a newer library */
 }
 
 /* The bytes in quotes, as one word of a line. Returns where it ends; ESCAPE_SIZE(size) + 2 will do. */

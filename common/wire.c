@@ -5,40 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* --- numbers --------------------------------------------------------------------------------------- */
-
-static void put16(unsigned char *to, uint16_t value)
-{
-	to[0] = (unsigned char)value;
-	to[1] = (unsigned char)(value >> 8);
-}
-
-static void put32(unsigned char *to, uint32_t value)
-{
-	put16(to, (uint16_t)value);
-	put16(to + 2, (uint16_t)(value >> 16));
-}
-
-static void put64(unsigned char *to, uint64_t value)
-{
-	put32(to, (uint32_t)value);
-	put32(to + 4, (uint32_t)(value >> 32));
-}
-
-static uint16_t get16(const unsigned char *from)
-{
-	return (uint16_t)(from[0] | from[1] << 8);
-}
-
-static uint32_t get32(const unsigned char *from)
-{
-	return get16(from) | (uint32_t)get16(from + 2) << 16;
-}
-
-static uint64_t get64(const unsigned char *from)
-{
-	return get32(from) | (uint64_t)get32(from + 4) << 32;
-}
+#include "wire_codec.h"
 
 /* Fixed parts of bodies. */
 #define PUBLISH_SIZE 16u
@@ -50,18 +17,6 @@ _Static_assert(WIRE_HEADER_SIZE + MESSAGE_SIZE + WIRE_MAX_KEY + WIRE_MAX_DATA <=
 _Static_assert(WIRE_HEADER_SIZE + SYNCED_SIZE + WIRE_MAX_LAGGARDS * LAGGARD_SIZE <= WIRE_SMALL_FRAME, "it is no large one");
 
 /* --- encoding -------------------------------------------------------------------------------------- */
-
-/* Writes the header of a frame whose body has `size` bytes; returns where the body starts. */
-static unsigned char *begin(void *to, enum wire_type type, uint32_t request, size_t size)
-{
-	unsigned char *at = to;
-
-	put32(at, (uint32_t)(WIRE_HEADER_SIZE + size));
-	put16(at + 4, (uint16_t)type);
-	put16(at + 6, 0);
-	put32(at + 8, request);
-	return at + WIRE_HEADER_SIZE;
-}
 
 size_t wire_put_hello(void *to, uint32_t request, const struct wire_hello *hello)
 {
@@ -312,14 +267,6 @@ int wire_get_header(const void *from, size_t size, struct wire_header *ret)
 	header.request = get32(at + 8);
 	*ret = header;
 	return 1;
-}
-
-/* The body of a frame, if its size is within bounds. */
-static const unsigned char *body(const void *frame, size_t size, size_t min, size_t max)
-{
-	if (size < WIRE_HEADER_SIZE + min || size > WIRE_HEADER_SIZE + max)
-		return NULL;
-	return (const unsigned char *)frame + WIRE_HEADER_SIZE;
 }
 
 int wire_get_hello(const void *frame, size_t size, struct wire_hello *ret)

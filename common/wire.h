@@ -49,6 +49,18 @@ enum wire_type {
 	WIRE_GET_STATE = 9, /* answered by state or error */
 	WIRE_SEEN = 10,     /* no answer */
 	WIRE_SYNC = 11,     /* answered by synced or error */
+	/* wire_region.h: */
+	WIRE_REGION_OPEN = 12,    /* answered by region or error */
+	WIRE_REGION_CLOSE = 13,   /* no answer */
+	WIRE_REGION_RESTORE = 14, /* answered by restored or error */
+	WIRE_REGION_LIST = 15,    /* answered by regions or error */
+	/* wire_endpoint.h: */
+	WIRE_LISTEN = 16,         /* answered by listening or error */
+	WIRE_UNLISTEN = 17,       /* no answer */
+	WIRE_CONNECT = 18,        /* answered by connected or error */
+	WIRE_TOKEN = 19,          /* answered by token_made or error */
+	WIRE_REDEEM = 20,         /* answered by connected or error */
+	WIRE_ENDPOINT_LIST = 21,  /* answered by endpoints or error */
 	/* from the daemon */
 	WIRE_WELCOME = 64, /* with 2 descriptors: the death page, the carrier's bell */
 	WIRE_OPENED = 65,  /* with 2 descriptors: the lane's page, its bell; none if it was opened for the socket */
@@ -62,6 +74,17 @@ enum wire_type {
 	WIRE_EVENT_MESSAGE = 72,
 	WIRE_EVENT_GAP = 73,
 	WIRE_EVENT_RESYNC = 74,
+	/* wire_region.h: */
+	WIRE_REGION = 75, /* with 1 descriptor: its memory */
+	WIRE_RESTORED = 76,
+	WIRE_REGIONS = 77,
+	/* wire_endpoint.h: */
+	WIRE_LISTENING = 78,
+	WIRE_CONNECTED = 79, /* with 1 descriptor: this side's end */
+	WIRE_TOKEN_MADE = 80,
+	WIRE_ENDPOINTS = 81,
+	WIRE_EVENT_CONNECTION = 82, /* request 0; with 1 descriptor: this side's end */
+	WIRE_EVENT_UNLISTENED = 83, /* request 0 */
 };
 
 /* struct wire_open.flags and struct wire_opened.rights */

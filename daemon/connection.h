@@ -19,6 +19,7 @@ struct out {
 	struct out *next;
 	int fds[WIRE_MAX_DESCRIPTORS]; /* borrowed: of the daemon, or of `member`'s topic */
 	unsigned n_fds;                /* 0 once the first byte is sent */
+	bool owns_fds;                 /* or they are this frame's own, to be closed then */
 	struct member *member;         /* whose answer this is; NULL: nobody's */
 	unsigned n_events;             /* 0: it is an answer */
 	size_t size, sent, room;
@@ -79,6 +80,8 @@ enum drop frame_handle(struct client *client, const struct wire_header *header, 
  */
 void client_send(struct client *client, const void *frame, size_t size, const int *fds, unsigned n_fds,
                  struct member *member);
+/* The same with one descriptor, which it takes over in any case. Returns whether the client is one that can be sent to. */
+bool client_send_fd(struct client *client, const void *frame, size_t size, int fd);
 void client_send_error(struct client *client, uint32_t request, int error, const char *text);
 /* An event: kept until client_flush. client_has_room says whether there should be another one. */
 void client_send_event(struct client *client, const void *frame, size_t size);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "connection.h"
 #include "limit.h"
@@ -23,9 +24,19 @@ static size_t cost(const struct out *out)
 	return sizeof(*out) + out->room;
 }
 
+/* They are sent, or never will be. */
+static void forget_fds(struct out *out)
+{
+	for (unsigned i = 0; i < out->n_fds && out->owns_fds; i++)
+		close(out->fds[i]);
+	out->n_fds = 0;
+}
+
 static void drop_first_out(struct client *client)
 {
 	struct out *out = client->out;
+
+	forget_fds(out);
 
 	client->out = out->next;
 	if (!client->out)
@@ -81,7 +92,7 @@ static int send_some(struct client *client, struct out *out)
 		}
 		return errno == EAGAIN || errno == EINTR || errno == ETOOMANYREFS ? 0 : -errno;
 	}
-	out->n_fds = 0;
+	forget_fds(out);
 	out->sent += (size_t)n;
 	if (out->member)
 		out->member->told = true;
@@ -183,7 +194,7 @@ void client_send_event(struct client *client, const void *frame, size_t size)
 }
 
 /* False: no memory. */
-static bool add(struct client *client, const void *frame, size_t size, const int *fds, unsigned n_fds,
+static bool add(struct client *client, const void *frame, size_t size, const int *fds, unsigned n_fds, bool owns_fds,
                 struct member *member)
 {
 	struct out *out = out_new(client, size);
@@ -191,6 +202,7 @@ static bool add(struct client *client, const void *frame, size_t size, const int
 	if (!out)
 		return false;
 	out->n_fds = n_fds;
+	out->owns_fds = owns_fds;
 	out->member = member;
 	out->size = size;
 	if (n_fds > 0)
@@ -207,15 +219,33 @@ void client_send(struct client *client, const void *frame, size_t size, const in
 
 	if (client->ending || client->unheard)
 		return;
-	if (!add(client, frame, size, fds, n_fds, member))
+	if (!add(client, frame, size, fds, n_fds, false, member))
 		client_drop(client, DROP_NO_MEMORY, NULL);
 	else if (is_first)
 		flush(client);
 }
 
+bool client_send_fd(struct client *client, const void *frame, size_t size, int fd)
+{
+	bool is_first = !client->out;
+
+	if (client->ending || client->unheard) {
+		close(fd);
+		return false;
+	}
+	if (!add(client, frame, size, &fd, 1, true, NULL)) {
+		close(fd);
+		client_drop(client, DROP_NO_MEMORY, NULL);
+		return false;
+	}
+	if (is_first)
+		flush(client);
+	return !client->ending && !client->unheard;
+}
+
 void client_send_last(struct client *client, const void *frame, size_t size)
 {
-	if (client->unheard || !add(client, frame, size, NULL, 0, NULL)) {
+	if (client->unheard || !add(client, frame, size, NULL, 0, false, NULL)) {
 		client_finish(client, LEAVE_LOST);
 		return;
 	}

@@ -53,8 +53,7 @@ int bus_set_addresses(struct pathbus *bus, const char *address)
 void bus_close_fds(struct bus_connection *connection)
 {
 	for (unsigned i = 0; i < connection->n_fds; i++)
-		if (connection->fds[i] >= 0)
-			close(connection->fds[i]);
+		frame_close_fds(&connection->fds[i]);
 	connection->n_fds = 0;
 }
 
@@ -73,7 +72,7 @@ static void hang_up(struct pathbus *bus)
 	connection->deadline_ns = 0;
 	connection->in_used = connection->out_used = 0;
 	bus_close_fds(connection);
-	socket_nudge(bus);
+	call_nudge(bus);
 }
 
 void bus_lost(struct pathbus *bus)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bus_frames.c - what the daemon says: receiving, and what each frame does. Descriptors come with the first
- * byte of their frame, two at a time, and are kept in order until it is handled.
+ * byte of their frame, and are kept in order until it is handled.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,20 +15,36 @@
 
 /* --- frames -------------------------------------------------------------------------------------------- */
 
-/* The two descriptors that came with a frame; the caller owns them. -EMFILE: this process had no room. */
-static int take_fds(struct bus_connection *connection, int fds[2])
+void frame_close_fds(struct frame_fds *fds)
 {
-	if (connection->n_fds < 2)
-		return -EPROTO;
-	memcpy(fds, connection->fds, 2 * sizeof(fds[0]));
-	connection->n_fds -= 2;
-	memmove(connection->fds, connection->fds + 2, connection->n_fds * sizeof(connection->fds[0]));
-	if (fds[0] >= 0 && fds[1] >= 0)
+	for (unsigned i = 0; i < fds->n; i++)
+		if (fds->fds[i] >= 0)
+			close(fds->fds[i]);
+	fds->n = 0;
+}
+
+/* Those that came with a frame which has so many; the caller closes what is not taken. */
+static int take_fds(struct bus_connection *connection, unsigned n, struct frame_fds *ret)
+{
+	*ret = (struct frame_fds){ .n = 0 };
+	if (n == 0)
 		return 0;
-	for (int i = 0; i < 2; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	return -EMFILE;
+	if (connection->n_fds == 0 || (connection->fds[0].n != n && !connection->fds[0].cut))
+		return -EPROTO;
+	*ret = connection->fds[0];
+	connection->n_fds--;
+	memmove(connection->fds, connection->fds + 1, connection->n_fds * sizeof(connection->fds[0]));
+	return 0;
+}
+
+/* The caller's from now on. -EMFILE: this process had no room. */
+static int take_fd(struct frame_fds *fds, unsigned at)
+{
+	int fd = fds->cut ? -EMFILE : fds->fds[at];
+
+	if (fd >= 0)
+		fds->fds[at] = -1;
+	return fd;
 }
 
 static int check_size(int fd, off_t size)
@@ -58,31 +74,25 @@ static int install_death(struct bus_connection *connection, int fd)
 	return 0;
 }
 
-static int on_welcome(struct pathbus *bus, const void *frame, const struct wire_header *header)
+static int on_welcome(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
 {
 	struct bus_connection *connection = &bus->connection;
 	struct wire_welcome welcome;
-	int fds[2], r;
+	int r;
 
-	r = take_fds(connection, fds);
-	if (r < 0)
-		return r;
 	r = wire_get_welcome(frame, header->size, &welcome);
 	if (r == 0 && (connection->state != BUS_GREETING || welcome.version != WIRE_VERSION))
 		r = -EPROTO;
+	if (r == 0 && fds->cut)
+		r = -EMFILE;
 	if (r == 0)
-		r = install_death(connection, fds[0]);
-	close(fds[0]);
-	if (r < 0) {
-		close(fds[1]);
+		r = install_death(connection, fds->fds[0]);
+	if (r < 0)
 		return r;
-	}
-	if (connection->carrier < 0) {
-		connection->carrier = fds[1];
-	} else {
-		(void)os_replace(fds[1], connection->carrier);
-		close(fds[1]);
-	}
+	if (connection->carrier < 0)
+		connection->carrier = take_fd(fds, 1);
+	else
+		(void)os_replace(fds->fds[1], connection->carrier);
 	connection->state = BUS_UP;
 	connection->deadline_ns = 0;
 	connection->refusal = 0;
@@ -106,12 +116,12 @@ static int rights_error(const pathbus_topic *topic, bool may_read, bool may_writ
 	return (topic->flags & PATHBUS_POST) && !may_write ? -EACCES : 0;
 }
 
-static int on_opened(struct pathbus *bus, const void *frame, const struct wire_header *header)
+static int on_opened(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
 {
 	struct joined joined = { .place = PLACE_BUS, .why = "the daemon answers", .sidecar = SIDECAR_NONE };
 	struct wire_opened opened;
 	pathbus_topic *topic;
-	int fds[2], r;
+	int r;
 
 	r = wire_get_opened(frame, header->size, &opened);
 	if (r < 0)
@@ -120,17 +130,15 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 	if (bus->kind == PATHBUS_SOCKET) {
 		joined.page = joined.bell = -1;
 		r = topic ? socket_make_lane(topic, &opened, &joined) : 0;
-	} else {
-		r = take_fds(&bus->connection, fds);
-		if (r == -EPROTO)
-			return r;
+	} else if (fds->cut) {
+		r = -EMFILE;
 	}
 	if (topic)
 		topic->request = 0;
 	if (r == 0) {
 		if (bus->kind != PATHBUS_SOCKET) {
-			joined.page = fds[0];
-			joined.bell = fds[1];
+			joined.page = take_fd(fds, 0);
+			joined.bell = take_fd(fds, 1);
 			joined.slot = opened.slot;
 			joined.bus_topic = opened.topic;
 		}
@@ -160,19 +168,20 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 	return 0;
 }
 
-static int on_error(struct pathbus *bus, const void *frame, const struct wire_header *header)
+static int on_error(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
 {
 	struct wire_error error;
 	pathbus_topic *topic;
 	int r = wire_get_error(frame, header->size, &error);
 
+	(void)fds;
 	if (r < 0)
 		return r;
 	if (bus->connection.state == BUS_GREETING || header->request == 0) {
 		bus->connection.refusal = -(int)error.error;
 		return -ECONNREFUSED;
 	}
-	if (socket_on_error(bus, header->request, -(int)error.error))
+	if (call_on_error(bus, header->request, -(int)error.error))
 		return 0;
 	topic = find_request(bus, header->request);
 	if (topic) {
@@ -183,42 +192,69 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 	return 0;
 }
 
-static int on_pong(struct pathbus *bus, const void *frame, const struct wire_header *header)
+static int on_pong(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
 {
 	struct wire_pong pong;
 	int r = wire_get_pong(frame, header->size, &pong);
 
+	(void)fds;
 	if (r == 0)
 		bus->connection.pong_ns = os_now_ns();
 	return r;
 }
 
+static int on_socket(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
+{
+	(void)fds;
+	return bus->kind == PATHBUS_SOCKET ? socket_on_frame(bus, frame, header) : -EPROTO;
+}
+
 static const struct {
 	enum wire_type type;
-	int (*handle)(struct pathbus *, const void *frame, const struct wire_header *);
+	unsigned n_fds; /* OPENED: none over the socket */
+	/* What is taken of fds is set to -1; the rest is closed. An error ends the connection. */
+	int (*handle)(struct pathbus *, const void *frame, const struct wire_header *, struct frame_fds *fds);
 } handlers[] = {
-	{ WIRE_WELCOME, on_welcome },
-	{ WIRE_OPENED, on_opened },
-	{ WIRE_ERROR, on_error },
-	{ WIRE_PONG, on_pong },
+	{ WIRE_WELCOME, 2, on_welcome },
+	{ WIRE_OPENED, 2, on_opened },
+	{ WIRE_ERROR, 0, on_error },
+	{ WIRE_PONG, 0, on_pong },
+	{ WIRE_DONE, 0, call_on_answer },
+	{ WIRE_STATE, 0, call_on_answer },
+	{ WIRE_SYNCED, 0, call_on_answer },
+	{ WIRE_EVENT_POST, 0, on_socket },
+	{ WIRE_EVENT_MESSAGE, 0, on_socket },
+	{ WIRE_EVENT_GAP, 0, on_socket },
+	{ WIRE_EVENT_RESYNC, 0, on_socket },
 };
 
 static int handle_frame(struct pathbus *bus, const void *frame, const struct wire_header *header)
 {
-	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
-		if (handlers[i].type == header->type)
-			return handlers[i].handle(bus, frame, header);
-	return bus->kind == PATHBUS_SOCKET ? socket_on_frame(bus, frame, header) : -EPROTO;
+	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+		unsigned n_fds = handlers[i].n_fds;
+		struct frame_fds fds;
+		int r;
+
+		if (handlers[i].type != header->type)
+			continue;
+		if (header->type == WIRE_OPENED && bus->kind == PATHBUS_SOCKET)
+			n_fds = 0;
+		r = take_fds(&bus->connection, n_fds, &fds);
+		if (r == 0)
+			r = handlers[i].handle(bus, frame, header, &fds);
+		frame_close_fds(&fds);
+		return r;
+	}
+	return -EPROTO;
 }
 
 /* --- receiving ----------------------------------------------------------------------------------------- */
 
-/* The descriptors of one frame: two, or two times -1 where there was no room for them. */
+/* What came with one frame: the kernel never gives those of two at once. */
 static int keep_fds(struct bus_connection *connection, struct msghdr *message)
 {
-	int found[2] = { -1, -1 };
-	unsigned n = 0;
-	bool any = (message->msg_flags & MSG_CTRUNC) != 0;
+	struct frame_fds found = { .cut = (message->msg_flags & MSG_CTRUNC) != 0 };
+	bool any = found.cut, too_many = false;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -231,23 +267,21 @@ static int keep_fds(struct bus_connection *connection, struct msghdr *message)
 			count = 8;
 		memcpy(fds, CMSG_DATA(c), count * sizeof(int));
 		for (size_t i = 0; i < count; i++) {
-			if (n < 2)
-				found[n] = fds[i];
-			else
+			if (found.n < WIRE_MAX_DESCRIPTORS && !found.cut) {
+				found.fds[found.n++] = fds[i];
+			} else {
+				too_many = !found.cut;
 				close(fds[i]);
-			n++;
+			}
 		}
 	}
 	if (!any)
 		return 0;
-	if (n > 2 || connection->n_fds + 2 > MAX_PENDING_FDS) {
-		for (int i = 0; i < 2; i++)
-			if (found[i] >= 0)
-				close(found[i]);
+	if (too_many || connection->n_fds == MAX_PENDING_FDS) {
+		frame_close_fds(&found);
 		return -EPROTO;
 	}
-	connection->fds[connection->n_fds++] = found[0];
-	connection->fds[connection->n_fds++] = found[1];
+	connection->fds[connection->n_fds++] = found;
 	return 0;
 }
 

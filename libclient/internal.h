@@ -15,10 +15,12 @@
  *   sync.c     have the others caught up?
  *   bus.c      the connection to the daemon, as a state machine that never blocks by itself;
  *              bus_frames.c: what the daemon says
+ *   call.c     asking the daemon and waiting for its answer
  *   socket.c   PATHBUS_SOCKET: the same without shared memory
  *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
+ *   attachment.c  what a program has opened under a topic: regions, locks, endpoints
  *
  * Locking: `lock` protects everything but what is marked (any thread). Posting and checking touch only that,
  * unless the lane is lost. Publishing and changing the state hold the topic's `ring_lock`, for as long as it takes to
@@ -58,7 +60,7 @@ enum {
 	MAX_HIDDEN = 64,        /* origins, and processes, that a topic can hide */
 	SYNC_LOOK_MS = 20,      /* pathbus_sync: looks whether those it waits for still live */
 	SYNC_LEFT_MS = 5000,    /* and still asks for those who were on a lane that was left, and have not come */
-	MAX_PENDING_FDS = 64,   /* received, not yet matched with their frame */
+	MAX_PENDING_FDS = 32,   /* descriptors of so many frames: received, not yet matched with their frame */
 	BATCH_EVENTS = 32,      /* that pathbus_next takes from a lane at a time, */
 	BATCH_BYTES = 4096,     /* and how much of their messages; one more always has room */
 };
@@ -72,6 +74,8 @@ enum {
 	EPOCH_LOST = 2,  /* the lane is known to be dead; no other joined yet */
 	EPOCH_MOVE = 4,  /* one move */
 };
+
+struct attachment;
 
 enum topic_place { PLACE_NONE, PLACE_BUS, PLACE_PEER, PLACE_SOCKET /* the daemon, by frames */ };
 
@@ -174,6 +178,7 @@ struct pathbus_topic {
 	int request_error;                /* its answer, when it was an error */
 	uint32_t asked;                   /* serial of the connection that was asked last */
 	bool fail_told;                   /* the program knows that the channel is lost */
+	struct attachment *attachments;
 	struct left *left;                /* sync.c: who was on a lane of a daemon that died; NULL: nobody */
 	struct sidecar sidecar;
 	uint64_t sidecar_seen_ns;         /* when it was last seen to be there */
@@ -187,6 +192,13 @@ enum bus_state {
 	BUS_DOWN,     /* no connection */
 	BUS_GREETING, /* connected, hello sent; may stay so for as long as a daemon is stopped */
 	BUS_UP,
+};
+
+/* What came with one frame. */
+struct frame_fds {
+	int fds[WIRE_MAX_DESCRIPTORS]; /* -1: taken, or none */
+	unsigned n;
+	bool cut; /* this process had no room for all of them: none is here */
 };
 
 struct bus_connection {
@@ -207,11 +219,11 @@ struct bus_connection {
 	size_t in_used, in_size;
 	unsigned char *in;            /* room for two of the frames that can come */
 	bool urgent;                  /* somebody waits or checks: events are read whether or not there is room */
-	struct bus_call *call;        /* socket.c: what is being waited for, with the lock; NULL: nothing is */
+	struct bus_call *call;        /* call.c: what is being waited for, with the lock; NULL: nothing is */
 	struct bus_call *patient;     /* and without it */
 	int nudge;                    /* wakes who does that, when another thread has taken the answer, or has hung up; -1
 	                               * until needed */
-	int fds[MAX_PENDING_FDS];
+	struct frame_fds fds[MAX_PENDING_FDS];
 	unsigned n_fds;
 	unsigned char *out;           /* what the socket did not take */
 	size_t out_used, out_size;
@@ -437,12 +449,64 @@ int bus_ping(struct pathbus *bus, uint64_t deadline_ns);
 int bus_send_frame(struct pathbus *bus, const void *frame, size_t size);
 uint32_t bus_new_request(struct bus_connection *connection);
 
+/* --- call.c --- */
+/* A request that is being waited for. One at a time with the handle's lock, and one that may take long without it. */
+struct bus_call {
+	bool patient; /* the lock is given back while it is waited for */
+	/* Puts the frame together, once it is known on which connection, and as which topic and request (its bus_topic).
+	 * `to` has WIRE_MAX_FRAME bytes. Returns its size. */
+	size_t (*put)(void *to, uint32_t request, const pathbus_topic *topic, const void *arg);
+	const void *arg;
+	/* Takes the answer, which is no error. fds: those that came with it; what is taken over is set to -1. 0, or a
+	 * negative errno which is then the call's. NULL: it is DONE, and there is nothing to take. */
+	int (*take)(struct bus_call *call, const void *frame, const struct wire_header *header, struct frame_fds *fds);
+	void *to; /* for `take` */
+
+	uint32_t request; /* from here on call.c's */
+	bool answered;
+	int error;
+};
+/*
+ * Asks, and waits for the answer; asked anew where the connection ends in between. Under the handle's lock. `topic`: is
+ * settled first; NULL: the request names none. deadline_ns 0: the handle's timeout. Returns 0, the error that was answered,
+ * -ENOTCONN (no daemon, or the topic is not on the bus now), -ETIMEDOUT, -ENOMEM, as topic_settle; -EINTR (patient ones: a
+ * signal handler has run).
+ */
+int call_daemon(struct pathbus *bus, pathbus_topic *topic, struct bus_call *call, uint64_t deadline_ns);
+/* The answer to what is being waited for, or to what is not any more. */
+int call_on_answer(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds);
+bool call_on_error(struct pathbus *bus, uint32_t request, int error); /* true: it was waited for */
+void call_nudge(struct pathbus *bus);
+
+/* --- attachment.c --- */
+/*
+ * What a program has opened under a topic, and what goes with it. The first member of a region, a lock, an endpoint. All
+ * functions are called under the handle's lock.
+ */
+struct attachment_type {
+	/* The topic is being closed, and this has been taken out of its list: closes it, and frees it. In a forked child (`forked`) descriptors and memory only. */
+	void (*end)(struct attachment *attachment, bool forked);
+	/* The topic has moved to another lane, perhaps of another kind (topic->place); NULL: nothing is to be done. */
+	void (*moved)(struct attachment *attachment);
+	/* Fills *event, which has been initialized as PATHBUS_EVENT_RESYNC, if there is something to tell; NULL: never. Asked at
+	 * each look at the topic; `generation` was loaded before. */
+	bool (*take_event)(struct attachment *attachment, uint64_t generation, struct pathbus_event *event);
+};
+struct attachment {
+	const struct attachment_type *type;
+	pathbus_topic *topic;
+	struct attachment *next;
+};
+void attachment_add(pathbus_topic *topic, struct attachment *attachment, const struct attachment_type *type);
+void attachment_remove(struct attachment *attachment);
+void attachments_end(pathbus_topic *topic, bool forked);
+void attachments_moved(pathbus_topic *topic);
+bool attachments_take_event(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event);
+
 /* --- socket.c --- */
 /* The lane of one's own that an OPENED without descriptors asks for. */
 int socket_make_lane(pathbus_topic *topic, const struct wire_opened *opened, struct joined *ret);
 int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_header *header);
-bool socket_on_error(struct pathbus *bus, uint32_t request, int error); /* true: it was waited for */
-void socket_nudge(struct pathbus *bus);
 /* May more events be read? */
 bool socket_has_room(const struct pathbus *bus);
 /* These take the handle's lock. */
@@ -462,6 +526,7 @@ int bus_receive(struct bus_connection *connection);
 /* Handles the whole frames in the buffer; an error ends the connection. */
 int bus_handle_frames(struct pathbus *bus);
 void bus_close_fds(struct bus_connection *connection);
+void frame_close_fds(struct frame_fds *fds); /* those that were not taken */
 
 /* --- peer.c --- */
 int peer_join(pathbus_topic *topic, uint64_t deadline_ns, struct joined *ret);

@@ -78,6 +78,8 @@ static void fill_event(pathbus_topic *topic, enum pathbus_event_kind kind, uint6
 		.generation = topic->reported,
 		.count = count,
 		.uid = (uid_t)-1,
+		.fd = -1,
+		.gid = (gid_t)-1,
 	};
 }
 
@@ -194,6 +196,8 @@ static enum take take_event(pathbus_topic *topic, uint64_t *ret_generation, stru
 		topic->reported = count;
 	fill_event(topic, PATHBUS_EVENT_RESYNC, 0, 0, event);
 	if ((topic->backlog || topic->told) && mail_take_backlog(topic, event))
+		return TAKE_EVENT;
+	if (topic->attachments && attachments_take_event(topic, generation, event))
 		return TAKE_EVENT;
 	if (!topic->subscribed) {
 		topic->resync_due = false;

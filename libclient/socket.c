@@ -9,7 +9,6 @@
  * daemon keeps it, and counts what it cannot keep.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,15 +16,6 @@
 #include <unistd.h>
 
 #include "internal.h"
-
-/* A request that is being waited for. One at a time with the handle's lock, and one that may take long without it. */
-struct bus_call {
-	uint32_t request;
-	bool answered, patient;
-	int error;
-	struct wire_state state;
-	struct pathbus_sync *sync;
-};
 
 /* --- the lane ---------------------------------------------------------------------------------------------- */
 
@@ -144,74 +134,6 @@ bool socket_has_room(const struct pathbus *bus)
 
 /* --- frames ------------------------------------------------------------------------------------------------- */
 
-static void take_synced(struct pathbus_sync *sync, const struct wire_synced *body)
-{
-	sync->n_subscribers = body->n_subscribers;
-	sync->n_caught_up = body->n_caught_up;
-	sync->n_untracked = body->n_untracked;
-	sync->n_laggards = 0;
-	for (uint32_t i = 0; i < body->n_laggards && i < sync->max_laggards; i++) {
-		struct pathbus_laggard *laggard = &sync->laggards[sync->n_laggards++];
-		struct wire_laggard from;
-
-		wire_get_laggard(body, i, &from);
-		*laggard = (struct pathbus_laggard){ .pid = (pid_t)from.pid, .uid = from.uid, .origin = from.origin };
-		memcpy(laggard->command, from.command, sizeof(laggard->command));
-		laggard->command[sizeof(laggard->command) - 1] = '\0';
-	}
-}
-
-void socket_nudge(struct pathbus *bus)
-{
-	if (bus->connection.patient && bus->connection.nudge >= 0)
-		os_bell_ring(bus->connection.nudge);
-}
-
-static struct bus_call *find_call(struct pathbus *bus, uint32_t request)
-{
-	struct bus_call *calls[] = { bus->connection.call, bus->connection.patient };
-
-	for (int i = 0; i < 2; i++)
-		if (calls[i] && calls[i]->request == request)
-			return calls[i];
-	return NULL;
-}
-
-static void answer(struct pathbus *bus, struct bus_call *call)
-{
-	call->answered = true;
-	if (call->patient)
-		socket_nudge(bus);
-}
-
-/* An answer to what is being waited for, or to what is not any more. */
-static int on_answer(struct pathbus *bus, const void *frame, const struct wire_header *header)
-{
-	struct bus_call *call = find_call(bus, header->request);
-	struct wire_synced synced;
-	struct wire_state state = { 0 };
-	int r;
-
-	switch (header->type) {
-	case WIRE_STATE:
-		r = wire_get_state(frame, header->size, &state);
-		break;
-	case WIRE_SYNCED:
-		r = wire_get_synced(frame, header->size, &synced);
-		break;
-	default:
-		r = wire_get_empty(frame, header->size);
-		break;
-	}
-	if (r < 0 || !call)
-		return r;
-	answer(bus, call);
-	call->state = state;
-	if (header->type == WIRE_SYNCED && call->sync)
-		take_synced(call->sync, &synced);
-	return 0;
-}
-
 int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_header *header)
 {
 	struct wire_message message;
@@ -220,10 +142,6 @@ int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_he
 	int r;
 
 	switch (header->type) {
-	case WIRE_DONE:
-	case WIRE_STATE:
-	case WIRE_SYNCED:
-		return on_answer(bus, frame, header);
 	case WIRE_EVENT_MESSAGE:
 		r = wire_get_message(frame, header->size, &message);
 		topic = r < 0 ? NULL : find_topic(bus, message.topic);
@@ -243,111 +161,23 @@ int socket_on_frame(struct pathbus *bus, const void *frame, const struct wire_he
 	}
 }
 
-bool socket_on_error(struct pathbus *bus, uint32_t request, int error)
-{
-	struct bus_call *call = find_call(bus, request);
-
-	if (!call)
-		return false;
-	answer(bus, call);
-	call->error = error;
-	return true;
-}
-
 /* --- asking --------------------------------------------------------------------------------------------------- */
 
-/* Puts the frame together, once it is known on which connection, and as which topic and request. Returns its size. */
-typedef size_t put_fn(void *to, uint32_t request, const pathbus_topic *topic, const void *arg);
-
-/* Sleeps without the lock, since other threads post meanwhile: they may take what comes, hang up, and connect anew. The
- * socket may be another's number by the time it is polled: then the nudge has been given. */
-static bool await_patiently(struct pathbus *bus, uint64_t deadline_ns)
-{
-	struct bus_connection *connection = &bus->connection;
-	struct pollfd fds[] = { { .fd = connection->socket, .events = POLLIN }, { .fd = connection->nudge, .events = POLLIN } };
-	uint64_t now = os_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
-	bool interrupted;
-
-	if (connection->nudge < 0)
-		return bus_await(bus, deadline_ns);
-	if (connection->out_used > 0)
-		fds[0].events |= POLLOUT;
-	control_finish(bus);
-	handle_unlock(bus);
-	interrupted = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno == EINTR;
-	pthread_mutex_lock(&bus->lock);
-	os_bell_drain(connection->nudge);
-	bus_advance(bus);
-	return interrupted;
-}
-
-/* Asks, and waits for the answer. Asked anew where the connection ends in between. Under the handle's lock. */
-static int ask(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call, uint64_t deadline_ns)
-{
-	struct pathbus *bus = topic->bus;
-	struct bus_connection *connection = &bus->connection;
-	unsigned char *frame = malloc(WIRE_MAX_FRAME);
-	int r;
-
-	if (!frame)
-		return -ENOMEM;
-	for (;;) {
-		uint64_t soon = os_now_ns() + bus->timeout_ns;
-		uint32_t serial;
-
-		/* With the lock, so not for as long as the answer may take. */
-		r = topic_settle(topic, soon < deadline_ns ? soon : deadline_ns);
-		if (r < 0)
-			break;
-		serial = connection->serial;
-		call->request = bus_new_request(connection);
-		call->answered = false;
-		call->error = 0;
-		r = bus_send_frame(bus, frame, put(frame, call->request, topic, arg));
-		*(call->patient ? &connection->patient : &connection->call) = call;
-		while (r == 0 && !call->answered && connection->state == BUS_UP && connection->serial == serial &&
-		       !death_has_come(connection->death)) {
-			if (os_now_ns() >= deadline_ns)
-				r = -ETIMEDOUT;
-			else if (!call->patient)
-				(void)bus_await(bus, deadline_ns);
-			else if (await_patiently(bus, deadline_ns) && !call->answered)
-				r = -EINTR;
-		}
-		*(call->patient ? &connection->patient : &connection->call) = NULL;
-		if (call->answered) {
-			r = call->error;
-			break;
-		}
-		if (r == -EINTR)
-			break;
-		if (r == -ETIMEDOUT || os_now_ns() >= deadline_ns) {
-			r = -ETIMEDOUT;
-			break;
-		}
-		if (connection->serial == serial) /* else another thread has seen to that */
-			bus_lost(bus);
-	}
-	free(frame);
-	return r;
-}
-
 /* Gives the lock back. */
-static int ask_and_unlock(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call,
-                          uint64_t deadline_ns)
+static int ask_and_unlock(pathbus_topic *topic, struct bus_call *call, uint64_t deadline_ns)
 {
 	struct pathbus *bus = topic->bus;
-	int r = ask(topic, put, arg, call, deadline_ns ? deadline_ns : os_now_ns() + bus->timeout_ns);
+	int r = call_daemon(bus, topic, call, deadline_ns);
 
 	control_finish(bus);
 	handle_unlock(bus);
 	return r;
 }
 
-static int ask_alone(pathbus_topic *topic, put_fn *put, const void *arg, struct bus_call *call, uint64_t deadline_ns)
+static int ask(pathbus_topic *topic, struct bus_call *call, uint64_t deadline_ns)
 {
 	pthread_mutex_lock(&topic->bus->lock);
-	return ask_and_unlock(topic, put, arg, call, deadline_ns);
+	return ask_and_unlock(topic, call, deadline_ns);
 }
 
 static size_t put_post(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -361,7 +191,7 @@ __attribute__((noinline)) int socket_post(pathbus_topic *topic)
 {
 	if (!topic->may_post_remote)
 		return -EACCES;
-	return ask_alone(topic, put_post, NULL, &(struct bus_call){ 0 }, 0);
+	return ask(topic, &(struct bus_call){ .put = put_post }, 0);
 }
 
 static size_t put_publish(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -385,7 +215,7 @@ int socket_publish(pathbus_topic *topic, struct ring_message *message)
 	/* Numbered in the order in which they go out, whichever thread they are of: one that is behind would be late. */
 	pthread_mutex_lock(&topic->bus->lock);
 	message->number = ++topic->number;
-	return ask_and_unlock(topic, put_publish, message, &(struct bus_call){ 0 }, 0);
+	return ask_and_unlock(topic, &(struct bus_call){ .put = put_publish, .arg = message }, 0);
 }
 
 static size_t put_get_state(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -394,14 +224,20 @@ static size_t put_get_state(void *to, uint32_t request, const pathbus_topic *top
 	return wire_put_get_state(to, request, &(struct wire_topic){ .topic = topic->bus_topic });
 }
 
+static int take_state(struct bus_call *call, const void *frame, const struct wire_header *header, struct frame_fds *fds)
+{
+	struct wire_state state;
+	int r = header->type == WIRE_STATE ? wire_get_state(frame, header->size, &state) : -EPROTO;
+
+	(void)fds;
+	if (r == 0)
+		*(struct state *)call->to = (struct state){ .value = state.value, .version = state.version };
+	return r;
+}
+
 int socket_get_state(pathbus_topic *topic, struct state *ret)
 {
-	struct bus_call call = { 0 };
-	int r = ask_alone(topic, put_get_state, NULL, &call, 0);
-
-	if (r == 0)
-		*ret = (struct state){ .value = call.state.value, .version = call.state.version };
-	return r;
+	return ask(topic, &(struct bus_call){ .put = put_get_state, .take = take_state, .to = ret }, 0);
 }
 
 static size_t put_set_state(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -420,7 +256,7 @@ int socket_change_state(pathbus_topic *topic, const uint64_t *expected, uint64_t
 
 	if (!topic->may_post_remote)
 		return -EACCES;
-	return ask_alone(topic, put_set_state, &body, &(struct bus_call){ 0 }, 0);
+	return ask(topic, &(struct bus_call){ .put = put_set_state, .arg = &body }, 0);
 }
 
 static size_t put_sync(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -431,6 +267,31 @@ static size_t put_sync(void *to, uint32_t request, const pathbus_topic *topic, c
 	return wire_put_sync(to, request, &body);
 }
 
+static int take_synced(struct bus_call *call, const void *frame, const struct wire_header *header, struct frame_fds *fds)
+{
+	struct pathbus_sync *sync = call->to;
+	struct wire_synced body;
+	int r = header->type == WIRE_SYNCED ? wire_get_synced(frame, header->size, &body) : -EPROTO;
+
+	(void)fds;
+	if (r < 0)
+		return r;
+	sync->n_subscribers = body.n_subscribers;
+	sync->n_caught_up = body.n_caught_up;
+	sync->n_untracked = body.n_untracked;
+	sync->n_laggards = 0;
+	for (uint32_t i = 0; i < body.n_laggards && i < sync->max_laggards; i++) {
+		struct pathbus_laggard *laggard = &sync->laggards[sync->n_laggards++];
+		struct wire_laggard from;
+
+		wire_get_laggard(&body, i, &from);
+		*laggard = (struct pathbus_laggard){ .pid = (pid_t)from.pid, .uid = from.uid, .origin = from.origin };
+		memcpy(laggard->command, from.command, sizeof(laggard->command));
+		laggard->command[sizeof(laggard->command) - 1] = '\0';
+	}
+	return 0;
+}
+
 /* The daemon waits; it is waited for somewhat longer. */
 int socket_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync *ret)
 {
@@ -439,19 +300,12 @@ int socket_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync 
 		.timeout_ms = deadline_ns == UINT64_MAX ? WIRE_NO_TIMEOUT : left_ms > INT32_MAX ? INT32_MAX : (uint32_t)left_ms,
 		.max_laggards = ret->max_laggards,
 	};
-	struct bus_call call = { .sync = ret, .patient = true };
+	struct bus_call call = { .put = put_sync, .arg = &body, .take = take_synced, .to = ret, .patient = true };
 	uint64_t end = deadline_ns > UINT64_MAX - topic->bus->timeout_ns ?
 	                       UINT64_MAX : (deadline_ns > now ? deadline_ns : now) + topic->bus->timeout_ns;
 	int r;
 
-	pthread_mutex_lock(&topic->bus->lock);
-	if (topic->bus->connection.nudge < 0) {
-		r = os_bell_new(); /* without one the lock is held */
-		topic->bus->connection.nudge = r < 0 ? -1 : r;
-	}
-	handle_unlock(topic->bus);
-	r = ask_alone(topic, put_sync, &body, &call, end);
-
+	r = ask(topic, &call, end);
 	if (r < 0)
 		return r;
 	return ret->n_caught_up < ret->n_subscribers ? -ETIMEDOUT : 0;

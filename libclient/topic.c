@@ -338,6 +338,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 			lane_post(&lane);
 		}
 		leave_old(topic, old_place, old_bus_topic, old_serial, &old_sidecar);
+		attachments_moved(topic);
 		topic->resync_due = true;
 		handle_queue(topic);
 		if (topic->wait_set >= 0)
@@ -487,6 +488,7 @@ void topic_rest(pathbus_topic *topic)
 /* In a forked child locks, the page and the epoll set belong to the parent: descriptors are all there is. */
 static pathbus_topic *close_forked(pathbus_topic *topic)
 {
+	attachments_end(topic, true);
 	topic->sidecar.bell = -1; /* the same descriptor as topic->bell */
 	sidecar_drop(&topic->sidecar);
 	topic->folder_watch = 0;
@@ -504,6 +506,7 @@ pathbus_topic *pathbus_close(pathbus_topic *topic)
 	if (is_forked(topic->alive))
 		return close_forked(topic);
 	pthread_mutex_lock(&bus->lock);
+	attachments_end(topic, false);
 	if (topic->bell >= 0)
 		unwatch_bell(topic, topic->bell);
 	if (topic_is_on_bus(topic)) {

@@ -69,6 +69,10 @@ extern "C" {
 typedef struct pathbus pathbus;
 /* One open topic: a member of the channel of one file. */
 typedef struct pathbus_topic pathbus_topic;
+/* What programs share under a topic; each goes with the topic's pathbus_close. */
+typedef struct pathbus_region pathbus_region;     /* named memory */
+typedef struct pathbus_lock pathbus_lock;         /* a named lock */
+typedef struct pathbus_endpoint pathbus_endpoint; /* a named place to connect to */
 
 enum pathbus_transport_kind {
 	PATHBUS_AUTO = 0, /* the daemon if it answers, else peer to peer */
@@ -97,6 +101,10 @@ enum pathbus_event_kind {
 	PATHBUS_EVENT_GAP = 3,     /* exactly `count` messages were missed */
 	PATHBUS_EVENT_RESYNC = 4,  /* something may have been missed: look at the file again */
 	PATHBUS_EVENT_ERROR = 5,   /* the topic lost its channel and could not join another: see `error` */
+	PATHBUS_EVENT_REGION = 6,  /* `region` has a newer `version`; `count` of them since the last such event */
+	PATHBUS_EVENT_REGION_REPLACED = 7, /* there is another memory under the name of `region`, which stays as it is */
+	PATHBUS_EVENT_CONNECTION = 8, /* somebody has connected to `endpoint`: `fd`, `pid`, `uid`, `gid` */
+	PATHBUS_EVENT_UNLISTENED = 9, /* `endpoint` is not reached any more: see `error` */
 };
 
 /* Filled by pathbus_next. Set `size` to sizeof(struct pathbus_event) before the first call. `data` and `key` are the
@@ -120,6 +128,12 @@ struct pathbus_event {
 	uint64_t origin;        /* MESSAGE: the random id of the open topic it was published on (pathbus_origin); else 0 */
 	uint64_t time_ns;       /* MESSAGE: when it was published, CLOCK_MONOTONIC; else 0 */
 	uint64_t wall_ns;       /* with PATHBUS_WALL_CLOCK the same, in nanoseconds since 1970 (UTC); else 0 */
+	pathbus_region *region; /* REGION, REGION_REPLACED */
+	uint64_t version;       /* REGION */
+	pathbus_endpoint *endpoint; /* CONNECTION, UNLISTENED */
+	int fd;                 /* CONNECTION: this side's end, a connected socket, close-on-exec and blocking; the program's from
+	                         * now on. Else -1 */
+	gid_t gid;              /* CONNECTION: the group that `pid` and `uid` have as well; else (gid_t)-1 */
 };
 
 /* Flags of pathbus_open. Neither SUBSCRIBE nor POST: subscribe, and post if the file's rights allow it. */
@@ -431,6 +445,12 @@ PATHBUS_PUBLIC int pathbus_ping(pathbus *bus, uint64_t *ret_ns);
 
 /** pathbus_address: the daemon's socket this handle is connected to, or NULL. Valid until the next call. */
 PATHBUS_PUBLIC const char *pathbus_address(pathbus *bus);
+
+/* --- regions: named memory ----------------------------------------------------------------------------------- */
+
+/* --- locks ------------------------------------------------------------------------------------------------------ */
+
+/* --- endpoints: meeting another program ------------------------------------------------------------------------ */
 
 #ifdef __cplusplus
 }

@@ -143,6 +143,8 @@ void letter_audit_take(struct letter_audit *audit, const struct pathbus_event *e
 		break;
 	case PATHBUS_EVENT_ERROR:
 		break;
+	default:
+		ck_abort_msg("nobody has asked for events of kind %d", (int)event->kind);
 	}
 }
 
