@@ -150,11 +150,19 @@ int call_daemon(struct pathbus *bus, pathbus_topic *topic, struct bus_call *call
 		r = os_bell_new(); /* without one the lock is held */
 		bus->connection.nudge = r < 0 ? -1 : r;
 	}
-	do {
+	for (;;) {
 		r = settle(bus, topic, deadline_ns);
+		if (r < 0)
+			break;
+		r = ask_once(bus, topic, call, frame, deadline_ns);
 		if (r == 0)
-			r = ask_once(bus, topic, call, frame, deadline_ns);
-	} while (r == -EAGAIN && os_now_ns() < deadline_ns);
+			r = call->error;
+		else if (r == -EAGAIN && os_now_ns() < deadline_ns)
+			continue;
+		else if (r == -EAGAIN)
+			r = -ETIMEDOUT;
+		break;
+	}
 	free(frame);
-	return r == 0 ? call->error : r == -EAGAIN ? -ETIMEDOUT : r;
+	return r;
 }
