@@ -419,13 +419,28 @@ int os_lock(int fd, enum os_lock kind, off_t start, off_t size)
 	return 0;
 }
 
-int os_lock_is_held(int fd, off_t start, off_t size)
+int os_lock_wait(int fd, enum os_lock kind, off_t start, off_t size)
+{
+	struct flock lock = { .l_whence = SEEK_SET, .l_start = start, .l_len = size };
+
+	lock.l_type = kind == OS_LOCK_NONE ? F_UNLCK : kind == OS_LOCK_SHARED ? F_RDLCK : F_WRLCK;
+	return fcntl(fd, F_OFD_SETLKW, &lock) < 0 ? -errno : 0;
+}
+
+int os_lock_look(int fd, off_t start, off_t size)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = size };
 
 	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
 		return -errno;
-	return lock.l_type != F_UNLCK;
+	return lock.l_type == F_UNLCK ? OS_LOCK_NONE : lock.l_type == F_RDLCK ? OS_LOCK_SHARED : OS_LOCK_EXCLUSIVE;
+}
+
+int os_lock_is_held(int fd, off_t start, off_t size)
+{
+	int r = os_lock_look(fd, start, size);
+
+	return r < 0 ? r : r != OS_LOCK_NONE;
 }
 
 /* --- sockets --------------------------------------------------------------------------------------- */

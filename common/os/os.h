@@ -86,6 +86,10 @@ enum os_lock { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
 int os_lock(int fd, enum os_lock kind, off_t start, off_t size);
 /* Does somebody else hold one there? 1, 0, -errno. */
 int os_lock_is_held(int fd, off_t start, off_t size);
+/* Of which kind: OS_LOCK_NONE, _SHARED, _EXCLUSIVE (of several that somebody holds there, one of them), or -errno. */
+int os_lock_look(int fd, off_t start, off_t size);
+/* As os_lock, but sleeps in the kernel until it can be had. -EINTR: a signal handler has run. */
+int os_lock_wait(int fd, enum os_lock kind, off_t start, off_t size);
 
 /* --- waiting for a word in shared memory --------------------------------------------------------------- */
 
@@ -108,6 +112,19 @@ int os_open_in_root(int root, const char *path);
 /* Opens the regular file `name` in `dir` read-write after checking, before the opening, that it is a regular
  * file of this user with one link and mode 0600. -EEXIST: it is something else; -EPERM: somebody else's. */
 int os_open_own_file(int dir, const char *name);
+/*
+ * A file beside another, `model` (in `dir` too; "": the folder itself), for all who may write that one, and for nobody else:
+ * its group, mode bits and list of access control say so. Of a model that is not there its folder decides.
+ *
+ * os_open_beside opens one, after checking, before the opening, that it is a regular file with one link, and in a folder in
+ * which not everybody may take away (sticky) that it is root's, this user's, or the model's or the folder's owner's.
+ * os_make_beside makes one, for reading and writing: it is `prepare`d (not 0: fails with that) before others see it, where the
+ * file system can do that. os_share_beside gives one that was made long ago the rights of today; only its owner can.
+ * Returns a descriptor, 0; -EEXIST: something else is there; -EPERM: somebody's who has no business there; -errno.
+ */
+int os_open_beside(int dir, const char *name, const char *model, bool writable);
+int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(int fd, void *arg), void *arg);
+int os_share_beside(int fd, int dir, const char *model);
 /* May the effective user read / write `name` ("": the folder itself) in `dir` (follow no link)? A read-only
  * file system denies nothing here, since a post does not write the file: its mode bits decide. */
 bool os_may_access(int dir, const char *name, int mode);
