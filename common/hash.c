@@ -23,3 +23,13 @@ void hash_text(const void *data, size_t size, char *ret)
 	}
 	snprintf(ret, HASH_TEXT_SIZE, "%016" PRIx64 "%016" PRIx64, high, low);
 }
+
+uint64_t hash_number(const void *data, size_t size)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	const unsigned char *at = data;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}

@@ -7,9 +7,12 @@
 #define PATHBUS_COMMON_HASH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define HASH_TEXT_SIZE 33 /* 32 hexadecimal digits and the end */
 
 void hash_text(const void *data, size_t size, char *ret);
+/* The same with 64 bits, as a number. */
+uint64_t hash_number(const void *data, size_t size);
 
 #endif

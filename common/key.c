@@ -272,23 +272,34 @@ void place_deinit(struct place *place)
 	place->dir = -1;
 }
 
-/* --- names of folders ------------------------------------------------------------------------------- */
+/* --- names of folders and files ------------------------------------------------------------------------------- */
 
 #define SUFFIX ".pathbus"
+#define LOCK_SUFFIX ".pathbus-lock"
 
-void key_sidecar_name(const struct topic_key *key, char *ret)
+/* Three bytes are left for the number that a folder in the making carries (sidecar.c). */
+static void name_beside(const struct topic_key *key, const char *suffix, char *ret)
 {
 	char hash[HASH_TEXT_SIZE];
 
-	/* Three bytes are left for the number that a folder in the making carries (sidecar.c). */
-	if (key->name_size + 1 + sizeof(SUFFIX) - 1 + 3 <= KEY_NAME_MAX) {
+	if (key->name_size + 1 + strlen(suffix) + 3 <= KEY_NAME_MAX) {
 		ret[0] = '.';
 		memcpy(ret + 1, key->name, key->name_size);
-		strcpy(ret + 1 + key->name_size, SUFFIX);
+		strcpy(ret + 1 + key->name_size, suffix);
 		return;
 	}
 	hash_text(key->name, key->name_size, hash);
-	snprintf(ret, KEY_NAME_MAX + 1, ".%s" SUFFIX, hash);
+	snprintf(ret, KEY_NAME_MAX + 1, ".%s%s", hash, suffix);
+}
+
+void key_sidecar_name(const struct topic_key *key, char *ret)
+{
+	name_beside(key, SUFFIX, ret);
+}
+
+void key_lock_name(const struct topic_key *key, char *ret)
+{
+	name_beside(key, LOCK_SUFFIX, ret);
 }
 
 void key_runtime_name(const struct topic_key *key, char *ret)

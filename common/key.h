@@ -48,6 +48,8 @@ bool key_equal(const struct topic_key *a, const struct topic_key *b);
 /* The name of a key's sidecar, in the file's folder: ".NAME.pathbus", or with a hash where that is too long
  * for a file system. `ret` has KEY_NAME_MAX + 1 bytes. */
 void key_sidecar_name(const struct topic_key *key, char *ret);
+/* The name of the file that holds the locks of a key, in the file's folder: ".NAME.pathbus-lock", or with a hash. Same size. */
+void key_lock_name(const struct topic_key *key, char *ret);
 /* The name of a key's folder in the runtime folder, where all topics' lie together. Same size. */
 void key_runtime_name(const struct topic_key *key, char *ret);
 
