@@ -121,7 +121,11 @@ struct page {
 	/* 576: apart from what posts change, since it is read with each message */
 	_Atomic uint32_t linked;       /* 1: links join or have joined this lane with another; set by them, never cleared.
 	                                * Who changes the state wakes them then */
-	uint8_t reserved3[640 - 580];
+	/* 580: locks (libclient/lock.c). Neither word decides anything: a stale value costs a look more, or a wait of 20 ms. */
+	_Atomic uint32_t lock_waits;   /* 1: somebody with a deadline waits for a lock. Set by it before it tries; who gives a
+	                                * lock back looks at this afterwards, clears it and wakes them */
+	_Atomic uint32_t lock_moved;   /* the futex they sleep on */
+	uint8_t reserved3[640 - 588];
 
 	/* 640: the ring's, on a line of their own; see ring.h */
 	_Atomic uint64_t head;         /* the next ticket */
@@ -147,6 +151,7 @@ _Static_assert(offsetof(struct page, messages) == 552, "layout");
 _Static_assert(offsetof(struct page, state) == 560, "layout");
 _Static_assert(offsetof(struct page, linked) == 576, "layout");
 _Static_assert(offsetof(struct page, hides) == 568, "layout");
+_Static_assert(offsetof(struct page, lock_waits) == 580, "layout");
 _Static_assert(offsetof(struct page, head) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");

@@ -20,6 +20,7 @@
  *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
+ *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them
  *   attachment.c  what a program has opened under a topic: regions, locks, endpoints
  *
  * Locking: `lock` protects everything but what is marked (any thread). Posting and checking touch only that,

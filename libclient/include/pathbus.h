@@ -450,6 +450,135 @@ PATHBUS_PUBLIC const char *pathbus_address(pathbus *bus);
 
 /* --- locks ------------------------------------------------------------------------------------------------------ */
 
+/*
+ * A lock has a name under a topic, excludes programs of several users, and survives who dies with it. It does not depend on
+ * the daemon: what excludes is a file beside the topic's, `.NAME.pathbus-lock`, which every program on the topic finds, with
+ * and without a daemon, in another mount namespace, and as another user. Who may write the file may lock, and nobody
+ * else: the lock's file is made with those rights, and brought up to date by its owner's next opening. The last one out
+ * removes it, unless it remembers that a lock was abandoned, or lies in a folder where this user may remove nothing.
+ *
+ * One holder at a time, or several that share it. A pathbus_lock is one candidate: two of them exclude each other in one
+ * process as well, so each thread opens its own. It is used by one thread at a time, not necessarily the handle's; opening,
+ * closing and asking who holds it belong to the handle's thread.
+ *
+ * Who is killed while it holds a lock alone leaves it abandoned: the next one gets it, and is told so by -EOWNERDEAD. It
+ * looks after what the lock protects, and says so with pathbus_lock_consistent; else everybody after it is told the same. A
+ * lock that was shared is not abandoned: who shares changes nothing.
+ *
+ * A child made by fork() has a copy of its parent's descriptors. So a lock whose holder dies stays taken until its
+ * children have exited, started another program or freed the handle. Freeing it in the child does not give the lock back.
+ *
+ * Not fair: who comes may be faster than who waits. Who removes the lock's file by hand, or shortens or overwrites it, takes
+ * away what is remembered there, and by removing it also the locks that are held: others get them in a new file. The
+ * users who may do that are those who may write the file, or its folder.
+ */
+
+#define PATHBUS_LOCK_SHARED (1u << 0) /* together with others that share it */
+
+/**
+ * pathbus_lock_open: opens a named lock of the topic's file; takes nothing. Blocks for the file system, and for half a second
+ * at most while other processes come and go.
+ *
+ * @name  1 to 255 bytes, any but NUL; copied
+ * @ret   receives the lock; it belongs to the topic, and ends with it; pathbus_lock_close releases it. Two descriptors
+ * Returns 0, or
+ *   -EINVAL   NULL, an empty name             -ENAMETOOLONG
+ *   -EACCES   this user may not write the topic's file; or the lock's file has to be made, and the folder may not be written;
+ *             or it was made before the file's rights were widened, and its owner has not opened it since
+ *   -EPERM    a file of that name is there that somebody else has put into a folder for all (/tmp)
+ *   -EEXIST   something that is no file of locks has its name
+ *   -EROFS    the folder is on a read-only mount
+ *   -EBUSY    a process stands still half-way through opening or closing a lock of this file
+ *   -EUSERS   1024 names are open, or abandoned
+ *   -ENOLCK, -EOPNOTSUPP  the file system, or this system, has no such locks
+ *   -ENOSPC, -EDQUOT, -EMFILE, -ENFILE, -ENOMEM, -ECHILD, -EIO, and as pathbus_open for the path
+ */
+PATHBUS_PUBLIC int pathbus_lock_open(pathbus_topic *topic, const char *name, pathbus_lock **ret);
+
+/**
+ * pathbus_lock_acquire: takes the lock, waiting for it.
+ *
+ * Without a deadline it sleeps in the kernel. With one it looks every 1 to 20 ms, and is woken before by who gives it
+ * back, if that is a program of the same user on the same channel.
+ *
+ * @flags        0: alone; PATHBUS_LOCK_SHARED
+ * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
+ * Returns 0, or
+ *   -EOWNERDEAD  it is held now, and somebody has died with it: see pathbus_lock_consistent
+ *   -ETIMEDOUT   not until the deadline
+ *   -EDEADLK     this pathbus_lock holds it already, alone or shared: give it back first
+ *   -EINTR       a signal handler ran meanwhile; not held
+ *   -EINVAL      NULL, or an unknown flag               -ECHILD  in a forked child
+ *   -ENOSPC, -EIO...  what was to be noted in the lock's file could not be; not held
+ *   as pathbus_lock_open, where the lock's file has been removed and has to be made anew; not held
+ */
+PATHBUS_PUBLIC int pathbus_lock_acquire(pathbus_lock *lock, unsigned flags, uint64_t deadline_ns);
+
+/** pathbus_lock_try: the same without waiting. Returns as pathbus_lock_acquire, and -EBUSY: others hold it. */
+PATHBUS_PUBLIC int pathbus_lock_try(pathbus_lock *lock, unsigned flags);
+
+/**
+ * pathbus_lock_consistent: says that what the lock protects is well again, or was all the time, so that who comes next is not
+ * told -EOWNERDEAD. By who holds it alone. Does not block.
+ * Returns 0, or -EINVAL (NULL; or it was not abandoned), -EPERM (not held, or shared), -ECHILD, -ENOSPC, -EIO.
+ */
+PATHBUS_PUBLIC int pathbus_lock_consistent(pathbus_lock *lock);
+
+/**
+ * pathbus_lock_release: gives it back. Does not block.
+ * Returns 0, or -EINVAL (NULL), -EPERM (not held), -ECHILD.
+ */
+PATHBUS_PUBLIC int pathbus_lock_release(pathbus_lock *lock);
+
+/**
+ * pathbus_lock_close: gives it back if it is held, and closes it. In a forked child it only releases the child's copies.
+ * Does not block. Returns NULL.
+ */
+PATHBUS_PUBLIC pathbus_lock *pathbus_lock_close(pathbus_lock *lock);
+
+enum pathbus_lock_state {
+	PATHBUS_LOCK_FREE = 0,
+	PATHBUS_LOCK_IS_EXCLUSIVE = 1,
+	PATHBUS_LOCK_IS_SHARED = 2,
+};
+
+/* Somebody who holds a lock or waits for it, as they say themselves. */
+struct pathbus_lock_party {
+	pid_t pid;         /* in their own process id namespace; 0: not known */
+	uid_t uid;
+	char command[16];  /* cut */
+	uint64_t since_ns; /* of the wall clock, since 1970 */
+	int waits, shared;
+};
+
+struct pathbus_lock_info {
+	size_t size;          /* set by the caller to sizeof(struct pathbus_lock_info) */
+	const char *name;     /* pathbus_lock_get_info: the caller's; pathbus_lock_list: valid until `fn` returns */
+	enum pathbus_lock_state state;
+	int abandoned;        /* 1: who takes it is told -EOWNERDEAD */
+	unsigned n_holders;   /* of the first 1024 that wait for a lock of this file, or share one */
+	unsigned n_waiters;
+	unsigned n_parties;   /* listed: holders first */
+	struct pathbus_lock_party parties[64];
+};
+
+/**
+ * pathbus_lock_get_info: who holds a lock, since when, and who waits. Takes nothing and disturbs nobody; may be outdated at
+ * once. Blocks for the file system only.
+ * Returns 0; -ENOENT (nobody has this lock open, and it is not abandoned); -EINVAL, -ENAMETOOLONG, -ECHILD; -EACCES,
+ * -EPERM, -EEXIST, -EMFILE, -ENFILE, -ENOMEM, -EIO as pathbus_lock_open.
+ */
+PATHBUS_PUBLIC int pathbus_lock_get_info(pathbus_topic *topic, const char *name, struct pathbus_lock_info *ret);
+
+/* Not 0: stop, and return that. It may not close the topic. */
+typedef int pathbus_lock_fn(const struct pathbus_lock_info *info, void *arg);
+
+/**
+ * pathbus_lock_list: calls `fn` for each lock of the topic's file that somebody has open or that is abandoned.
+ * Returns 0, what `fn` returned, or as pathbus_lock_get_info (but not -ENOENT).
+ */
+PATHBUS_PUBLIC int pathbus_lock_list(pathbus_topic *topic, pathbus_lock_fn *fn, void *arg);
+
 /* --- endpoints: meeting another program ------------------------------------------------------------------------ */
 
 #ifdef __cplusplus

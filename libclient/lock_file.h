@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock_file.h - the file beside a topic's that holds its locks, `.NAME.pathbus-lock`.
+ *
+ * What excludes is open file description locks on bytes of the file, so the kernel ends them with their holder. What the file
+ * contains only says what they mean: who holds a lock, who waits, and whether the last one gave it back. It is read and
+ * written by calls and never mapped, since everybody who may write the topic's file may shorten it: then records are
+ * missing, which means that nothing is known, and are written anew.
+ *
+ * Every handle has an open file description of its own, also several in one process: they exclude each other. See the head of
+ * lock_file.c for the rules.
+ */
+#ifndef PATHBUS_LOCK_FILE_H
+#define PATHBUS_LOCK_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "key.h"
+#include "os/os.h"
+
+#define LOCK_NAME_MAX 255u
+
+enum {
+	LOCK_FILE_MEMBER = 0,    /* byte: shared by every handle; exclusive: nobody else has one */
+	LOCK_FILE_TABLE = 1,     /* exclusive: gives out names' records */
+	LOCK_FILE_SLOT = 4096,   /* + slot: exclusive, its handle's */
+	LOCK_FILE_USE = 65536,   /* + record: shared by the handles of this name; exclusive: nobody needs the record */
+	LOCK_FILE_N_SLOTS = 1024, /* handles that can be shown as waiting, or as holding a lock shared */
+	LOCK_FILE_N_NAMES = 1024, /* in use at a time, or abandoned */
+};
+/* + 62 bits of the name's hash: the lock itself. Not the number of its record, which who shortens the file could have
+ * given to another name. */
+#define LOCK_FILE_BYTE (INT64_C(1) << 62)
+
+#define LOCK_FILE_MAGIC "pathbus-lock 1\n" /* and the terminating 0 */
+#define LOCK_FILE_SLOTS_AT 4096
+#define LOCK_FILE_NAMES_AT (LOCK_FILE_SLOTS_AT + LOCK_FILE_N_SLOTS * 64)
+
+/* Who, as they say themselves. */
+struct lock_party {
+	uint64_t since_ns; /* of the wall clock */
+	uint32_t pid, uid;
+	char command[16];
+};
+
+enum {
+	LOCK_SLOT_WAITS = 1,
+	LOCK_SLOT_HOLDS = 2,  /* shared: of who holds it alone the name's record tells */
+	LOCK_SLOT_SHARED = 4, /* waits for it shared */
+};
+
+/* Written by the slot's handle, which holds its byte; by no other. Read for people. */
+struct lock_slot {
+	uint64_t hash; /* of the lock's name */
+	uint32_t flags, reserved;
+	struct lock_party party;
+	uint8_t reserved2[16];
+};
+_Static_assert(sizeof(struct lock_slot) == 64, "layout");
+
+enum {
+	LOCK_NAME_HELD = 1,      /* alone, by `party`; if nobody holds the lock's byte: it died with it */
+	LOCK_NAME_ABANDONED = 2, /* somebody died with it, and nobody has said since that all is well */
+};
+
+/* The name is written by who holds LOCK_FILE_TABLE, the rest by who holds the lock alone. */
+struct lock_name {
+	uint32_t size, flags;
+	struct lock_party party; /* who has it, or had it last */
+	uint8_t reserved[24];
+	char name[LOCK_NAME_MAX + 1];
+	uint8_t reserved2[512 - 64 - LOCK_NAME_MAX - 1];
+};
+_Static_assert(sizeof(struct lock_name) == 512, "a record lies in one sector");
+
+struct lock_file {
+	int dir;                         /* the folder; owned */
+	int file;                        /* owned; -1: not joined */
+	char beside[KEY_NAME_MAX + 1];   /* the topic's file in it */
+	char name[KEY_NAME_MAX + 1];     /* and its own */
+	char lock[LOCK_NAME_MAX + 1];    /* the lock's name */
+	uint32_t lock_size;
+	uint64_t hash;
+	int record;                      /* of the name */
+	int slot;                        /* -1: none yet, or none left */
+	bool waits;                      /* its slot says so */
+	bool abandoned;                  /* what it has, since it holds the lock alone */
+	struct lock_party me;
+};
+
+#define LOCK_FILE_NONE ((struct lock_file){ .dir = -1, .file = -1, .record = -1, .slot = -1 })
+
+/*
+ * Joins the file of this place, and makes it if need be. Waits half a second at most for those who come and go.
+ * Returns 0; -EACCES, -EROFS, -EPERM..: it may not be opened or made; -EEXIST: something else has its name; -EBUSY: a
+ * process stands still half-way through coming or going; -EUSERS: all records are in use; -ENOSPC, -EMFILE, -errno.
+ */
+int lock_file_open(const struct place *place, const char *lock, struct lock_file *ret);
+/* The same again, after -ESTALE. */
+int lock_file_join(struct lock_file *file);
+/* Gives everything back. The last one out removes the file, unless a lock in it is abandoned. */
+void lock_file_leave(struct lock_file *file);
+/* Releases descriptors only: for forked children. */
+void lock_file_drop(struct lock_file *file);
+
+/* Tries to take the lock, or (`wait`) sleeps until it can be had. 0; -EAGAIN; -EINTR; -errno. */
+int lock_file_take(struct lock_file *file, enum os_lock kind, bool wait);
+/* Says for people that it waits, until it has taken the lock or says otherwise. */
+void lock_file_wait_begins(struct lock_file *file, bool shared);
+void lock_file_wait_ends(struct lock_file *file);
+/* Once it is taken: notes that. Returns 1: abandoned; 0; -ESTALE: the file has been removed under us, and is left;
+ * -errno. Then the lock is given back. */
+int lock_file_taken(struct lock_file *file, enum os_lock kind);
+/* What was abandoned is well again. */
+int lock_file_mend(struct lock_file *file);
+/* Gives the lock back. An error: the record could not be written; so the next one may be told that it was abandoned. */
+int lock_file_give_back(struct lock_file *file, enum os_lock kind);
+
+/* --- for lock_look.c ------------------------------------------------------------------------------------------- */
+
+uint64_t lock_file_hash(const char *lock, size_t size);
+/* Is it this lock's, or anybody's, and whole? `lock` NULL: anybody's. */
+bool lock_name_is(const struct lock_name *record, const char *lock, size_t size);
+/* Reads; what is not there is zero. Returns how much was there, or -errno. */
+ssize_t lock_file_read(int file, void *to, size_t size, off_t at);
+
+/* --- test seams -------------------------------------------------------------------------------------------------- */
+
+/* Called, if set, at each of these. */
+enum lock_step {
+	LOCK_STEP_PREPARED, /* the new file has no name yet */
+	LOCK_STEP_MADE,     /* it has */
+	LOCK_STEP_JOINED,   /* is a member */
+	LOCK_STEP_TABLE,    /* gives out a record */
+	LOCK_STEP_NAMED,    /* has written it */
+	LOCK_STEP_TAKEN,    /* has the lock, and has not said so */
+	LOCK_STEP_NOTED,    /* has said so */
+	LOCK_STEP_FREED,    /* has said that it has it no more, and still has it */
+	LOCK_STEP_GIVEN,    /* given back */
+	LOCK_STEP_LEFT,     /* is no member any more */
+	LOCK_STEP_ALONE,    /* nobody else is */
+	LOCK_STEP_REMOVED,  /* the name is gone */
+	LOCK_N_STEPS
+};
+extern void (*lock_seam)(enum lock_step step);
+
+#endif
