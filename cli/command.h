@@ -10,8 +10,8 @@
 #include "options.h"
 #include "pathbus.h"
 
-/* Exit statuses; the help and the man page explain them. 66, 69 and 77 are those of sysexits.h, 124 is
- * that of timeout(1), 3 and 4 are for scripts that must tell them from a failure. */
+/* Exit statuses; the help and the man page explain them. 66, 69, 75 and 77 are those of sysexits.h, 124, 126
+ * and 127 those of timeout(1), 3 and 4 are for scripts that must tell them from a failure. */
 enum {
 	STATUS_OK = 0,
 	STATUS_FAILED = 1,
@@ -21,7 +21,10 @@ enum {
 	STATUS_NO_FOLDER = 66,
 	STATUS_NO_DAEMON = 69,
 	STATUS_DENIED = 77,
+	STATUS_BUSY = 75,
 	STATUS_TIMEOUT = 124,
+	STATUS_NOT_RUN = 126,
+	STATUS_NOT_FOUND = 127,
 };
 
 struct command {
@@ -37,6 +40,6 @@ struct command {
 };
 
 extern const struct command command_post, command_listen, command_state_get, command_state_set, command_state_cas,
-	command_check, command_ping, command_version;
+	command_lock_run, command_lock_show, command_check, command_ping, command_version;
 
 #endif

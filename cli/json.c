@@ -253,3 +253,41 @@ char *line_state_json(const char *file, uint64_t value, uint64_t version)
 	failed |= json_object_set_new(object, "version", number(version));
 	return finish(object, failed);
 }
+
+static json_t *party(const struct pathbus_lock_party *from)
+{
+	json_t *object = json_object();
+	int failed = json_object_set_new(object, "pid", json_integer(from->pid));
+
+	failed |= json_object_set_new(object, "uid", json_integer(from->uid));
+	failed |= json_object_set_new(object, "user", json_string(tell_name(line_user(from->uid))));
+	if (from->command[0])
+		failed |= json_object_set_new(object, "command", json_string(tell_name(from->command)));
+	failed |= json_object_set_new(object, "since", time_string(line_time_of(from->since_ns)));
+	failed |= json_object_set_new(object, "shared", json_boolean(from->shared));
+	if (failed) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+char *line_lock_json(const char *file, const struct pathbus_lock_info *info)
+{
+	static const char *const states[] = {
+		[PATHBUS_LOCK_FREE] = "free", [PATHBUS_LOCK_IS_EXCLUSIVE] = "held", [PATHBUS_LOCK_IS_SHARED] = "shared",
+	};
+	json_t *object = json_object(), *holders = json_array(), *waiters = json_array();
+	int failed = set_file(object, file);
+
+	failed |= set_bytes(object, "lock", "lock_base64", info->name, strlen(info->name));
+	failed |= json_object_set_new(object, "state", json_string(states[info->state]));
+	failed |= json_object_set_new(object, "abandoned", json_boolean(info->abandoned));
+	failed |= json_object_set_new(object, "n_holders", number(info->n_holders));
+	failed |= json_object_set_new(object, "n_waiters", number(info->n_waiters));
+	for (unsigned i = 0; i < info->n_parties; i++)
+		failed |= json_array_append_new(info->parties[i].waits ? waiters : holders, party(&info->parties[i]));
+	failed |= json_object_set_new(object, "holders", holders);
+	failed |= json_object_set_new(object, "waiters", waiters);
+	return finish(object, failed);
+}

@@ -154,3 +154,28 @@ void line_print_sync(const struct line_sync *line)
 	if (n_missing > sync->n_laggards)
 		printf("missing: %u more\n", n_missing - sync->n_laggards);
 }
+
+void line_print_lock(const struct pathbus_lock_info *info)
+{
+	static const char *const states[] = {
+		[PATHBUS_LOCK_FREE] = "free", [PATHBUS_LOCK_IS_EXCLUSIVE] = "held", [PATHBUS_LOCK_IS_SHARED] = "shared",
+	};
+
+	printf("%s: %s%s\n", tell_name(info->name), states[info->state], info->abandoned ? ", abandoned" : "");
+	for (unsigned i = 0; i < info->n_parties; i++) {
+		const struct pathbus_lock_party *at = &info->parties[i];
+		char time[LINE_TIME_SIZE];
+
+		line_time(line_time_of(at->since_ns), time);
+		printf("  %s%s by process %lld, user %s, command %s, since %s\n", at->waits ? "waited for" : "held",
+		       at->shared ? " (shared)" : "", (long long)at->pid, line_user(at->uid),
+		       at->command[0] ? tell_name(at->command) : "unknown", time);
+	}
+	if (info->n_holders + info->n_waiters > info->n_parties)
+		printf("  and %u more\n", info->n_holders + info->n_waiters - info->n_parties);
+}
+
+struct timespec line_time_of(uint64_t wall_ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(wall_ns / 1000000000u), .tv_nsec = (long)(wall_ns % 1000000000u) };
+}

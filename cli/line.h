@@ -45,6 +45,8 @@ struct line_sync {
 void line_time(struct timespec time, char ret[LINE_TIME_SIZE]);
 /* CLOCK_MONOTONIC nanoseconds of the past, as wall-clock time. */
 struct timespec line_wall_clock(uint64_t monotonic_ns);
+/* Nanoseconds since 1970. */
+struct timespec line_time_of(uint64_t wall_ns);
 /* 16 hexadecimal digits. Too large for a number of JSON, and nobody calculates with it. */
 void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE]);
 /* The user's name, or the number; "unknown". Valid until the next call. */
@@ -58,6 +60,9 @@ char *line_event_json(const struct line_event *);
 char *line_check_json(const struct line_check *);
 char *line_sync_json(const struct line_sync *);
 char *line_state_json(const char *file, uint64_t value, uint64_t version);
+char *line_lock_json(const char *file, const struct pathbus_lock_info *);
+/* Several lines: the lock, and one for each that holds it or waits. */
+void line_print_lock(const struct pathbus_lock_info *);
 /* Several lines: the count, and one for each that is missing. */
 void line_print_sync(const struct line_sync *);
 

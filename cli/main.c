@@ -14,7 +14,8 @@
 
 static const struct command *const commands[] = {
 	&command_post,      &command_listen,    &command_state_get, &command_state_set,
-	&command_state_cas, &command_check,     &command_ping,      &command_version,
+	&command_state_cas, &command_lock_run,  &command_lock_show, &command_check,
+	&command_ping,      &command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -47,8 +48,11 @@ static const char epilogue[] =
 	"  4    state cas: the value was another\n"
 	"  66   the folder of the file does not exist\n"
 	"  69   no daemon answers\n"
+	"  75   lock run --no-wait: others hold the lock\n"
 	"  77   not permitted\n"
-	"  124  listen: --timeout was over before --count was reached\n";
+	"  124  listen: --timeout was over before --count was reached; lock run: before it had the lock\n"
+	"  126  lock run: the command cannot be run\n"
+	"  127  lock run: the command is not there; otherwise its status is that of the command\n";
 
 static bool set_transport(const char *value)
 {
