@@ -61,6 +61,8 @@ enum wire_type {
 	WIRE_TOKEN = 19,          /* answered by token_made or error */
 	WIRE_REDEEM = 20,         /* answered by connected or error */
 	WIRE_ENDPOINT_LIST = 21,  /* answered by endpoints or error */
+	WIRE_TAKEN = 22,          /* no answer */
+	WIRE_CANCEL = 23,         /* no answer */
 	/* from the daemon */
 	WIRE_WELCOME = 64, /* with 2 descriptors: the death page, the carrier's bell */
 	WIRE_OPENED = 65,  /* with 2 descriptors: the lane's page, its bell; none if it was opened for the socket */

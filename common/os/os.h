@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * os.h - what differs between systems. linux*.c and darwin.c implement it; nobody else includes their headers.
+ * os.h - what differs between systems. linux*.c and darwin*.c implement it; nobody else includes their headers.
  *
  * Functions return 0 or a descriptor on success and -errno on failure unless they say otherwise. Every
  * descriptor is close-on-exec, non-blocking where that means something, and owned by the caller.
@@ -160,6 +160,21 @@ int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_eve
 int os_socket_new(void);
 /* Who is at the other end. pid 0 where not known. */
 int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid);
+/* The same, with its group. */
+struct os_peer { pid_t pid; uid_t uid; gid_t gid; };
+int os_peer_credentials(int socket, struct os_peer *ret);
+/* A connected pair of SOCK_STREAM or SOCK_SEQPACKET, close-on-exec and blocking. 0, -errno. */
+int os_socket_pair(int type, int ret[2]);
+/* One of such a type that is not connected yet; non-blocking. */
+int os_socket_of(int type);
+/* Binds it, or connects it, to the name in the folder `dir`, however long the folder's path is. os_socket_connect: `name` NULL:
+ * `dir` is a descriptor (os_open_path) of the socket's file itself. 0, -errno; -EOPNOTSUPP where there is no such way. */
+int os_socket_bind(int socket, int dir, const char *name);
+int os_socket_connect(int socket, int dir, const char *name);
+/* Gives it an address that no other has and no folder shows, which the other side sees: os_socket_accept tells. */
+int os_socket_mark(int socket);
+/* A new connection, close-on-exec and blocking; -EAGAIN: there is none. */
+int os_socket_accept(int listener, bool *ret_marked);
 /* recvmsg without waiting; descriptors that come are close-on-exec. Returns the number of bytes, -errno. */
 ssize_t os_receive(int socket, struct msghdr *message);
 /* Refuse descriptors at the socket where the kernel can (SO_PASSRIGHTS, Linux 6.16). */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* linux_sockets.c - sockets with which programs meet: pairs, and those that are reached by a folder's descriptor. */
+#include "os.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+int os_peer_credentials(int socket, struct os_peer *ret)
+{
+	struct ucred credentials;
+	socklen_t size = sizeof(credentials);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+		return -errno;
+	*ret = (struct os_peer){ .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid };
+	return 0;
+}
+
+int os_socket_pair(int type, int ret[2])
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	ret[0] = pair[0];
+	ret[1] = pair[1];
+	return 0;
+}
+
+int os_socket_of(int type)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* By the kernel's link to the folder, which is short. */
+static int address_in(int dir, const char *name, struct sockaddr_un *ret)
+{
+	int n;
+
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d%s%s", dir, name ? "/" : "", name ? name : "");
+	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
+}
+
+int os_socket_bind(int socket, int dir, const char *name)
+{
+	struct sockaddr_un address;
+	int r = address_in(dir, name, &address);
+
+	if (r == 0 && bind(socket, (struct sockaddr *)&address, sizeof(address)) < 0)
+		r = -errno;
+	return r;
+}
+
+int os_socket_connect(int socket, int dir, const char *name)
+{
+	struct sockaddr_un address;
+	int r = address_in(dir, name, &address);
+
+	if (r == 0 && connect(socket, (struct sockaddr *)&address, sizeof(address)) < 0)
+		r = -errno;
+	return r;
+}
+
+int os_socket_mark(int socket)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	/* Without a path the kernel chooses one, in no file system. */
+	return bind(socket, (struct sockaddr *)&address, sizeof(address.sun_family)) < 0 ? -errno : 0;
+}
+
+int os_socket_accept(int listener, bool *ret_marked)
+{
+	struct sockaddr_un address;
+	socklen_t size = sizeof(address);
+	int fd = accept4(listener, (struct sockaddr *)&address, &size, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return errno == EINTR || errno == ECONNABORTED ? -EAGAIN : -errno;
+	*ret_marked = size > sizeof(address.sun_family);
+	return fd;
+}
