@@ -102,6 +102,7 @@ static void client_free(struct client *client)
 	for (uint32_t i = 0; i < client->members_size; i++)
 		if (client->members[i])
 			subscriber_free(client->members[i]);
+	endpoints_client_ends(client);
 	list_remove(client);
 	departure_free(client->departure);
 	loop_event_free(client->pump);
@@ -181,6 +182,7 @@ static void reap_ended(void *arg)
 			opening_cancel(client->openings[--client->n_openings]);
 		while (client->syncs)
 			syncing_free(client->syncs);
+		endpoints_client_ends(client); /* at once: who listens without a connection cannot be introduced */
 	}
 	if (client && !departs(client) && reap(client))
 		client_free(client);
@@ -192,7 +194,8 @@ static void reap_ended(void *arg)
 
 static bool has_too_much_pending(const struct client *client)
 {
-	return client->n_openings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE;
+	return client->n_openings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE ||
+	       client->n_out_fds >= LIMIT_CLIENT_DESCRIPTORS;
 }
 
 /* Handles whole frames at the start, as many as it may. Returns how many bytes they were. */
@@ -318,17 +321,19 @@ static void timer(void *arg)
 	client_writable(client);
 }
 
-static struct client *client_new(struct clients *clients, int socket, uid_t uid, pid_t pid)
+static struct client *client_new(struct clients *clients, int socket, const struct os_peer *peer)
 {
 	struct loop *loop = clients->context->loop;
 	struct client *client = calloc(1, sizeof(*client));
 
 	if (!client)
 		return NULL;
-	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket, .uid = uid, .pid = pid };
+	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket,
+	                            .uid = peer->uid, .gid = peer->gid, .pid = peer->pid };
 	client->out_last = &client->out;
 	queue_init(&client->due);
 	queue_init(&client->naming);
+	endpoint_user_init(&client->endpoints);
 	list_add(&clients->live, client);
 	client->openings = calloc(LIMIT_CLIENT_OPENINGS, sizeof(struct opening *));
 	client->readable = loop_on_readable(loop, socket, readable, client);
@@ -352,28 +357,27 @@ void clients_add(struct clients *clients, int socket)
 	int send_buffer = LIMIT_CLIENT_SEND_BUFFER;
 	char text[WIRE_MAX_TEXT];
 	struct client *client;
-	uid_t uid;
-	pid_t pid;
+	struct os_peer peer;
 
 	os_refuse_descriptors(socket);
-	if (os_peer(socket, &uid, &pid) < 0) {
+	if (os_peer_credentials(socket, &peer) < 0) {
 		refuse(socket, DROP_BROKEN, 0, NULL);
 		return;
 	}
-	if (uid != geteuid()) {
+	if (peer.uid != geteuid()) {
 		snprintf(text, sizeof(text), "this pathbusd serves user %u only, not user %u", (unsigned)geteuid(),
-		         (unsigned)uid);
-		refuse(socket, DROP_USER, pid, text);
+		         (unsigned)peer.uid);
+		refuse(socket, DROP_USER, peer.pid, text);
 		return;
 	}
 	if (clients->n >= LIMIT_CLIENTS) {
-		refuse(socket, DROP_TOO_MANY, pid, NULL);
+		refuse(socket, DROP_TOO_MANY, peer.pid, NULL);
 		return;
 	}
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	client = client_new(clients, socket, uid, pid);
+	client = client_new(clients, socket, &peer);
 	if (!client) {
-		refuse(socket, DROP_NO_MEMORY, pid, NULL);
+		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		return;
 	}
 	clients->n++;

@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "drop.h"
+#include "endpoints.h"
 #include "queue.h"
 #include "topic.h"
 #include "wire.h"
@@ -32,6 +33,7 @@ struct client {
 	struct client *next, **at;
 	int socket;
 	uid_t uid;
+	gid_t gid;
 	pid_t pid;
 	struct loop_event *readable, *writable, *timer;
 	bool greeted;
@@ -48,6 +50,7 @@ struct client {
 
 	struct out *out, **out_last;
 	size_t out_bytes;   /* of answers */
+	unsigned n_out_fds; /* descriptors that are these frames' own */
 	size_t event_bytes; /* memory for events, apart from them: who does not take its events may still post */
 	unsigned event_frames;
 	struct out *events; /* the last one, if it is for events and has room; else NULL */
@@ -63,6 +66,7 @@ struct client {
 	struct queue naming;
 	struct loop_event *namer; /* NULL: it has not needed it yet */
 
+	struct endpoint_user endpoints; /* endpoints.c */
 	struct departure *departure; /* it has ended, and its process has not been seen to end */
 	struct opening **openings; /* LIMIT_CLIENT_OPENINGS places */
 	unsigned n_openings;
@@ -110,5 +114,15 @@ enum drop frame_set_state(struct client *client, const struct wire_header *heade
 enum drop frame_get_state(struct client *client, const struct wire_header *header, const void *frame);
 enum drop frame_seen(struct client *client, const struct wire_header *header, const void *frame);
 enum drop frame_sync(struct client *client, const struct wire_header *header, const void *frame);
+
+/* endpoint_frames.c */
+enum drop frame_listen(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_unlisten(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_taken(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_connect(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_cancel(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_token(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_redeem(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_endpoint_list(struct client *client, const struct wire_header *header, const void *frame);
 
 #endif

@@ -15,6 +15,7 @@ struct files;
 struct folders;
 struct runtime;
 struct linker;
+struct endpoints;
 
 struct context {
 	const struct options *options;
@@ -26,6 +27,7 @@ struct context {
 	struct folders *folders;
 	struct runtime *runtime;
 	struct linker *linker;
+	struct endpoints *endpoints;
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 };

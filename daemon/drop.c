@@ -20,6 +20,7 @@ static const struct reason {
 	[DROP_DESCRIPTORS] = { EBADMSG, "sent descriptors" },
 	[DROP_TOPIC] = { EBADMSG, "a topic was closed that is not open" },
 	[DROP_NO_TOPIC] = { EBADMSG, "a frame names a topic that is not open for the socket" },
+	[DROP_NOT_OPEN] = { EBADMSG, "a frame names a topic that is not open" },
 	[DROP_USER] = { EPERM, "another user's process" },
 	[DROP_TOO_MANY] = { EUSERS, "the daemon has as many connections as it may have" },
 	[DROP_NO_DESCRIPTORS] = { EMFILE, "the daemon has no descriptors left" },

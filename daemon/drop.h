@@ -19,6 +19,7 @@ enum drop {
 	DROP_DESCRIPTORS, /* it sent descriptors */
 	DROP_TOPIC,       /* CLOSE of a topic that is not open */
 	DROP_NO_TOPIC,    /* POST and the like on one that is not open for the socket */
+	DROP_NOT_OPEN,    /* LISTEN and the like on one that is not open */
 	DROP_USER,        /* another user's process */
 	DROP_TOO_MANY,    /* the limit of connections is reached */
 	DROP_NO_DESCRIPTORS,

@@ -207,6 +207,7 @@ static enum drop on_close(struct client *client, const struct wire_header *heade
 		return DROP_TOPIC;
 	if (member->subscriber)
 		syncing_cancel(client, member);
+	endpoints_member_ends(client, member);
 	client->members[body.topic - 1] = NULL;
 	client->n_members--;
 	if (client->free_hint > body.topic - 1)
@@ -259,6 +260,14 @@ static const struct handler {
 	{ WIRE_GET_STATE, ASKS, frame_get_state },
 	{ WIRE_SEEN, ASKS_NOT, frame_seen },
 	{ WIRE_SYNC, ASKS, frame_sync },
+	{ WIRE_LISTEN, ASKS, frame_listen },
+	{ WIRE_UNLISTEN, ASKS_NOT, frame_unlisten },
+	{ WIRE_TAKEN, ASKS_NOT, frame_taken },
+	{ WIRE_CONNECT, ASKS, frame_connect },
+	{ WIRE_CANCEL, ASKS_NOT, frame_cancel },
+	{ WIRE_TOKEN, ASKS, frame_token },
+	{ WIRE_REDEEM, ASKS, frame_redeem },
+	{ WIRE_ENDPOINT_LIST, ASKS, frame_endpoint_list },
 };
 
 enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)

@@ -39,6 +39,23 @@
 /* How often SYNCs look at members with shared memory, milliseconds: from the first to the last pause. */
 #define LIMIT_SYNC_FIRST_MS 1u
 #define LIMIT_SYNC_LAST_MS 256u
+/* Endpoints, and names that are waited for, all connections together. The next: ENFILE. */
+#define LIMIT_ENDPOINTS 16384u
+/* Endpoints that one connection listens at. The next: EMFILE. */
+#define LIMIT_CLIENT_ENDPOINTS 256u
+/* Connections that a listener has not taken yet, of one endpoint and of all. Further ones wait. */
+#define LIMIT_ENDPOINT_UNTAKEN 16u
+#define LIMIT_CLIENT_UNTAKEN 64u
+/* CONNECTs and REDEEMs of a connection that wait. The next that would have to: EBUSY. */
+#define LIMIT_CLIENT_CONNECTS 32u
+/* Descriptors of its own, one end of a connection each, that a connection has not taken: they are the daemon's until then.
+ * With more nothing is read from it meanwhile. */
+#define LIMIT_CLIENT_DESCRIPTORS 32u
+/* Tokens that were made by a connection that is still there, all tokens, and how long they may be redeemed, milliseconds. The
+ * next: ENOBUFS. */
+#define LIMIT_CLIENT_TOKENS 64u
+#define LIMIT_TOKENS 16384u
+#define LIMIT_TOKEN_MS 60000u
 /* A connection has ended, but not its process: its members are taken out after so many milliseconds. */
 #define LIMIT_DEPARTURE_MS 1000u
 /* A connection is closed for a fault: how long it may take the reason, and the answers before it, milliseconds. */

@@ -25,10 +25,12 @@ static size_t cost(const struct out *out)
 }
 
 /* They are sent, or never will be. */
-static void forget_fds(struct out *out)
+static void forget_fds(struct client *client, struct out *out)
 {
-	for (unsigned i = 0; i < out->n_fds && out->owns_fds; i++)
+	for (unsigned i = 0; i < out->n_fds && out->owns_fds; i++) {
 		close(out->fds[i]);
+		client->n_out_fds--;
+	}
 	out->n_fds = 0;
 }
 
@@ -36,8 +38,7 @@ static void drop_first_out(struct client *client)
 {
 	struct out *out = client->out;
 
-	forget_fds(out);
-
+	forget_fds(client, out);
 	client->out = out->next;
 	if (!client->out)
 		client->out_last = &client->out;
@@ -92,7 +93,7 @@ static int send_some(struct client *client, struct out *out)
 		}
 		return errno == EAGAIN || errno == EINTR || errno == ETOOMANYREFS ? 0 : -errno;
 	}
-	forget_fds(out);
+	forget_fds(client, out);
 	out->sent += (size_t)n;
 	if (out->member)
 		out->member->told = true;
@@ -209,6 +210,7 @@ static bool add(struct client *client, const void *frame, size_t size, const int
 		memcpy(out->fds, fds, n_fds * sizeof(int));
 	memcpy(out->bytes, frame, size);
 	client->out_bytes += size;
+	client->n_out_fds += owns_fds ? n_fds : 0;
 	return true;
 }
 

@@ -19,6 +19,7 @@
 #include "context.h"
 #include "death_page.h"
 #include "elder.h"
+#include "endpoints.h"
 #include "exit.h"
 #include "files.h"
 #include "folders.h"
@@ -180,7 +181,8 @@ static int make_core(struct server *server, const struct options *options)
 		return -ENOMEM;
 	server->carrier = carrier_new(context->loop, context->carrier_bell, context->topics);
 	server->clients = clients_new(context);
-	return server->carrier && server->clients ? 0 : -ENOMEM;
+	context->endpoints = endpoints_new(context);
+	return server->carrier && server->clients && context->endpoints ? 0 : -ENOMEM;
 }
 
 static int make_files(struct server *server)
@@ -265,6 +267,7 @@ static void stop(struct server *server)
 		death_page_mark(&server->death);
 	listener_free(server->listener);
 	clients_free(server->clients);
+	endpoints_free(context->endpoints);
 	serving_stop(&server->serving);
 	elder_free(server->elder);
 	linker_free(context->linker);

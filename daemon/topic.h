@@ -24,6 +24,7 @@ struct topic;
 struct member;
 struct link;    /* linker.c */
 struct opening; /* opening.c */
+struct endpoint;   /* endpoints.c */
 struct relay;      /* relay.c */
 struct subscriber; /* subscriber.c */
 
@@ -82,6 +83,7 @@ struct topic {
 	/* Among those that are offloaded once they have messages. */
 	struct topic *candidate_next, **candidate_at;
 
+	struct endpoint *endpoints; /* endpoints.c; they end with their members */
 	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
 
 	unsigned n_joining;      /* linker.c: links that openings wait for */
