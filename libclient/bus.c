@@ -77,6 +77,8 @@ static void hang_up(struct pathbus *bus)
 
 void bus_lost(struct pathbus *bus)
 {
+	if (bus->connection.state == BUS_UP && death_has_come(bus->connection.death))
+		bus_take_rest(bus);
 	/* Lost first, then anything else: a thread in the middle of a post must not take a new death page, which
 	 * says "alive", for the one of its lane. */
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next) {

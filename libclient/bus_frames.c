@@ -181,7 +181,8 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 		bus->connection.refusal = -(int)error.error;
 		return -ECONNREFUSED;
 	}
-	if (call_on_error(bus, header->request, -(int)error.error))
+	if (call_on_error(bus, header->request, -(int)error.error) ||
+	    endpoint_on_error(bus, header->request, -(int)error.error))
 		return 0;
 	topic = find_request(bus, header->request);
 	if (topic) {
@@ -222,6 +223,12 @@ static const struct {
 	{ WIRE_DONE, 0, call_on_answer },
 	{ WIRE_STATE, 0, call_on_answer },
 	{ WIRE_SYNCED, 0, call_on_answer },
+	{ WIRE_LISTENING, 0, endpoint_on_listening },
+	{ WIRE_CONNECTED, 1, call_on_answer },
+	{ WIRE_TOKEN_MADE, 0, call_on_answer },
+	{ WIRE_ENDPOINTS, 0, call_on_answer },
+	{ WIRE_EVENT_CONNECTION, 1, endpoint_on_connection },
+	{ WIRE_EVENT_UNLISTENED, 0, endpoint_on_unlistened },
 	{ WIRE_EVENT_POST, 0, on_socket },
 	{ WIRE_EVENT_MESSAGE, 0, on_socket },
 	{ WIRE_EVENT_GAP, 0, on_socket },
@@ -240,7 +247,7 @@ static int handle_frame(struct pathbus *bus, const void *frame, const struct wir
 		if (header->type == WIRE_OPENED && bus->kind == PATHBUS_SOCKET)
 			n_fds = 0;
 		r = take_fds(&bus->connection, n_fds, &fds);
-		if (r == 0)
+		if (r == 0 && (!bus->connection.rest || header->type == WIRE_EVENT_CONNECTION))
 			r = handlers[i].handle(bus, frame, header, &fds);
 		frame_close_fds(&fds);
 		return r;
@@ -329,4 +336,12 @@ int bus_handle_frames(struct pathbus *bus)
 	connection->in_used -= at;
 	memmove(connection->in, connection->in + at, connection->in_used);
 	return r;
+}
+
+void bus_take_rest(struct pathbus *bus)
+{
+	bus->connection.rest = true;
+	while (bus_receive(&bus->connection) > 0 && bus_handle_frames(bus) >= 0)
+		;
+	bus->connection.rest = false;
 }

@@ -11,8 +11,41 @@
 
 void call_nudge(struct pathbus *bus)
 {
-	if (bus->connection.patient && bus->connection.nudge >= 0)
+	if ((bus->connection.patient || bus->sleeps) && bus->connection.nudge >= 0)
 		os_bell_ring(bus->connection.nudge);
+}
+
+/* -errno: there is none. */
+static int need_nudge(struct pathbus *bus)
+{
+	int r = bus->connection.nudge;
+
+	if (r < 0)
+		r = bus->connection.nudge = os_bell_new();
+	if (r < 0)
+		bus->connection.nudge = -1;
+	return r < 0 ? r : 0;
+}
+
+int call_sleep(struct pathbus *bus, uint64_t deadline_ns)
+{
+	struct pollfd fds[] = { { .fd = bus->control, .events = POLLIN }, { .events = POLLIN } };
+	uint64_t now = os_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
+	bool interrupted;
+	int r = need_nudge(bus);
+
+	if (r < 0)
+		return r;
+	fds[1].fd = bus->connection.nudge;
+	control_finish(bus);
+	bus->sleeps = true;
+	handle_unlock(bus);
+	interrupted = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno == EINTR;
+	pthread_mutex_lock(&bus->lock);
+	bus->sleeps = false;
+	os_bell_drain(bus->connection.nudge);
+	control_process(bus);
+	return interrupted ? -EINTR : 0;
 }
 
 static struct bus_call *find(struct pathbus *bus, uint32_t request)
@@ -146,10 +179,8 @@ int call_daemon(struct pathbus *bus, pathbus_topic *topic, struct bus_call *call
 		return -ENOMEM;
 	if (deadline_ns == 0)
 		deadline_ns = os_now_ns() + bus->timeout_ns;
-	if (call->patient && bus->connection.nudge < 0) {
-		r = os_bell_new(); /* without one the lock is held */
-		bus->connection.nudge = r < 0 ? -1 : r;
-	}
+	if (call->patient)
+		(void)need_nudge(bus); /* without one the lock is held */
 	for (;;) {
 		r = settle(bus, topic, deadline_ns);
 		if (r < 0)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "endpoint.h"
 #include "internal.h"
 
 /* --- the timer ------------------------------------------------------------------------------------------ */
@@ -360,7 +361,11 @@ void control_process(struct pathbus *bus)
 			on_folders(bus);
 		else if (tags[i] == TAG_TIMER)
 			on_timer(bus);
+		else
+			endpoint_peer_accept((pathbus_endpoint *)(uintptr_t)tags[i]);
 	}
+	if (n > 0)
+		call_nudge(bus); /* who sleeps on the same descriptors, on another thread, may have to look */
 	on_time(bus);
 	/* A death word is ahead of the end of its socket. */
 	if (bus->connection.state == BUS_UP && death_has_come(bus->connection.death))

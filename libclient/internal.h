@@ -22,6 +22,7 @@
  *   sidecar.c  files and locks
  *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them
  *   attachment.c  what a program has opened under a topic: regions, locks, endpoints
+ *   endpoint.h  endpoints and connections to them, in files of their own
  *
  * Locking: `lock` protects everything but what is marked (any thread). Posting and checking touch only that,
  * unless the lane is lost. Publishing and changing the state hold the topic's `ring_lock`, for as long as it takes to
@@ -66,7 +67,7 @@ enum {
 	BATCH_BYTES = 4096,     /* and how much of their messages; one more always has room */
 };
 
-/* Tags in the sets; anything else is a topic's address. */
+/* Tags in the sets; anything else is a topic's address, in `control` an endpoint's. */
 enum { TAG_CONTROL = 1, TAG_MARK = 2, TAG_SOCKET = 3, TAG_TIMER = 4, TAG_WATCH = 5 };
 
 /* pathbus_topic.epoch: low bits say what is going on, the rest counts moves. */
@@ -226,6 +227,7 @@ struct bus_connection {
 	                               * until needed */
 	struct frame_fds fds[MAX_PENDING_FDS];
 	unsigned n_fds;
+	bool rest;                    /* bus_take_rest */
 	unsigned char *out;           /* what the socket did not take */
 	size_t out_used, out_size;
 	int n_addresses;
@@ -252,7 +254,8 @@ struct pathbus {
 	int mark;                     /* always readable, edge-triggered: changing it makes `set` readable */
 	bool marked;                  /* ... and not collected yet */
 	bool settle_due;              /* topics were lost, or may move: control_settle has work */
-	int control;                  /* a set within the set: socket, timer, watch */
+	int control;                  /* a set within the set: socket, timer, watch, sockets of endpoints */
+	bool sleeps;                  /* call_sleep: the nudge wakes it */
 	int timer;
 	uint64_t timer_ns;            /* what it is set to; OS_NEVER */
 	uint64_t retry_ns, retry_pause_ns;
@@ -478,6 +481,9 @@ int call_daemon(struct pathbus *bus, pathbus_topic *topic, struct bus_call *call
 int call_on_answer(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds);
 bool call_on_error(struct pathbus *bus, uint32_t request, int error); /* true: it was waited for */
 void call_nudge(struct pathbus *bus);
+/* Sleeps without the lock until something has happened besides posts, at most until the deadline, and sees to that. Belongs to
+ * the handle's thread. 0, -EINTR; no descriptor for it: -EMFILE, -ENFILE, -ENOMEM. */
+int call_sleep(struct pathbus *bus, uint64_t deadline_ns);
 
 /* --- attachment.c --- */
 /*
@@ -504,6 +510,12 @@ void attachments_end(pathbus_topic *topic, bool forked);
 void attachments_moved(pathbus_topic *topic);
 bool attachments_take_event(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event);
 
+/* --- endpoint_bus.c: what the daemon says --- */
+int endpoint_on_listening(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds);
+int endpoint_on_connection(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds);
+int endpoint_on_unlistened(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds);
+bool endpoint_on_error(struct pathbus *bus, uint32_t request, int error); /* true: an endpoint had asked */
+
 /* --- socket.c --- */
 /* The lane of one's own that an OPENED without descriptors asks for. */
 int socket_make_lane(pathbus_topic *topic, const struct wire_opened *opened, struct joined *ret);
@@ -526,6 +538,8 @@ void socket_say_seen(pathbus_topic *topic, uint64_t remote_generation);
 int bus_receive(struct bus_connection *connection);
 /* Handles the whole frames in the buffer; an error ends the connection. */
 int bus_handle_frames(struct pathbus *bus);
+/* The daemon has died: takes the connections that it had introduced before, which live, and nothing else. */
+void bus_take_rest(struct pathbus *bus);
 void bus_close_fds(struct bus_connection *connection);
 void frame_close_fds(struct frame_fds *fds); /* those that were not taken */
 

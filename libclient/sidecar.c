@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "endpoint_files.h"
 #include "os/os.h"
 
 enum {
@@ -70,6 +71,7 @@ static void empty_folder(int dir)
 {
 	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
 		unlinkat(dir, entries[i], 0);
+	endpoint_files_remove(dir);
 }
 
 static void remove_folder(int parent, const char *name)

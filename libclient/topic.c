@@ -339,6 +339,7 @@ int topic_install(pathbus_topic *topic, struct joined *joined)
 		}
 		leave_old(topic, old_place, old_bus_topic, old_serial, &old_sidecar);
 		attachments_moved(topic);
+		call_nudge(topic->bus); /* who waits for something on the old lane */
 		topic->resync_due = true;
 		handle_queue(topic);
 		if (topic->wait_set >= 0)

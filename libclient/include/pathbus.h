@@ -581,6 +581,136 @@ PATHBUS_PUBLIC int pathbus_lock_list(pathbus_topic *topic, pathbus_lock_fn *fn, 
 
 /* --- endpoints: meeting another program ------------------------------------------------------------------------ */
 
+/*
+ * A program listens under a topic and a name, and gets each connection as an event (PATHBUS_EVENT_CONNECTION); who connects
+ * there gets the other end. Both ends are sockets of the kernel, with nobody in between: what happens to the daemon
+ * afterwards does not disturb them. Each side is told the process, user and group of the other, as the kernel knows them
+ * (of the moment when that one's handle connected to the daemon or, without one, listened or connected).
+ *
+ * With a daemon the endpoint is in the daemon and on no disk. Without one it is a socket in the sidecar, for this user only.
+ * It follows its topic from one to the other; connections stay as they are, those that the program has not taken yet are
+ * given all the same, and who waits to connect goes on waiting there. Between programs of which some reach the daemon and
+ * others do not (PATHBUS_PEER) there are no connections. While a listener moves, for some milliseconds, nobody listens.
+ *
+ * Names of endpoints: 1 to 255 bytes, any but NUL.
+ */
+
+/* Flags of pathbus_listen. */
+#define PATHBUS_ENDPOINT_SEQPACKET (1u << 0) /* connections keep the bounds of messages; else they are streams */
+#define PATHBUS_ENDPOINT_TAKE_OVER (1u << 1) /* in place of a program that listens there, which is told (UNLISTENED) */
+#define PATHBUS_ENDPOINT_READERS (1u << 2)   /* who may read the file may connect, too; */
+#define PATHBUS_ENDPOINT_WRITERS (1u << 3)   /* who may write it may; neither: processes of this user only */
+
+/* Set `size` to sizeof(struct pathbus_connection). */
+struct pathbus_connection {
+	size_t size;
+	int fd;    /* this side's end: a connected socket, close-on-exec and blocking; the program's */
+	pid_t pid; /* the listener's process; */
+	uid_t uid; /* user; */
+	gid_t gid; /* and group */
+	int type;  /* SOCK_STREAM or SOCK_SEQPACKET */
+};
+
+/**
+ * pathbus_listen: listens under the topic at a name, until pathbus_unlisten or the topic's pathbus_close. Belongs to the
+ * handle's thread, as do all of these.
+ *
+ * Needs the right to write the file, so that who may only read it cannot pose as the service; the topic's own flags do not
+ * matter. A program that does not come for its events (pathbus_next) holds up only those who want to connect: at most 16
+ * connections wait for it, further ones for their deadline. Where the topic moves the endpoint follows; if it cannot, the
+ * program gets PATHBUS_EVENT_UNLISTENED with the error (-EADDRINUSE: another program was faster, or has taken over). After
+ * that the endpoint still is to be given back with pathbus_unlisten.
+ *
+ * @ret  receives the endpoint, which belongs to the topic
+ * Returns 0, or
+ *   -EADDRINUSE    another program listens there (unless PATHBUS_ENDPOINT_TAKE_OVER)
+ *   -EACCES        the file may not be written
+ *   -EINVAL        an unknown flag, an empty name           -ENAMETOOLONG  a name of more than 255 bytes
+ *   -ECHILD        in a forked child
+ *   -EPERM         TAKE_OVER of another user's endpoint
+ *   -EBUSY         peer to peer: another process stands still in the middle of listening there
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -EMFILE also: more than 256 on one handle
+ *   -ETIMEDOUT     the daemon did not answer
+ *   -EOPNOTSUPP    peer to peer on a system without sockets that can be reached by a folder's descriptor
+ *   otherwise, when the channel was lost, an error of pathbus_open
+ */
+PATHBUS_PUBLIC int pathbus_listen(pathbus_topic *topic, const char *name, unsigned flags, pathbus_endpoint **ret);
+
+/**
+ * pathbus_unlisten: listens no more. Connections that were taken stay; those that were not are closed. No events of it follow.
+ * Peer to peer it may wait for another program that is listening there at this moment, for 20 ms at most. Returns NULL.
+ */
+PATHBUS_PUBLIC pathbus_endpoint *pathbus_unlisten(pathbus_endpoint *endpoint);
+
+/**
+ * pathbus_connect: connects to whoever listens under the topic at this name, wherever the topic is.
+ *
+ * @deadline_ns  CLOCK_MONOTONIC. 0: now or not at all; otherwise waits for a listener, or for one that has not taken the
+ *               connections before, until then; UINT64_MAX: no deadline. With PATHBUS_BUS and PATHBUS_SOCKET also for a daemon
+ *               that comes back. The daemon's answer may take up to the timeout beyond that
+ * @ret          ret->size set by the caller; filled if 0 is returned
+ * Returns 0, or
+ *   -ECONNREFUSED  deadline 0: nobody listens there
+ *   -EAGAIN        deadline 0: who does has not taken the connections before
+ *   -ETIMEDOUT     neither changed until the deadline; or the daemon did not answer
+ *   -EACCES        who listens does not take connections of this user (PATHBUS_ENDPOINT_READERS, _WRITERS)
+ *   -EINVAL, -ENAMETOOLONG, -ECHILD  as pathbus_listen; and ret->size is unknown
+ *   -EINTR         a signal handler has run
+ *   -ENOTCONN      PATHBUS_BUS, PATHBUS_SOCKET: the daemon is away, and was until the deadline
+ *   -EBUSY         32 that were interrupted are still under way
+ *   -EMFILE, -ENFILE, -ENOMEM; otherwise, when the channel was lost, an error of pathbus_open
+ */
+PATHBUS_PUBLIC int pathbus_connect(pathbus_topic *topic, const char *name, uint64_t deadline_ns, struct pathbus_connection *ret);
+
+#define PATHBUS_TOKEN_SIZE 64 /* with the terminating 0 */
+
+/**
+ * pathbus_token_make: makes a token with which another program can connect to the endpoint, once: printable text, to be
+ * passed on in a message, over a socket, as an argument. Whoever has it needs neither the topic nor any right to the file.
+ *
+ * By whoever listens there or may connect. It is valid for 60 seconds, and no longer than the program that listens now
+ * stays where it is: with the daemon, or without one.
+ *
+ * @ret  receives the token, terminated
+ * Returns 0, or -ECONNREFUSED (nobody listens there), -EACCES (as pathbus_connect), -ENOBUFS (64 tokens of this handle are
+ * not redeemed yet, or 16384 of all), -EINVAL, -ENAMETOOLONG, -ECHILD, -ETIMEDOUT, -EMFILE, -ENFILE, -ENOMEM, -ENOSPC, or,
+ * when the channel was lost, an error of pathbus_open.
+ */
+PATHBUS_PUBLIC int pathbus_token_make(pathbus_topic *topic, const char *name, char ret[PATHBUS_TOKEN_SIZE]);
+
+/**
+ * pathbus_token_redeem: connects with a token. The listener is told who has redeemed it.
+ *
+ * A token of the daemon's needs a handle that reaches this daemon, one that was made without a daemon a process of this user
+ * that sees the same /dev/shm and the same path of the file.
+ *
+ * @deadline_ns  as pathbus_connect, for a listener that has not taken the connections before; it is not waited for
+ * Returns 0, or -ENOENT (not valid, or not any more), -ECONNREFUSED (who listened does not any more), -EAGAIN (deadline 0: it
+ * has not taken the connections before; a daemon's token stays valid), -ETIMEDOUT, -EINVAL (no token; ret->size), -ECHILD,
+ * -EINTR, -ENOTCONN (the daemon is away), -EBUSY, -EMFILE, -ENFILE, -ENOMEM.
+ */
+PATHBUS_PUBLIC int pathbus_token_redeem(pathbus *bus, const char *token, uint64_t deadline_ns, struct pathbus_connection *ret);
+
+/* One that somebody listens at. */
+struct pathbus_endpoint_entry {
+	const char *name; /* valid during the call */
+	pid_t pid;
+	uid_t uid;
+	char command[16];  /* of the process, cut; "": not known */
+	unsigned flags;    /* PATHBUS_ENDPOINT_SEQPACKET, _READERS, _WRITERS */
+	enum pathbus_transport_kind place; /* PATHBUS_BUS or PATHBUS_PEER */
+	unsigned n_waiting; /* connections that it has not taken; PATHBUS_PEER: not known, 0 */
+};
+typedef int pathbus_endpoint_fn(const struct pathbus_endpoint_entry *entry, void *arg); /* not 0: stop, and return that */
+
+/**
+ * pathbus_endpoint_list: calls back for each endpoint that the topic has where it is now, in no particular order. The
+ * callback may call the library, but not close the topic.
+ * Returns 0, what the callback returned, or -EINVAL, -ECHILD, -ETIMEDOUT, -EMFILE, -ENFILE, -ENOMEM, or, when the channel
+ * was lost, an error of pathbus_open.
+ */
+PATHBUS_PUBLIC int pathbus_endpoint_list(pathbus_topic *topic, pathbus_endpoint_fn *fn, void *arg);
+
 #ifdef __cplusplus
 }
 #endif
