@@ -488,6 +488,20 @@ int os_lock_is_held(int fd, off_t start, off_t size)
 	return r < 0 ? r : r != OS_LOCK_NONE;
 }
 
+int os_lock_is_exclusive(int fd, off_t start, off_t size)
+{
+#ifdef F_OFD_GETLK
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = size };
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+#else
+	(void)fd, (void)start, (void)size;
+	return -EOPNOTSUPP;
+#endif
+}
+
 /* --- sockets --------------------------------------------------------------------------------------- */
 
 int os_socket_new(void)

@@ -110,6 +110,29 @@ int os_open_own_file(int dir, const char *name)
 	return open_own(dir, name, S_IFREG);
 }
 
+int os_make_unnamed(int dir)
+{
+	char link[FD_LINK_SIZE];
+	int fd = open(fd_link(dir, link), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (fchmod(fd, 0600) < 0) { /* whatever the umask */
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int os_link_new(int fd, int dir, const char *name)
+{
+	char link[FD_LINK_SIZE];
+
+	return linkat(AT_FDCWD, fd_link(fd, link), dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
 static bool in_group(gid_t gid)
 {
 	gid_t groups[256];

@@ -78,6 +78,29 @@ void os_unmap_zero_on_fork(void *map); /* NULL is fine; in a forked child too */
 int os_allocate(int fd, size_t size);
 void os_random(void *to, size_t size);
 
+/* --- memory that programs share by name (regions) ------------------------------------------------- */
+
+/* As os_memory_new. `huge`: of huge pages, all of which the system has set aside by then; -EOPNOTSUPP: it has not as
+ * many, or none at all. */
+int os_shared_new(const char *label, size_t size, bool huge);
+/* A huge page's size; 0: there are none. */
+size_t os_huge_page_size(void);
+/* Would the system use huge pages for ordinary shared memory, if it is asked to? */
+bool os_transparent_huge(void);
+void os_advise_huge(void *map, size_t size);
+/* Another open file description of the same file. The descriptor given stays the caller's. */
+int os_reopen(int fd, bool writable);
+/* Nobody can make it smaller any more. */
+bool os_is_sealed(int fd);
+/* The shared memory that another process has at this number, opened anew: one that os_shared_new made, by this user, under
+ * this label. It is held by O_PATH and checked before it is opened. -ESTALE: it is something else; -ESRCH, -EACCES. */
+int os_shared_of_process(pid_t pid, int number, const char *label);
+/* Stores a word in shared memory of either kind, which others may have made holes in. */
+int os_shared_store(int fd, off_t at, uint64_t word);
+/* Could so many bytes more be had, as far as the system and the limits on this process's group tell? -ENOSPC: no. What
+ * takes more than there is would end in processes being killed. */
+int os_may_reserve(uint64_t size);
+
 /* --- locks: open file description locks, non-blocking ----------------------------------------------- */
 
 enum os_lock { OS_LOCK_NONE, OS_LOCK_SHARED, OS_LOCK_EXCLUSIVE };
@@ -90,6 +113,8 @@ int os_lock_is_held(int fd, off_t start, off_t size);
 int os_lock_look(int fd, off_t start, off_t size);
 /* As os_lock, but sleeps in the kernel until it can be had. -EINTR: a signal handler has run. */
 int os_lock_wait(int fd, enum os_lock kind, off_t start, off_t size);
+/* The same, of exclusive ones. */
+int os_lock_is_exclusive(int fd, off_t start, off_t size);
 
 /* --- waiting for a word in shared memory --------------------------------------------------------------- */
 
@@ -125,6 +150,9 @@ int os_open_own_file(int dir, const char *name);
 int os_open_beside(int dir, const char *name, const char *model, bool writable);
 int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(int fd, void *arg), void *arg);
 int os_share_beside(int fd, int dir, const char *model);
+/* A regular file in `dir`, mode 0600, without a name; os_link_new gives it one, unless there is such a file: -EEXIST. */
+int os_make_unnamed(int dir);
+int os_link_new(int fd, int dir, const char *name);
 /* May the effective user read / write `name` ("": the folder itself) in `dir` (follow no link)? A read-only
  * file system denies nothing here, since a post does not write the file: its mode bits decide. */
 bool os_may_access(int dir, const char *name, int mode);
