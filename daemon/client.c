@@ -22,6 +22,7 @@
 #include "opening.h"
 #include "options.h"
 #include "os/os.h"
+#include "region_frames.h"
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
@@ -99,6 +100,7 @@ static void client_free(struct client *client)
 		opening_cancel(client->openings[--client->n_openings]);
 	while (client->syncs)
 		syncing_free(client->syncs);
+	restoring_cancel(client, NULL);
 	for (uint32_t i = 0; i < client->members_size; i++)
 		if (client->members[i])
 			subscriber_free(client->members[i]);
@@ -183,6 +185,7 @@ static void reap_ended(void *arg)
 		while (client->syncs)
 			syncing_free(client->syncs);
 		endpoints_client_ends(client); /* at once: who listens without a connection cannot be introduced */
+		restoring_cancel(client, NULL);
 	}
 	if (client && !departs(client) && reap(client))
 		client_free(client);
@@ -194,7 +197,7 @@ static void reap_ended(void *arg)
 
 static bool has_too_much_pending(const struct client *client)
 {
-	return client->n_openings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE ||
+	return client->n_openings + client->n_restorings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE ||
 	       client->n_out_fds >= LIMIT_CLIENT_DESCRIPTORS;
 }
 

@@ -13,6 +13,7 @@
 #include "wire.h"
 
 struct departure;
+struct restoring;
 struct syncing;
 
 /* A frame that waits to be sent, or several frames of events. */
@@ -67,6 +68,10 @@ struct client {
 	struct loop_event *namer; /* NULL: it has not needed it yet */
 
 	struct endpoint_user endpoints; /* endpoints.c */
+	/* region_frames.c: regions that it is bringing back. */
+	struct restoring *restorings;
+	unsigned n_restorings;
+
 	struct departure *departure; /* it has ended, and its process has not been seen to end */
 	struct opening **openings; /* LIMIT_CLIENT_OPENINGS places */
 	unsigned n_openings;
@@ -114,6 +119,11 @@ enum drop frame_set_state(struct client *client, const struct wire_header *heade
 enum drop frame_get_state(struct client *client, const struct wire_header *header, const void *frame);
 enum drop frame_seen(struct client *client, const struct wire_header *header, const void *frame);
 enum drop frame_sync(struct client *client, const struct wire_header *header, const void *frame);
+/* region_frames.c */
+enum drop frame_region_open(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_region_close(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_region_restore(struct client *client, const struct wire_header *header, const void *frame);
+enum drop frame_region_list(struct client *client, const struct wire_header *header, const void *frame);
 
 /* endpoint_frames.c */
 enum drop frame_listen(struct client *client, const struct wire_header *header, const void *frame);

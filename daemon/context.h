@@ -16,6 +16,7 @@ struct folders;
 struct runtime;
 struct linker;
 struct endpoints;
+struct regions;
 
 struct context {
 	const struct options *options;
@@ -28,6 +29,7 @@ struct context {
 	struct runtime *runtime;
 	struct linker *linker;
 	struct endpoints *endpoints;
+	struct regions *regions;
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 };

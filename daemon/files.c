@@ -31,6 +31,7 @@ struct files_question {
 	uint64_t asked_ns;
 	uint32_t id;
 	pid_t pid;
+	int descriptor; /* -1: a path is meant */
 	bool repeated;
 	char path[]; /* with its end */
 };
@@ -79,8 +80,8 @@ static void question_answer(struct files *files, struct files_question *question
 		files->set.quiet(files->set.arg);
 }
 
-struct files_question *files_ask(struct files *files, const char *path, pid_t pid, const void *owner,
-                                 files_answer_fn *fn, void *arg)
+static struct files_question *ask(struct files *files, const char *path, pid_t pid, int descriptor, const void *owner,
+                                  files_answer_fn *fn, void *arg)
 {
 	size_t size = strlen(path) + 1;
 	struct files_question *question;
@@ -94,6 +95,7 @@ struct files_question *files_ask(struct files *files, const char *path, pid_t pi
 		files->last_id = 1;
 	*question = (struct files_question){
 		.fn = fn, .arg = arg, .owner = owner, .asked_ns = os_now_ns(), .id = files->last_id, .pid = pid,
+		.descriptor = descriptor,
 	};
 	memcpy(question->path, path, size);
 	*files->last = question;
@@ -101,6 +103,18 @@ struct files_question *files_ask(struct files *files, const char *path, pid_t pi
 	files->n_open++;
 	pump(files);
 	return question;
+}
+
+struct files_question *files_ask(struct files *files, const char *path, pid_t pid, const void *owner,
+                                 files_answer_fn *fn, void *arg)
+{
+	return ask(files, path, pid, -1, owner, fn, arg);
+}
+
+struct files_question *files_ask_memory(struct files *files, const char *label, pid_t pid, int descriptor, const void *owner,
+                                        files_answer_fn *fn, void *arg)
+{
+	return ask(files, label, pid, descriptor, owner, fn, arg);
 }
 
 void files_forget(struct files_question *question)
@@ -381,7 +395,8 @@ static struct worker *free_worker(struct files *files)
 static void send_question(const struct worker *worker)
 {
 	const struct files_question *question = worker->question;
-	struct files_request request = { .id = question->id, .pid = question->pid };
+	struct files_request request = { .id = question->id, .pid = question->pid,
+	                                 .descriptor = question->descriptor };
 	size_t size = strlen(question->path) + 1;
 
 	memcpy(request.path, question->path, size);

@@ -40,6 +40,10 @@ struct files *files_free(struct files *files); /* answers nothing any more; ends
  */
 struct files_question *files_ask(struct files *files, const char *path, pid_t pid, const void *owner,
                                  files_answer_fn *fn, void *arg);
+/* The same about shared memory that a process has at a number: os_shared_of_process. The answer's `folder` is a descriptor of
+ * it, and of the reply there is nothing. */
+struct files_question *files_ask_memory(struct files *files, const char *label, pid_t pid, int descriptor, const void *owner,
+                                        files_answer_fn *fn, void *arg);
 /* The answer is not wanted any more. */
 void files_forget(struct files_question *question);
 

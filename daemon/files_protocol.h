@@ -22,6 +22,8 @@ enum { FILES_FD_SOCKET = 3, FILES_FD_WATCH = 4 };
 struct files_request {
 	uint32_t id;
 	int32_t pid;          /* whose root the path is to be seen in; 0: not known, the daemon's own */
+	int32_t descriptor;   /* -1; or shared memory that `pid` has at this number is meant, `path` is its label, and the reply
+	                       * comes with another descriptor of it */
 	char path[PATH_MAX];  /* absolute, with its end */
 };
 

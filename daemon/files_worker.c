@@ -107,8 +107,16 @@ static bool may_have_sidecar(const struct place *place)
 /* Fills the reply in. Returns the folder's descriptor if it is to go along, else -1. */
 static int answer(const struct home *home, const struct files_request *request, struct files_reply *reply)
 {
-	int root = root_of(home, request->pid);
 	struct place place;
+	int root;
+
+	if (request->descriptor >= 0) {
+		int fd = os_shared_of_process(request->pid, request->descriptor, request->path);
+
+		reply->error = fd < 0 ? fd : 0;
+		return fd;
+	}
+	root = root_of(home, request->pid);
 
 	reply->error = place_resolve(root, request->path, &place);
 	if (root >= 0)

@@ -13,6 +13,7 @@
 #include "opening.h"
 #include "options.h"
 #include "os/os.h"
+#include "region_frames.h"
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
@@ -208,6 +209,7 @@ static enum drop on_close(struct client *client, const struct wire_header *heade
 	if (member->subscriber)
 		syncing_cancel(client, member);
 	endpoints_member_ends(client, member);
+	restoring_cancel(client, member);
 	client->members[body.topic - 1] = NULL;
 	client->n_members--;
 	if (client->free_hint > body.topic - 1)
@@ -268,6 +270,10 @@ static const struct handler {
 	{ WIRE_TOKEN, ASKS, frame_token },
 	{ WIRE_REDEEM, ASKS, frame_redeem },
 	{ WIRE_ENDPOINT_LIST, ASKS, frame_endpoint_list },
+	{ WIRE_REGION_OPEN, ASKS, frame_region_open },
+	{ WIRE_REGION_CLOSE, ASKS_NOT, frame_region_close },
+	{ WIRE_REGION_RESTORE, ASKS, frame_region_restore },
+	{ WIRE_REGION_LIST, ASKS, frame_region_list },
 };
 
 enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)

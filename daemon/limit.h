@@ -63,6 +63,10 @@
 /* The kernel's share of unread answers per connection. Small, because descriptors under way count against
  * the daemon's user: one client that does not read must not use them up for all. */
 #define LIMIT_CLIENT_SEND_BUFFER 8192
+/* Bytes of all of a user's regions together, and how many. Making another: EDQUOT. Memory is taken as it is used, or
+ * reserved by who makes a region; the daemon has a descriptor of each. (--max-region-bytes, --max-regions) */
+#define LIMIT_REGION_BYTES (UINT64_C(64) << 30)
+#define LIMIT_REGIONS 4096u
 /* Connections accepted, bytes read from one, and its frames, before others get their turn. */
 #define LIMIT_ACCEPTS_IN_A_ROW 16u
 #define LIMIT_READ_IN_A_ROW 16384u

@@ -18,6 +18,8 @@ enum {
 	OPTION_OFFLOAD,
 	OPTION_OFFLOAD_MESSAGE,
 	OPTION_MAX_MESSAGE,
+	OPTION_REGION_BYTES,
+	OPTION_REGIONS,
 	OPTION_HELLO,
 	OPTION_FILES,
 	OPTION_LOG,
@@ -30,6 +32,8 @@ static const struct option options[] = {
 	{ "offload-members", required_argument, NULL, OPTION_OFFLOAD },
 	{ "offload-message-members", required_argument, NULL, OPTION_OFFLOAD_MESSAGE },
 	{ "max-message", required_argument, NULL, OPTION_MAX_MESSAGE },
+	{ "max-region-bytes", required_argument, NULL, OPTION_REGION_BYTES },
+	{ "max-regions", required_argument, NULL, OPTION_REGIONS },
 	{ "hello-timeout", required_argument, NULL, OPTION_HELLO },
 	{ "files-timeout", required_argument, NULL, OPTION_FILES },
 	{ "log-level", required_argument, NULL, OPTION_LOG },
@@ -51,6 +55,9 @@ static void print_help(void)
 	       "                         the same for files with messages (default %u)\n"
 	       "  --max-message BYTES    the largest message that a program may ask a topic to take,\n"
 	       "                         %u to %u (default %u)\n"
+	       "  --max-region-bytes BYTES\n"
+	       "                         all regions of a user together (default %llu)\n"
+	       "  --max-regions N        how many regions a user may have (default %u)\n"
 	       "  --files-timeout MS     give up on a path whose file system does not answer\n"
 	       "                         (default %u)\n"
 	       "  --hello-timeout MS     close a connection that says nothing (default %u)\n"
@@ -61,7 +68,7 @@ static void print_help(void)
 	       "SIGTERM and SIGINT stop it. Exit status: 0 stopped, 1 failed, 2 wrong usage,\n"
 	       "3 another pathbusd serves already.\n",
 	       LIMIT_OFFLOAD_MEMBERS, LIMIT_OFFLOAD_MESSAGE_MEMBERS, LANE_MIN_MESSAGE, LANE_MAX_MESSAGE, LANE_MAX_MESSAGE,
-	       LIMIT_FILES_MS, LIMIT_HELLO_MS);
+	       (unsigned long long)LIMIT_REGION_BYTES, LIMIT_REGIONS, LIMIT_FILES_MS, LIMIT_HELLO_MS);
 }
 
 static int usage_error(void)
@@ -86,6 +93,21 @@ static int number(const char *option, const char *text, unsigned min, unsigned m
 	return -1;
 }
 
+static int bytes(const char *option, const char *text, uint64_t *ret)
+{
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *end != '\0' || text[0] == '-') {
+		fprintf(stderr, "pathbusd: --%s takes a number of bytes, not '%s'\n", option, text);
+		return usage_error();
+	}
+	*ret = value;
+	return -1;
+}
+
 static int take(int option, const char *argument, struct options *to)
 {
 	switch (option) {
@@ -102,6 +124,10 @@ static int take(int option, const char *argument, struct options *to)
 		return number("offload-message-members", argument, 1, 1000000, &to->offload_message_members);
 	case OPTION_MAX_MESSAGE:
 		return number("max-message", argument, LANE_MIN_MESSAGE, LANE_MAX_MESSAGE, &to->max_message);
+	case OPTION_REGION_BYTES:
+		return bytes("max-region-bytes", argument, &to->max_region_bytes);
+	case OPTION_REGIONS:
+		return number("max-regions", argument, 0, 100000, &to->max_regions);
 	case OPTION_HELLO:
 		return number("hello-timeout", argument, 1, 3600000, &to->hello_ms);
 	case OPTION_FILES:
@@ -128,6 +154,8 @@ int options_parse(int argc, char **argv, struct options *ret)
 		.offload_members = LIMIT_OFFLOAD_MEMBERS,
 		.offload_message_members = LIMIT_OFFLOAD_MESSAGE_MEMBERS,
 		.max_message = LANE_MAX_MESSAGE,
+		.max_region_bytes = LIMIT_REGION_BYTES,
+		.max_regions = LIMIT_REGIONS,
 		.hello_ms = LIMIT_HELLO_MS,
 		.files_ms = LIMIT_FILES_MS,
 		.log_level = LOG_LEVEL_INFO,

@@ -6,6 +6,7 @@
 #define PATHBUS_DAEMON_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "log.h"
 
@@ -13,6 +14,8 @@ struct options {
 	const char *address; /* NULL: the user's own place; points into argv */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */
+	uint64_t max_region_bytes; /* all of a user's regions together */
+	unsigned max_regions;
 	unsigned hello_ms;
 	unsigned files_ms;
 	enum log_level log_level;

@@ -29,6 +29,7 @@
 #include "loop.h"
 #include "opening.h"
 #include "os/os.h"
+#include "regions.h"
 #include "runtime.h"
 #include "serving.h"
 #include "topic.h"
@@ -179,6 +180,9 @@ static int make_core(struct server *server, const struct options *options)
 	context->topics = topics_new(options->offload_members, options->offload_message_members, context->carrier_bell);
 	if (!context->topics)
 		return -ENOMEM;
+	context->regions = regions_new(options->max_region_bytes, options->max_regions);
+	if (!context->regions)
+		return -ENOMEM;
 	server->carrier = carrier_new(context->loop, context->carrier_bell, context->topics);
 	server->clients = clients_new(context);
 	context->endpoints = endpoints_new(context);
@@ -274,6 +278,7 @@ static void stop(struct server *server)
 	files_free(context->files);
 	carrier_free(server->carrier);
 	topics_free(context->topics);
+	regions_free(context->regions);
 	runtime_free(context->runtime);
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)

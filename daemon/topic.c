@@ -16,6 +16,7 @@
 #include "log.h"
 #include "names.h"
 #include "os/os.h"
+#include "regions.h"
 #include "ring.h"
 #include "wire.h"
 
@@ -157,6 +158,7 @@ struct topic *topic_free(struct topic *topic)
 		struct member *member = topic->members;
 
 		topic->members = member->next;
+		regions_leave(member);
 		free(member);
 	}
 	while (topic->names)
@@ -491,6 +493,7 @@ void topic_leave(struct member *member, enum leave how)
 	struct topic *topic = member->name->topic;
 	struct page *page = page_borrow(topic);
 
+	regions_leave(member);
 	if (!page)
 		log_error("no memory to clear a slot, or to tell others of a member's end");
 	if (member->group != TOPIC_NO_GROUP)

@@ -27,6 +27,8 @@ struct opening; /* opening.c */
 struct endpoint;   /* endpoints.c */
 struct relay;      /* relay.c */
 struct subscriber; /* subscriber.c */
+struct region;        /* regions.c */
+struct region_holder;
 
 enum look_state { LOOK_NONE, LOOK_QUEUED, LOOK_ASKED, LOOK_LATER };
 
@@ -84,6 +86,8 @@ struct topic {
 	struct topic *candidate_next, **candidate_at;
 
 	struct endpoint *endpoints; /* endpoints.c; they end with their members */
+	struct region *regions; /* regions.c: named memory under it, the oldest first */
+
 	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
 
 	unsigned n_joining;      /* linker.c: links that openings wait for */
@@ -100,6 +104,7 @@ struct member {
 	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
 	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */
+	struct region_holder *regions; /* regions.c: what it holds of the topic's */
 	struct subscriber *subscriber; /* a socket-only one's; subscriber.c */
 };
 #define TOPIC_NO_GROUP UINT_MAX

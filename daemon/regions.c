@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* regions.c - regions, their holders, and how much they take together. */
+#include "regions.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "os/os.h"
+#include "topic.h"
+
+struct regions {
+	uint64_t max_bytes, bytes;
+	unsigned max_regions, n;
+	uint64_t last_number;
+	uint32_t last_holder;
+};
+
+struct regions *regions_new(uint64_t max_bytes, unsigned max_regions)
+{
+	struct regions *regions = calloc(1, sizeof(*regions));
+
+	if (!regions)
+		return NULL;
+	regions->max_bytes = max_bytes;
+	regions->max_regions = max_regions;
+	return regions;
+}
+
+struct regions *regions_free(struct regions *regions)
+{
+	free(regions);
+	return NULL;
+}
+
+struct region *region_find(const struct topic *topic, const char *name, size_t size)
+{
+	for (struct region *region = topic->regions; region; region = region->next)
+		if (!region->replaced && region->name_size == size && memcmp(region->name, name, size) == 0)
+			return region;
+	return NULL;
+}
+
+struct region *region_after(const struct topic *topic, uint64_t number)
+{
+	for (struct region *region = topic->regions; region; region = region->next)
+		if (!region->replaced && region->number > number)
+			return region;
+	return NULL;
+}
+
+/* --- making and ending ------------------------------------------------------------------------------- */
+
+static int check_limits(const struct regions *regions, uint64_t bytes, const char **ret_limit)
+{
+	if (regions->n >= regions->max_regions) {
+		*ret_limit = "--max-regions";
+		return -EDQUOT;
+	}
+	if (bytes > regions->max_bytes || regions->bytes > regions->max_bytes - bytes) {
+		*ret_limit = "--max-region-bytes";
+		return -EDQUOT;
+	}
+	return 0;
+}
+
+/* Takes fd over. NULL: no memory, and then it is the caller's. */
+static struct region *add(struct regions *regions, struct topic *topic, const struct region_wish *wish,
+                          const struct region_shape *shape, int fd)
+{
+	struct region *region = calloc(1, sizeof(*region)), **at = &topic->regions;
+
+	if (!region)
+		return NULL;
+	region->regions = regions;
+	region->topic = topic;
+	region->number = ++regions->last_number;
+	region->fd = fd;
+	region->shape = *shape;
+	region->flags = wish->flags;
+	region->name_size = (uint32_t)wish->name_size;
+	memcpy(region->name, wish->name, wish->name_size);
+	while (*at)
+		at = &(*at)->next;
+	*at = region;
+	region->at = at;
+	regions->n++;
+	regions->bytes += shape->total;
+	return region;
+}
+
+static void region_free(struct region *region)
+{
+	region->regions->n--;
+	region->regions->bytes -= region->shape.total;
+	*region->at = region->next;
+	if (region->next)
+		region->next->at = region->at;
+	close(region->fd);
+	free(region);
+}
+
+void region_free_unheld(struct region *region)
+{
+	if (!region->holders)
+		region_free(region);
+}
+
+/* Memory of huge pages if it is asked for and can be had, else of ordinary ones. */
+static int make_memory(const char *label, const struct region_wish *wish, struct region_shape *ret_shape,
+                       enum region_pages *ret_pages)
+{
+	uint64_t huge = wish->flags & REGION_HUGE ? os_huge_page_size() : 0;
+	int fd, r;
+
+	if (huge && region_shape_make(wish->data_size, wish->flags, huge, ret_shape) == 0) {
+		fd = os_shared_new(label, ret_shape->total, true);
+		if (fd != -EOPNOTSUPP) {
+			*ret_pages = REGION_HUGE_PAGES;
+			return fd;
+		}
+	}
+	r = region_shape_make(wish->data_size, wish->flags, REGION_PAGE, ret_shape);
+	if (r < 0)
+		return r;
+	*ret_pages = wish->flags & REGION_HUGE && os_transparent_huge() ? REGION_TRANSPARENT : REGION_ORDINARY;
+	return os_shared_new(label, ret_shape->total, false);
+}
+
+static int fill_header(const struct region *region, const struct topic_key *key)
+{
+	size_t size = region->shape.page_size;
+	struct region_header *header = os_map(region->fd, size, true, NULL);
+
+	if (!header)
+		return -errno;
+	region_header_init(header, key, region->name, region->name_size, region->id, region->shape.data_size, region->flags);
+	munmap(header, size);
+	return 0;
+}
+
+int region_make(struct regions *regions, struct topic *topic, const struct topic_key *key, const struct region_wish *wish,
+                struct region **ret, const char **ret_limit)
+{
+	char hash[HASH_TEXT_SIZE], label[REGION_LABEL_SIZE];
+	uint8_t id[REGION_ID_SIZE];
+	enum region_pages pages;
+	struct region_shape shape;
+	struct region *region;
+	int fd, r;
+
+	r = region_shape_make(wish->data_size, wish->flags, REGION_PAGE, &shape);
+	if (r == 0)
+		r = check_limits(regions, shape.total, ret_limit);
+	if (r < 0)
+		return r;
+	os_random(id, sizeof(id));
+	id[0] |= 1; /* never all zero */
+	region_hash(key, wish->name, wish->name_size, hash);
+	region_label(hash, id, label);
+	fd = make_memory(label, wish, &shape, &pages);
+	if (fd < 0)
+		return fd;
+	r = check_limits(regions, shape.total, ret_limit); /* huge pages are larger */
+	region = r == 0 ? add(regions, topic, wish, &shape, fd) : NULL;
+	if (!region) {
+		close(fd);
+		return r < 0 ? r : -ENOMEM;
+	}
+	region->pages = pages;
+	memcpy(region->id, id, sizeof(id));
+	r = fill_header(region, key);
+	if (r < 0) {
+		region_free(region);
+		return r;
+	}
+	*ret = region;
+	return 0;
+}
+
+int region_adopt(struct regions *regions, struct topic *topic, const struct region_wish *wish, const uint8_t *id,
+                 enum region_pages pages, const struct region_shape *shape, int fd, struct region **ret,
+                 const char **ret_limit)
+{
+	int r = check_limits(regions, shape->total, ret_limit);
+	struct region *region;
+
+	if (r < 0)
+		return r;
+	region = add(regions, topic, wish, shape, fd);
+	if (!region)
+		return -ENOMEM;
+	region->pages = pages;
+	memcpy(region->id, id, REGION_ID_SIZE);
+	*ret = region;
+	return 0;
+}
+
+bool region_is(int fd, const struct region_shape *shape)
+{
+	struct stat st;
+
+	return os_is_sealed(fd) && fstat(fd, &st) == 0 && st.st_size >= 0 && (uint64_t)st.st_size == shape->total &&
+	       (shape->page_size == REGION_PAGE || (uint64_t)st.st_blksize == shape->page_size);
+}
+
+void region_set_replaced(struct region *region)
+{
+	region->replaced = true;
+	if (os_shared_store(region->fd, offsetof(struct region_header, replaced), 1) < 0)
+		log_warning("the holders of a region could not be told that it was replaced");
+	region_free_unheld(region);
+}
+
+uint64_t region_version_now(const struct region *region)
+{
+	uint64_t sequence = 0;
+
+	/* read and not mapped: whoever writes can make holes, and those of huge pages cannot always be filled. */
+	if (pread(region->fd, &sequence, sizeof(sequence), offsetof(struct region_header, sequence)) != sizeof(sequence))
+		return 0;
+	return region_version(sequence);
+}
+
+/* --- holders ----------------------------------------------------------------------------------------- */
+
+int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret)
+{
+	struct region_holder *holder = calloc(1, sizeof(*holder));
+	struct regions *regions = region->regions;
+
+	if (!holder)
+		return -ENOMEM;
+	if (++regions->last_holder == 0)
+		regions->last_holder = 1;
+	*holder = (struct region_holder){ .region = region, .member = member, .writes = writes, .id = regions->last_holder };
+	holder->next = region->holders;
+	holder->at = &region->holders;
+	if (holder->next)
+		holder->next->at = &holder->next;
+	region->holders = holder;
+	region->n_holders++;
+	holder->member_next = member->regions;
+	holder->member_at = &member->regions;
+	if (holder->member_next)
+		holder->member_next->member_at = &holder->member_next;
+	member->regions = holder;
+	*ret = holder;
+	return 0;
+}
+
+struct region_holder *region_holder_find(const struct member *member, uint32_t id)
+{
+	struct region_holder *holder = member->regions;
+
+	while (holder && holder->id != id)
+		holder = holder->member_next;
+	return holder;
+}
+
+void region_release(struct region_holder *holder)
+{
+	struct region *region = holder->region;
+
+	*holder->at = holder->next;
+	if (holder->next)
+		holder->next->at = holder->at;
+	*holder->member_at = holder->member_next;
+	if (holder->member_next)
+		holder->member_next->member_at = holder->member_at;
+	free(holder);
+	region->n_holders--;
+	region_free_unheld(region);
+}
+
+void regions_leave(struct member *member)
+{
+	while (member->regions)
+		region_release(member->regions);
+}
