@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "region_internal.h"
 
 /* --- frames -------------------------------------------------------------------------------------------- */
 
@@ -184,6 +185,8 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 	if (call_on_error(bus, header->request, -(int)error.error) ||
 	    endpoint_on_error(bus, header->request, -(int)error.error))
 		return 0;
+	if (region_bus_on_error(bus, header->request, -(int)error.error))
+		return 0;
 	topic = find_request(bus, header->request);
 	if (topic) {
 		topic->request = 0;
@@ -210,6 +213,21 @@ static int on_socket(struct pathbus *bus, const void *frame, const struct wire_h
 	return bus->kind == PATHBUS_SOCKET ? socket_on_frame(bus, frame, header) : -EPROTO;
 }
 
+static int on_region(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
+{
+	int r = call_on_answer(bus, frame, header, fds);
+
+	if (r == 0 && (fds->cut || fds->fds[0] >= 0))
+		region_bus_give_back(bus, frame, header); /* too late, or no room for it */
+	return r;
+}
+
+static int on_restored(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
+{
+	(void)fds;
+	return region_bus_on_restored(bus, frame, header);
+}
+
 static const struct {
 	enum wire_type type;
 	unsigned n_fds; /* OPENED: none over the socket */
@@ -229,6 +247,9 @@ static const struct {
 	{ WIRE_ENDPOINTS, 0, call_on_answer },
 	{ WIRE_EVENT_CONNECTION, 1, endpoint_on_connection },
 	{ WIRE_EVENT_UNLISTENED, 0, endpoint_on_unlistened },
+	{ WIRE_REGION, 1, on_region },
+	{ WIRE_RESTORED, 0, on_restored },
+	{ WIRE_REGIONS, 0, call_on_answer },
 	{ WIRE_EVENT_POST, 0, on_socket },
 	{ WIRE_EVENT_MESSAGE, 0, on_socket },
 	{ WIRE_EVENT_GAP, 0, on_socket },

@@ -21,6 +21,7 @@
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
  *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them
+ *   region_internal.h  named memory: region*.c, anchor.c
  *   attachment.c  what a program has opened under a topic: regions, locks, endpoints
  *   endpoint.h  endpoints and connections to them, in files of their own
  *

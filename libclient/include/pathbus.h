@@ -448,6 +448,185 @@ PATHBUS_PUBLIC const char *pathbus_address(pathbus *bus);
 
 /* --- regions: named memory ----------------------------------------------------------------------------------- */
 
+/*
+ * Named memory under a topic, mapped by all who hold it and copied by nobody. With a daemon it is the daemon's memory, and
+ * nobody can make it smaller; without one it is a file in /dev/shm, for one user. Who may write the topic's file may write it
+ * (on a topic that was opened so that it may post), who may read the file has it read-only. A region lives until its last holder
+ * has closed it or died. The daemon's end does not disturb holders; they bring it back to the next one.
+ *
+ * Names have 1 to 255 bytes, any but NUL. All calls belong to the handle's thread. After fork() every call returns -ECHILD; the
+ * memory stays mapped in the child, who may read it until it closes the region or ends, and keeps it alive for as long.
+ * A process of the same user that truncates the file of a region without a daemon makes its holders fault.
+ */
+#define PATHBUS_REGION_RESERVE (1u << 0)   /* create, replace: take all of its pages now: -ENOSPC instead of a fault later */
+#define PATHBUS_REGION_HUGE (1u << 1)      /* create, replace: huge pages if they can be had; get_info says which it got */
+#define PATHBUS_REGION_DOUBLE (1u << 2)    /* create, replace: two frames, so that readers always have a whole one */
+#define PATHBUS_REGION_READ_ONLY (1u << 3) /* open: though it might be written */
+#define PATHBUS_REGION_OVERTAKE (1u << 4)  /* begin, double: at the deadline write all the same; who reads there is told */
+
+enum pathbus_region_pages {
+	PATHBUS_PAGES_ORDINARY = 0,
+	PATHBUS_PAGES_TRANSPARENT = 1, /* asked for; the kernel decides */
+	PATHBUS_PAGES_HUGE = 2,        /* set aside from the system's pool; the header takes one, too */
+};
+
+/* Set `size` to sizeof(struct pathbus_region_info). */
+struct pathbus_region_info {
+	size_t size;
+	const char *name;         /* valid while the region is open */
+	size_t data_size;         /* of one frame, as asked for */
+	unsigned flags;           /* that it was made with: RESERVE, HUGE, DOUBLE */
+	enum pathbus_region_pages pages;
+	enum pathbus_transport_kind place; /* PATHBUS_BUS: the daemon's memory; PATHBUS_PEER: a file of this user's */
+	int writable;
+	int replaced;             /* there is another memory under this name by now */
+	uint64_t version;         /* 0: nothing was published yet */
+};
+
+/**
+ * pathbus_region_create: makes a region under a name that is free. Its memory is zero; version 0.
+ *
+ * Where it lies on several memory nodes is the caller's to decide (mbind, or who touches it first). Blocks for at most the
+ * timeout waiting for the daemon; with PATHBUS_REGION_RESERVE also for as long as zeroing its pages takes. Without
+ * RESERVE a write may fault (SIGBUS) where the system has no memory left for it, and without a daemon where /dev/shm is full.
+ *
+ * @data_size  bytes of one frame, 1 to 2^42
+ * @flags      PATHBUS_REGION_RESERVE, _HUGE, _DOUBLE
+ * @ret        receives the region; it belongs to the topic; pathbus_region_close, or the topic's pathbus_close, releases it
+ * Returns 0, or
+ *   -EINVAL      a NULL pointer, an empty name, an unknown flag, the size
+ *   -ENAMETOOLONG
+ *   -EACCES      the topic may not post
+ *   -EEXIST      the name is in use, here or at a daemon (also by holders of one that was replaced who have not looked
+ *                since, or one that is being brought back to a daemon)
+ *   -EBUSY       a process that makes or removes this name stands still
+ *   -EDQUOT      the user has as many regions, or as many bytes of them, as the daemon allows (--max-regions,
+ *                --max-region-bytes)
+ *   -ENOSPC      RESERVE: there is not that much memory; no space left in /dev/shm
+ *   -EOPNOTSUPP  PATHBUS_SOCKET; a system without such memory
+ *   -ENOTCONN, -ETIMEDOUT, -ECHILD, -EIO (the topic's memory is damaged), -EPROTO, -EMFILE, -ENFILE, -ENOMEM; or, when the
+ *   channel was lost, as pathbus_open
+ */
+PATHBUS_PUBLIC int pathbus_region_create(pathbus_topic *topic, const char *name, size_t data_size, unsigned flags,
+                                         pathbus_region **ret);
+
+/**
+ * pathbus_region_open: opens one that is there. Who opens reads what is published by then itself; events tell of what is
+ * newer. One that its holders are bringing back to a daemon is waited for, for the timeout.
+ *
+ * @flags  PATHBUS_REGION_READ_ONLY, or 0: writable if it may be (pathbus_region_get_info says)
+ * Returns 0, or as pathbus_region_create, and
+ *   -ENOENT   there is none of this name
+ *   -EBUSY    it is a daemon's, which does not know it (yet), or which this handle does not reach
+ *   -EACCES   the file's rights do not allow it
+ *   -EIO      the file that is found in /dev/shm is damaged
+ *   -EPROTONOSUPPORT  another version of the library made it
+ */
+PATHBUS_PUBLIC int pathbus_region_open(pathbus_topic *topic, const char *name, unsigned flags, pathbus_region **ret);
+
+/**
+ * pathbus_region_replace: makes another memory, of another size or kind, in the place of one that is open, which stays open
+ * and as it is. Who holds the old one keeps it, and is told (PATHBUS_EVENT_REGION_REPLACED, and -ESTALE by
+ * pathbus_region_wait); who opens from now on gets the new one. Posts the topic. The new one's versions begin at 0.
+ *
+ * @ret  receives the new one
+ * Returns 0, or as pathbus_region_create, and -ESTALE (another has replaced it already), -EACCES (it may not be written),
+ * -EBUSY (somebody else is about to). Where *ret was filled, but the post failed, its error: then others may not have been
+ * told yet.
+ */
+PATHBUS_PUBLIC int pathbus_region_replace(pathbus_region *region, size_t data_size, unsigned flags, pathbus_region **ret);
+
+/**
+ * pathbus_region_close: gives it back; the last one out frees it. An open bracket is left as a death would leave it. No
+ * events of it follow. Does not block. Returns NULL.
+ */
+PATHBUS_PUBLIC pathbus_region *pathbus_region_close(pathbus_region *region);
+
+/** pathbus_region_get_info: returns 0, or -EINVAL (ret->size is unknown), -ECHILD. */
+PATHBUS_PUBLIC int pathbus_region_get_info(const pathbus_region *region, struct pathbus_region_info *ret);
+
+/**
+ * pathbus_region_begin: the write bracket. One writer at a time; one that dies within its bracket is no hindrance to the next.
+ * Without contention no system call (PATHBUS_REGION_DOUBLE: two).
+ *
+ * With PATHBUS_REGION_DOUBLE the frame that is not shown is written, and readers that are still in it are waited for. It
+ * holds what was published two versions ago. Without it, it is the one frame, with what was published last, or what a
+ * writer that died has made of it; while it is written nobody has it whole.
+ *
+ * @flags        0, or PATHBUS_REGION_OVERTAKE
+ * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline. Who waits looks again every 1 to 20 ms
+ * @ret_data     receives where to write; valid until pathbus_region_end
+ * Returns 0, or
+ *   -EBUSY     another writer is within its bracket at the deadline; or readers are still in that frame
+ *   -EACCES    it is read-only             -EALREADY  this handle is within its bracket
+ *   -EINVAL, -ECHILD
+ */
+PATHBUS_PUBLIC int pathbus_region_begin(pathbus_region *region, unsigned flags, uint64_t deadline_ns, void **ret_data);
+
+/**
+ * pathbus_region_end: publishes what was written as the next version, and posts the topic: the post is told as any other
+ * as well. Returns 0, or -EINVAL (no bracket is open), -ECHILD; or an error of pathbus_post: it is published all the same,
+ * and others may not have been told yet.
+ */
+PATHBUS_PUBLIC int pathbus_region_end(pathbus_region *region);
+
+/**
+ * pathbus_region_read_begin: the read bracket: what is read within it is whole if pathbus_region_read_end says so. Never
+ * waits. Until then it may be torn: check it before you trust an index or a size in it, and do not act on it.
+ *
+ * With PATHBUS_REGION_DOUBLE it is whole in any case, unless a writer was told to overtake; keep the bracket short all the
+ * same, since writers wait for it. Two system calls; else none.
+ *
+ * @ret_data     receives the frame; valid until pathbus_region_read_end
+ * @ret_version  NULL, or receives its version; 0: nothing was published yet, and it is zero
+ * Returns 0, or -EAGAIN (it is being written, or a writer died in it: read again after the next version), -EALREADY (a bracket
+ * is open), -EINVAL, -ECHILD.
+ */
+PATHBUS_PUBLIC int pathbus_region_read_begin(pathbus_region *region, const void **ret_data, uint64_t *ret_version);
+
+/** pathbus_region_read_end: returns 0: whole; -EAGAIN: torn, read again; -EINVAL (no bracket is open), -ECHILD. */
+PATHBUS_PUBLIC int pathbus_region_read_end(pathbus_region *region);
+
+/**
+ * pathbus_region_wait: waits until a version newer than *version is published. Consumes nothing from pathbus_next.
+ *
+ * @version      the last one seen, 0 at first; moved to the newest when 1 is returned. One's own count, too
+ * @deadline_ns, @spin_us  as in pathbus_wait
+ * Returns 1 newer, 0 at the deadline, -ESTALE (none will come here: the region was replaced), or an error of pathbus_wait.
+ */
+PATHBUS_PUBLIC int pathbus_region_wait(pathbus_region *region, uint64_t *version, uint64_t deadline_ns, unsigned spin_us);
+
+/* Who holds a region. */
+struct pathbus_holder {
+	pid_t pid;
+	uid_t uid;
+	int writes;       /* may write it */
+	char command[16]; /* of the process, cut; "": not known */
+};
+
+/* Valid during the call of pathbus_region_fn. */
+struct pathbus_region_entry {
+	const char *name;
+	uint64_t data_size, version;
+	unsigned flags;
+	enum pathbus_region_pages pages;
+	enum pathbus_transport_kind place;
+	unsigned n_holders;  /* open handles; without a daemon those beyond 64 are not counted */
+	unsigned n_listed;   /* with a daemon at most 16 */
+	const struct pathbus_holder *holders; /* the first n_listed */
+};
+
+/* Not 0: stop, and return that. May call the library. */
+typedef int pathbus_region_fn(const struct pathbus_region_entry *entry, void *arg);
+
+/**
+ * pathbus_region_list: calls fn for each region of the topic: the daemon's, then this user's without one. Those that were
+ * replaced are not among them. Blocks for at most the timeout for each.
+ * Returns 0, what fn returned, or -EINVAL, -ECHILD, -EOPNOTSUPP (PATHBUS_SOCKET), -ETIMEDOUT, -EIO, -EMFILE, -ENFILE,
+ * -ENOMEM; or, when the channel was lost, as pathbus_open.
+ */
+PATHBUS_PUBLIC int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *fn, void *arg);
+
 /* --- locks ------------------------------------------------------------------------------------------------------ */
 
 /*

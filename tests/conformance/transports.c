@@ -146,6 +146,11 @@ void transport_end(void)
 		check_runtime_folder();
 }
 
+enum transport_id current_transport(void)
+{
+	return (enum transport_id)current;
+}
+
 static enum pathbus_transport_kind kind_of_current(void)
 {
 	return current == ON_BUS ? PATHBUS_BUS : current == ON_SOCKET ? PATHBUS_SOCKET : PATHBUS_PEER;

@@ -40,6 +40,8 @@ enum transport_id {
 void transport_begin(int id);
 /* Last thing: for a suite's `teardown`. */
 void transport_end(void);
+/* Which one it was begun with. */
+enum transport_id current_transport(void);
 /* The daemon of a case on the bus. */
 struct harness_daemon *transport_daemon(void);
 
