@@ -22,6 +22,7 @@
  *   sidecar.c  files and locks
  *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them
  *   region_internal.h  named memory: region*.c, anchor.c
+ *   members.c  who has the topic open
  *   attachment.c  what a program has opened under a topic: regions, locks, endpoints
  *   endpoint.h  endpoints and connections to them, in files of their own
  *
@@ -423,6 +424,10 @@ uint64_t hide_lease_ns(const pathbus_topic *topic);
 void topic_caught_up(pathbus_topic *topic, uint64_t generation, bool rests);
 /* Before the lane is left for another: notes who is still on it. */
 void sync_note_left(pathbus_topic *topic);
+/* Is the process in this slot gone, without anybody having cleared it? Under the handle's lock. */
+bool slot_is_dead(const pathbus_topic *topic, unsigned index);
+/* Are the process ids in the table of the daemon's lane those that we would use? */
+bool topic_knows_pids(const pathbus_topic *topic);
 
 /* --- bus.c --- */
 void bus_init(struct pathbus *bus);

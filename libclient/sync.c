@@ -70,16 +70,14 @@ static bool has_caught_up(const struct page_slot *slot, uint64_t goal)
 	return !lane_is_later(goal, atomic_load(&slot->seen));
 }
 
-/* Is the process in this slot gone, without anybody having cleared it? */
-static bool is_dead(pathbus_topic *topic, unsigned index)
+bool slot_is_dead(const pathbus_topic *topic, unsigned index)
 {
 	/* Whoever holds the slot holds its lock. */
 	return topic->place == PLACE_PEER && index != (unsigned)topic->sidecar.slot &&
 	       os_lock_is_held(topic->sidecar.file, LOCK_SLOT + (off_t)index, 1) == 0;
 }
 
-/* Are the process ids in the table of the daemon's lane those that we would use? */
-static bool knows_pids(const pathbus_topic *topic)
+bool topic_knows_pids(const pathbus_topic *topic)
 {
 	uint32_t slot = atomic_load(&topic->slot);
 
@@ -91,7 +89,7 @@ void sync_note_left(pathbus_topic *topic)
 	uint64_t now = os_now_ns();
 	const struct left *before = topic->left && now < topic->left->until_ns ? topic->left : NULL;
 	unsigned n = before ? before->n : 0;
-	bool may_be_asked = knows_pids(topic);
+	bool may_be_asked = topic_knows_pids(topic);
 	struct left *left;
 
 	for (unsigned i = 0; i < PAGE_SLOTS; i++)
@@ -237,7 +235,7 @@ static bool is_waited_for(pathbus_topic *topic, const struct sync *sync, struct 
 	if (!is_in(page, (unsigned)target->slot, target))
 		return false;
 	target->caught_up = has_caught_up(&page->slots[target->slot], target->goal);
-	return target->caught_up || !sync->look_for_dead || !is_dead(topic, (unsigned)target->slot);
+	return target->caught_up || !sync->look_for_dead || !slot_is_dead(topic, (unsigned)target->slot);
 }
 
 static void look(pathbus_topic *topic, struct sync *sync)
@@ -251,7 +249,7 @@ static void look(pathbus_topic *topic, struct sync *sync)
 	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
 		const struct page_slot *slot = &topic->page->slots[i];
 
-		if (atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_LINK) && !is_dead(topic, i))
+		if (atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_LINK) && !slot_is_dead(topic, i))
 			result->n_untracked++;
 	}
 	for (unsigned k = 0; k < sync->n; k++) {

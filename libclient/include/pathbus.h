@@ -889,6 +889,37 @@ typedef int pathbus_endpoint_fn(const struct pathbus_endpoint_entry *entry, void
  * was lost, an error of pathbus_open.
  */
 PATHBUS_PUBLIC int pathbus_endpoint_list(pathbus_topic *topic, pathbus_endpoint_fn *fn, void *arg);
+/* --- members: who has the topic open ---------------------------------------------------------------------------- */
+
+/* One of them. All of it is for people: it may be old by the time it is read, and a process id is no identity. */
+struct pathbus_member {
+	pid_t pid;        /* as the daemon sees it, and peer to peer as the member does: in a container another's */
+	uid_t uid;        /* the process's effective user; (uid_t)-1: not known */
+	uint64_t origin;  /* the id of the open topic, as pathbus_origin gives it to that program; 0: a link's */
+	char command[16]; /* of the process, cut; "": not known */
+	int subscribes;   /* 1: is told of posts; 0: opened with PATHBUS_POST alone */
+	uint64_t n_posts; /* posts since it came to this channel, by the thread that opened the topic; those of other
+	                   * threads only while somebody hides others' posts */
+	int is_self;      /* 1: the topic that was asked about */
+	int is_link;      /* 1: no program, but what joins the daemon's channel with a sidecar, where others are */
+};
+
+/* Not 0: no more, and pathbus_member_list returns that. *member is valid until the function returns. */
+typedef int pathbus_member_fn(const struct pathbus_member *member, void *arg);
+
+/**
+ * pathbus_member_list: who has the topic open, on the channel that this topic is on: not those behind a link, nor those
+ * beyond the first 240. Calls `fn` for each, in no particular order, after all of them were looked at; it may call the
+ * library, and close the topic. Belongs to the handle's thread. Does not block, except where the channel was lost: it is
+ * joined anew first, which may take up to the timeout.
+ *
+ * Returns 0, what `fn` returned if that was not 0, or
+ *   -EINVAL      topic or fn is NULL
+ *   -ECHILD      in a forked child
+ *   -EOPNOTSUPP  PATHBUS_SOCKET: the table of members is shared memory
+ *   -ENOMEM, or as pathbus_open when the channel was lost
+ */
+PATHBUS_PUBLIC int pathbus_member_list(pathbus_topic *topic, pathbus_member_fn *fn, void *arg);
 
 #ifdef __cplusplus
 }
