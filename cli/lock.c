@@ -143,8 +143,8 @@ static int run_run(const struct pathbus_options *options, size_t n_words, char *
 	error = pathbus_new(&bus, options);
 	if (error < 0)
 		return tell_daemon_error(options, error);
-	error = pathbus_open(bus, words[0], PATHBUS_POST, &topic);
-	status = error < 0 ? tell_file_error("open", words[0], error) : run_locked(topic, words);
+	error = pathbus_open(bus, words[0], PATHBUS_LOCKS_ONLY, &topic);
+	status = error < 0 ? tell_lock_error(words[0], words[1], error) : run_locked(topic, words);
 	pathbus_free(bus); /* gives the lock back */
 	if (wait_stopped()) {
 		signal(wait_stopped(), SIG_DFL);
@@ -195,9 +195,9 @@ static int run_show(const struct pathbus_options *options, size_t n_words, char 
 	if (error < 0)
 		return tell_daemon_error(options, error);
 	file_of_listing = words[0];
-	error = pathbus_open(bus, words[0], PATHBUS_POST, &topic);
+	error = pathbus_open(bus, words[0], PATHBUS_LOCKS_ONLY, &topic);
 	if (error < 0) {
-		status = tell_file_error("open", words[0], error);
+		status = tell_lock_error(words[0], n_words > 1 ? words[1] : "", error);
 	} else {
 		error = n_words > 1 ? show_one(topic, words[1]) : pathbus_lock_list(topic, print, NULL);
 		status = error < 0 ? tell_lock_error(words[0], n_words > 1 ? words[1] : "", error) : tell_flush();

@@ -77,7 +77,7 @@ static bool wants_bus(const struct pathbus *bus)
 	if (bus->kind == PATHBUS_PEER || bus->connection.state != BUS_DOWN)
 		return false;
 	for (const pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (!topic_is_on_bus(topic) || (atomic_load(&topic->epoch) & EPOCH_LOST))
+		if ((!topic_is_on_bus(topic) && topic->place != PLACE_APART) || (atomic_load(&topic->epoch) & EPOCH_LOST))
 			return true;
 	return false;
 }

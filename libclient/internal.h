@@ -17,6 +17,7 @@
  *              bus_frames.c: what the daemon says
  *   call.c     asking the daemon and waiting for its answer
  *   socket.c   PATHBUS_SOCKET: the same without shared memory
+ *   apart.c    PATHBUS_LOCKS_ONLY: no channel at all
  *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
@@ -81,7 +82,13 @@ enum {
 
 struct attachment;
 
-enum topic_place { PLACE_NONE, PLACE_BUS, PLACE_PEER, PLACE_SOCKET /* the daemon, by frames */ };
+enum topic_place {
+	PLACE_NONE,
+	PLACE_BUS,
+	PLACE_PEER,
+	PLACE_SOCKET, /* the daemon, by frames */
+	PLACE_APART,  /* PATHBUS_LOCKS_ONLY: a lane that nobody else is on */
+};
 
 /* What a transport found: handed to topic_install, which takes all descriptors over, on failure too. */
 struct joined {
@@ -577,6 +584,6 @@ struct transport {
 	 * -ENOTCONN, -ETIMEDOUT: not this way, try the next; other errors are final. */
 	int (*settle)(pathbus_topic *topic, uint64_t deadline_ns);
 };
-extern const struct transport transport_bus, transport_peer;
+extern const struct transport transport_bus, transport_peer, transport_apart;
 
 #endif

@@ -189,16 +189,19 @@ static int take_record(struct lock_file *file)
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
-/* Is it ours, or empty, which a file that was shortened may be? 1: empty. */
+/* Is it ours, or what is left of one that was shortened, perhaps to nothing? 1: that. */
 static int check_magic(int file)
 {
 	static const char nothing[sizeof(LOCK_FILE_MAGIC)];
 	char there[sizeof(LOCK_FILE_MAGIC)];
+	size_t left = 0;
 	ssize_t n = lock_file_read(file, there, sizeof(there), 0);
 
 	if (n < 0 || memcmp(there, LOCK_FILE_MAGIC, sizeof(there)) == 0)
 		return n < 0 ? (int)n : 0;
-	return memcmp(there, nothing, sizeof(there)) == 0 ? 1 : -EEXIST;
+	while (there[left] != '\0' && there[left] == LOCK_FILE_MAGIC[left])
+		left++;
+	return memcmp(there + left, nothing, sizeof(there) - left) == 0 ? 1 : -EEXIST;
 }
 
 /* The first time, and when the record turns out to be missing, or another's. */

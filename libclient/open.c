@@ -84,14 +84,15 @@ int pathbus_open_with(pathbus *bus, const char *path, unsigned flags, const stru
 {
 	static const struct pathbus_topic_options defaults = { .size = sizeof(defaults) };
 	const unsigned known = PATHBUS_SUBSCRIBE | PATHBUS_POST | PATHBUS_ECHO | PATHBUS_NEWEST | PATHBUS_HIDE_PROCESS |
-	                       PATHBUS_WALL_CLOCK | PATHBUS_STATE_POSTS;
+	                       PATHBUS_WALL_CLOCK | PATHBUS_STATE_POSTS | PATHBUS_LOCKS_ONLY;
 	struct lane_shape shape;
 	char *text;
 	int r = 0;
 
 	if (!options)
 		options = &defaults;
-	if (!bus || !path || !ret || path[0] == '\0' || (flags & ~known) || options->size != sizeof(*options) ||
+	if (!bus || !path || !ret || path[0] == '\0' || (flags & ~known) ||
+	    ((flags & PATHBUS_LOCKS_ONLY) && flags != PATHBUS_LOCKS_ONLY) || options->size != sizeof(*options) ||
 	    lane_shape_make(options->ring_slots, options->max_message, &shape) < 0)
 		return -EINVAL;
 	if (is_forked(bus->alive))

@@ -242,7 +242,8 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	if (!topic->page) /* once; the address stays */
 		topic->page = page;
 	atomic_store(&topic->carrier, joined->place == PLACE_BUS ? topic->bus->connection.carrier : -1);
-	atomic_store(&topic->death, joined->place != PLACE_PEER ? topic->bus->connection.death : &death_never);
+	atomic_store(&topic->death, joined->place == PLACE_BUS || joined->place == PLACE_SOCKET ?
+	                                    topic->bus->connection.death : &death_never);
 	atomic_store(&topic->slot, joined->slot < PAGE_SLOTS ? joined->slot : WIRE_NO_SLOT);
 
 	/* The baseline: everything up to here is taken as seen; RESYNC is told after that (design 7.3). */
@@ -266,7 +267,10 @@ static void note_transport(pathbus_topic *topic, const struct joined *joined)
 {
 	topic->transport = (struct pathbus_transport){
 		.size = sizeof(topic->transport),
-		.kind = joined->place == PLACE_BUS ? PATHBUS_BUS : joined->place == PLACE_PEER ? PATHBUS_PEER : PATHBUS_SOCKET,
+		.kind = joined->place == PLACE_BUS  ? PATHBUS_BUS :
+		        joined->place == PLACE_PEER ? PATHBUS_PEER :
+		        joined->place == PLACE_APART ? PATHBUS_AUTO :
+		                                       PATHBUS_SOCKET,
 		.local_only = joined->local_only,
 		.in_runtime_folder = joined->in_runtime_folder,
 		.since_ns = os_now_ns(),
@@ -357,6 +361,8 @@ int topic_settle(pathbus_topic *topic, uint64_t deadline_ns)
 
 	if (topic_is_well(topic))
 		return 0;
+	if (topic->flags & PATHBUS_LOCKS_ONLY)
+		return transport_apart.settle(topic, deadline_ns);
 	if (kind != PATHBUS_PEER) {
 		r = transport_bus.settle(topic, deadline_ns);
 		if (r == 0 || r == -EINPROGRESS)
@@ -439,10 +445,10 @@ pathbus_topic *topic_new(struct pathbus *bus, char *path, unsigned flags,
 	topic->path = path;
 	topic->alive = bus->alive;
 	topic->bell = topic->wait_set = -1;
-	topic->remote = bus->kind == PATHBUS_SOCKET;
+	topic->remote = bus->kind == PATHBUS_SOCKET && !(flags & PATHBUS_LOCKS_ONLY);
 	topic->sidecar = SIDECAR_NONE;
 	topic->echo = (flags & PATHBUS_ECHO) != 0;
-	topic->subscribed = (flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_POST;
+	topic->subscribed = (flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_POST && !(flags & PATHBUS_LOCKS_ONLY);
 	atomic_init(&topic->carrier, -1);
 	atomic_init(&topic->slot, WIRE_NO_SLOT);
 	atomic_init(&topic->death, &death_never);

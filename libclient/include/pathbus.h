@@ -145,6 +145,8 @@ struct pathbus_event {
 #define PATHBUS_HIDE_PROCESS (1u << 4) /* hide what other handles of this process post and publish */
 #define PATHBUS_WALL_CLOCK (1u << 5)   /* fill event.wall_ns */
 #define PATHBUS_STATE_POSTS (1u << 6)  /* setting and exchanging the state also posts */
+#define PATHBUS_LOCKS_ONLY (1u << 7)   /* alone: join no channel. For locks, and nothing else: needs no daemon, makes no
+                                        * sidecar, and minds nobody else's. There are no events, and posting is -EACCES */
 
 /* Every field at zero is the default; set `size` to sizeof(struct pathbus_topic_options). */
 struct pathbus_topic_options {
@@ -226,7 +228,7 @@ PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
  * @flags  any of the flags above; 0: none
  * @ret    receives the topic; it belongs to `bus`; pathbus_close releases it
  * Returns 0, or
- *   -EINVAL        an unknown flag, an empty path
+ *   -EINVAL        an unknown flag, PATHBUS_LOCKS_ONLY with others, an empty path
  *   -ENOENT        the folder does not exist            -ENOTDIR  a part of the path is no folder
  *   -ELOOP         too many symbolic links              -ENAMETOOLONG
  *   -EACCES        the folder may not be searched, the file may not be read, or PATHBUS_POST without the right

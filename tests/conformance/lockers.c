@@ -76,8 +76,13 @@ static int be_locker(struct harness_process *peer, void *arg)
 
 	lock_seam = seam;
 	become(me->uid, me->gid);
-	bus = transport_new();
-	r = pathbus_open(bus, me->path, 0, &topic);
+	/* There is no channel for several users. */
+	if (me->uid)
+		ck_assert_int_eq(pathbus_new(&bus, &(struct pathbus_options){ .size = sizeof(struct pathbus_options),
+		                                                              .transport = PATHBUS_PEER }), 0);
+	else
+		bus = transport_new();
+	r = pathbus_open(bus, me->path, me->uid ? PATHBUS_LOCKS_ONLY : 0, &topic);
 	if (r == 0)
 		r = pathbus_lock_open(topic, me->lock, &lock);
 	harness_tell(peer, "%d", r);

@@ -13,7 +13,7 @@
 struct locker {
 	struct harness_process process;
 	const char *path, *lock; /* of the file */
-	unsigned uid, gid;       /* who it becomes; 0: stays */
+	unsigned uid, gid;       /* who it becomes, on no channel; 0: stays */
 };
 
 /* Opens the lock of this file, by the case's transport. */

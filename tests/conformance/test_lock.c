@@ -533,6 +533,48 @@ START_TEST(a_folder_on_a_read_only_mount)
 }
 END_TEST
 
+/* On no channel, and yet the same locks. */
+START_TEST(locks_only)
+{
+	struct pathbus_transport transport = { .size = sizeof(transport) };
+	pathbus_topic *apart = NULL, *again;
+	struct pathbus_event event;
+	uint64_t seen = 0;
+	pathbus_lock *lock;
+	struct locker other;
+
+	transport_begin(transport_of(_i));
+	locker_start(&other, transport_path("data"), NAME);
+	open_topic();
+	ck_assert_int_eq(pathbus_open(bus, transport_path("data"), PATHBUS_LOCKS_ONLY | PATHBUS_POST, &apart), -EINVAL);
+	ck_assert_int_eq(pathbus_open(bus, transport_path("none/data"), PATHBUS_LOCKS_ONLY, &apart), -ENOENT);
+	ck_assert_ptr_null(apart);
+	ck_assert_int_eq(pathbus_open(bus, transport_path("data"), PATHBUS_LOCKS_ONLY, &apart), 0);
+	ck_assert_int_eq(pathbus_open(bus, transport_path("data"), PATHBUS_LOCKS_ONLY, &again), 0);
+	ck_assert_int_eq(pathbus_transport(apart, &transport), 0);
+	ck_assert_int_eq(transport.kind, PATHBUS_AUTO);
+	ck_assert_int_eq(pathbus_post(apart), -EACCES);
+	ck_assert_int_eq(pathbus_publish(apart, "x", 1), -EACCES);
+	ck_assert_int_eq(pathbus_set_state(apart, 1), -EACCES);
+	(void)pathbus_check(apart, &seen);
+	ck_assert_int_eq(pathbus_post(topic), 0);
+	ck_assert_int_eq(pathbus_check(apart, &seen), 0);
+	ck_assert_int_eq(pathbus_wait(apart, &seen, harness_deadline(1), 0), 0);
+	ck_assert_int_eq(take(bus, &event), 0);
+	ck_assert_int_eq(pathbus_lock_open(apart, NAME, &lock), 0);
+	locker_expect(&other, "try", 0);
+	ck_assert_int_eq(pathbus_lock_try(lock, 0), -EBUSY);
+	locker_tell(&other, "release");
+	ck_assert_int_eq(pathbus_lock_acquire(lock, 0, harness_deadline(HARNESS_LIMIT_MS)), 0);
+	ck_assert_int_eq(locker_hear(&other), 0);
+	locker_expect(&other, "try", -EBUSY);
+	pathbus_close(apart);
+	locker_expect(&other, "try", 0);
+	locker_end(&other);
+	end();
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(two_candidates_in_one_process, N),
 	HARNESS_CASE_EACH(names_and_mistakes, N),
@@ -544,6 +586,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(who_holds_and_who_waits, N),
 	HARNESS_CASE_EACH(freeing_in_a_child_gives_nothing_back, N),
 	HARNESS_CASE_EACH(ten_thousand_rounds, N),
+	HARNESS_CASE_EACH(locks_only, N),
 	HARNESS_CASE(a_folder_on_a_read_only_mount),
 	{ 0 },
 };
