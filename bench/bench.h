@@ -10,6 +10,7 @@
  *   bounce.c   a cache line from core to core
  *   sync.c     pathbus_sync
  *   open.c     pathbus_open
+ *   locks.c    pathbus_lock_acquire and _release
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
  *
@@ -150,5 +151,6 @@ void measure_messages(const struct settings *settings);
 void measure_message_latency(const struct settings *settings); /* of the family messages; in wakeup.c */
 void measure_sync(const struct settings *settings);
 void measure_open(const struct settings *settings);
+void measure_locks(const struct settings *settings);
 
 #endif
