@@ -102,44 +102,46 @@ int wire_get_region(const void *frame, size_t size, struct wire_region *ret)
 	return region_shape_make(ret->data_size, ret->flags, ret->page_size, &shape) < 0 ? -EBADMSG : 0;
 }
 
-static size_t put_pair(void *to, enum wire_type type, uint32_t request, uint32_t topic, uint32_t holder)
+size_t wire_put_region_close(void *to, const struct wire_region_close *frame)
 {
-	unsigned char *at = begin(to, type, request, 8);
+	unsigned char *at = begin(to, WIRE_REGION_CLOSE, 0, 12);
 
-	put32(at, topic);
-	put32(at + 4, holder);
+	put32(at, frame->topic);
+	put32(at + 4, frame->holder);
+	put32(at + 8, frame->restore);
+	return WIRE_HEADER_SIZE + 12;
+}
+
+int wire_get_region_close(const void *frame, size_t size, struct wire_region_close *ret)
+{
+	const unsigned char *at = body(frame, size, 12, 12);
+
+	if (!at)
+		return -EBADMSG;
+	ret->topic = get32(at);
+	ret->holder = get32(at + 4);
+	ret->restore = get32(at + 8);
+	return (ret->holder == 0) != (ret->restore == 0) ? 0 : -EBADMSG;
+}
+
+size_t wire_put_restored(void *to, uint32_t request, const struct wire_restored *frame)
+{
+	unsigned char *at = begin(to, WIRE_RESTORED, request, 8);
+
+	put32(at, frame->topic);
+	put32(at + 4, frame->holder);
 	return WIRE_HEADER_SIZE + 8;
 }
 
-static int get_pair(const void *frame, size_t size, uint32_t *ret_topic, uint32_t *ret_holder)
+int wire_get_restored(const void *frame, size_t size, struct wire_restored *ret)
 {
 	const unsigned char *at = body(frame, size, 8, 8);
 
 	if (!at || get32(at + 4) == 0)
 		return -EBADMSG;
-	*ret_topic = get32(at);
-	*ret_holder = get32(at + 4);
+	ret->topic = get32(at);
+	ret->holder = get32(at + 4);
 	return 0;
-}
-
-size_t wire_put_region_close(void *to, const struct wire_region_close *frame)
-{
-	return put_pair(to, WIRE_REGION_CLOSE, 0, frame->topic, frame->holder);
-}
-
-int wire_get_region_close(const void *frame, size_t size, struct wire_region_close *ret)
-{
-	return get_pair(frame, size, &ret->topic, &ret->holder);
-}
-
-size_t wire_put_restored(void *to, uint32_t request, const struct wire_restored *frame)
-{
-	return put_pair(to, WIRE_RESTORED, request, frame->topic, frame->holder);
-}
-
-int wire_get_restored(const void *frame, size_t size, struct wire_restored *ret)
-{
-	return get_pair(frame, size, &ret->topic, &ret->holder);
 }
 
 size_t wire_put_region_restore(void *to, uint32_t request, const struct wire_region_restore *restore)

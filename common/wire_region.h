@@ -36,8 +36,10 @@ struct wire_region {
 	uint8_t id[REGION_ID_SIZE];
 };
 
-struct wire_region_close { /* u32 topic, u32 holder */
-	uint32_t topic, holder;
+struct wire_region_close { /* u32 topic, u32 holder, u32 restore */
+	uint32_t topic;
+	uint32_t holder;  /* 0: the one that is given by, */
+	uint32_t restore; /* the RESTORE with this request's number, answered or not; else 0 */
 };
 
 /* u32 topic, u32 flags, u32 pages, u32 descriptor, u32 writes, u32 0, u64 size of the data, u64 of a page, 16 bytes id, then

@@ -145,22 +145,6 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 	return DROP_NONE;
 }
 
-/* What is not there has gone meanwhile, which is what was asked for. */
-enum drop frame_region_close(struct client *client, const struct wire_header *header, const void *frame)
-{
-	struct wire_region_close body;
-	struct region_holder *holder;
-	struct member *member;
-
-	if (wire_get_region_close(frame, header->size, &body) < 0)
-		return DROP_MALFORMED;
-	member = client_member(client, body.topic);
-	holder = member ? region_holder_find(member, body.holder) : NULL;
-	if (holder)
-		region_release(holder);
-	return DROP_NONE;
-}
-
 /* --- brought back --------------------------------------------------------------------------------------- */
 
 static void restoring_free(struct restoring *restoring)
@@ -187,6 +171,17 @@ void restoring_cancel(struct client *client, const struct member *member)
 	}
 }
 
+/* The one of this request is not wanted any more. */
+static void restoring_stop(struct client *client, const struct member *member, uint32_t request)
+{
+	for (struct restoring *one = client->restorings; one; one = one->next) {
+		if (one->member == member && one->request == request) {
+			restoring_free(one);
+			return;
+		}
+	}
+}
+
 static void hold_restored(struct client *client, uint32_t request, const struct wire_region_restore *asked,
                           struct member *member, struct region *region)
 {
@@ -199,6 +194,7 @@ static void hold_restored(struct client *client, uint32_t request, const struct 
 		fail(client, request, r, NULL);
 		return;
 	}
+	holder->restore = request;
 	client_send(client, frame,
 	            wire_put_restored(frame, request, &(struct wire_restored){ .topic = asked->topic, .holder = holder->id }),
 	            NULL, 0, NULL);
@@ -290,6 +286,32 @@ enum drop frame_region_restore(struct client *client, const struct wire_header *
 		r = look_at(client, member, header->request, &body);
 	if (r < 0)
 		fail(client, header->request, r, NULL);
+	return DROP_NONE;
+}
+
+/* --- close ----------------------------------------------------------------------------------------------- */
+
+/* What is not there has gone meanwhile, which is what was asked for. */
+enum drop frame_region_close(struct client *client, const struct wire_header *header, const void *frame)
+{
+	struct wire_region_close body;
+	struct region_holder *holder;
+	struct member *member;
+
+	if (wire_get_region_close(frame, header->size, &body) < 0)
+		return DROP_MALFORMED;
+	member = client_member(client, body.topic);
+	if (!member)
+		return DROP_NONE;
+	if (body.restore) {
+		restoring_stop(client, member, body.restore);
+		holder = region_holder_find_restored(member, body.restore);
+	} else {
+		holder = region_holder_find(member, body.holder);
+	}
+	if (holder)
+		region_release(holder);
+	client_look_again(client);
 	return DROP_NONE;
 }
 

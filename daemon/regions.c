@@ -262,6 +262,15 @@ struct region_holder *region_holder_find(const struct member *member, uint32_t i
 	return holder;
 }
 
+struct region_holder *region_holder_find_restored(const struct member *member, uint32_t restore)
+{
+	struct region_holder *holder = member->regions;
+
+	while (holder && holder->restore != restore)
+		holder = holder->member_next;
+	return holder;
+}
+
 void region_release(struct region_holder *holder)
 {
 	struct region *region = holder->region;

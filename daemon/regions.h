@@ -41,6 +41,7 @@ struct region_holder {
 	struct region_holder *next, **at;               /* among the region's */
 	struct region_holder *member_next, **member_at; /* among the member's */
 	uint32_t id;                                    /* no other living one has it */
+	uint32_t restore;                               /* the request that brought it back; 0: none */
 	bool writes;
 };
 
@@ -80,6 +81,7 @@ void region_free_unheld(struct region *region);
 /* Adds a holder. -ENOMEM. */
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret);
 struct region_holder *region_holder_find(const struct member *member, uint32_t id);
+struct region_holder *region_holder_find_restored(const struct member *member, uint32_t restore);
 /* Frees it, and with the last one the region. */
 void region_release(struct region_holder *holder);
 /* All of a member's. */

@@ -77,7 +77,8 @@ static void tidy_temporary(int dir, const char *name)
 static void leave(int dir, const char *name, int file)
 {
 	os_lock(file, OS_LOCK_NONE, REGION_LOCK_MEMBER, 1);
-	(void)remove_if_dead(dir, name, file);
+	if (remove_if_dead(dir, name, file))
+		tidy_temporary(dir, name);
 }
 
 /* -EAGAIN: somebody is coming or going, try again. */

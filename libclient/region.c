@@ -325,9 +325,13 @@ static int open_locked(pathbus_topic *topic, pathbus_region *region)
 {
 	uint64_t deadline = os_now_ns() + topic->bus->timeout_ns, pause = FIRST_PAUSE_MS * UINT64_C(1000000);
 	int r, conflicts = 0;
+	bool was_busy = false;
 
 	for (;;) {
 		r = open_once(topic, region, deadline, conflicts >= OPEN_TRIES);
+		if (r == -ETIMEDOUT && was_busy)
+			r = -EBUSY; /* there was not much time left for the answer */
+		was_busy |= r == -EBUSY;
 		conflicts += r == -EAGAIN;
 		if (r == -ENXIO)
 			return -EBUSY;

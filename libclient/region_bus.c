@@ -17,12 +17,13 @@ enum { RESTORE_TRIES = 4 };
 
 /* --- asking ------------------------------------------------------------------------------------------ */
 
-static void close_holder(struct pathbus *bus, uint32_t topic, uint32_t holder)
+/* One of the two is 0. */
+static void close_holder(struct pathbus *bus, uint32_t topic, uint32_t holder, uint32_t restore)
 {
+	const struct wire_region_close body = { .topic = topic, .holder = holder, .restore = restore };
 	unsigned char frame[64];
 
-	(void)bus_send_frame(bus, frame,
-	                     wire_put_region_close(frame, &(struct wire_region_close){ .topic = topic, .holder = holder }));
+	(void)bus_send_frame(bus, frame, wire_put_region_close(frame, &body));
 }
 
 void region_bus_give_back(struct pathbus *bus, const void *frame, const struct wire_header *header)
@@ -30,7 +31,7 @@ void region_bus_give_back(struct pathbus *bus, const void *frame, const struct w
 	struct wire_region body;
 
 	if (wire_get_region(frame, header->size, &body) == 0)
-		close_holder(bus, body.topic, body.holder);
+		close_holder(bus, body.topic, body.holder, 0);
 }
 
 static size_t put_open(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
@@ -120,9 +121,11 @@ void region_bus_close(pathbus_region *region)
 {
 	struct pathbus *bus = region->attachment.topic->bus;
 
-	if (region->holder != 0 && bus->connection.state == BUS_UP && bus->connection.serial == region->bus_serial)
-		close_holder(bus, region->bus_topic, region->holder);
-	region->holder = 0;
+	/* What it is being given back by is not waited for. */
+	if ((region->holder != 0 || region->restoring != 0) && bus->connection.state == BUS_UP &&
+	    bus->connection.serial == region->bus_serial)
+		close_holder(bus, region->bus_topic, region->holder, region->holder ? 0 : region->restoring);
+	region->holder = region->restoring = 0;
 }
 
 /* --- bringing back -------------------------------------------------------------------------------------- */
@@ -154,6 +157,7 @@ static void restore(pathbus_region *region)
 	if (bus_send_frame(topic->bus, frame, wire_put_region_restore(frame, request, &body)) == 0) {
 		region->restoring = request;
 		region->bus_serial = connection->serial;
+		region->bus_topic = topic->bus_topic;
 	}
 }
 
@@ -189,7 +193,7 @@ int region_bus_on_restored(struct pathbus *bus, const void *frame, const struct 
 		return r;
 	region = header->request ? find_restoring(bus, header->request) : NULL;
 	if (!region) { /* closed meanwhile */
-		close_holder(bus, body.topic, body.holder);
+		close_holder(bus, body.topic, body.holder, 0);
 		return 0;
 	}
 	region->restoring = 0;

@@ -16,7 +16,7 @@
 
 #include "region_internal.h"
 
-enum { YIELDS = 16, FIRST_PAUSE_NS = 1000000, LAST_PAUSE_NS = 20000000 };
+enum { MOST_DEAD = 1000, YIELDS = 16, FIRST_PAUSE_NS = 1000000, LAST_PAUSE_NS = 20000000 };
 
 struct patience {
 	uint64_t deadline_ns, pause_ns;
@@ -71,12 +71,15 @@ static int take_claim(pathbus_region *region, struct patience *patience)
 	_Atomic uint64_t *claim = &region->header->claim;
 	uint64_t found = 0;
 
-	for (;;) {
+	for (unsigned dead = 0;;) {
 		/* Partner: who gave it back, or died: what it wrote is seen. */
 		if (atomic_compare_exchange_strong(claim, &found, region->claim))
 			return 0;
-		if (found != 0 && !lives(region, found))
+		if (found != 0 && !lives(region, found)) {
+			if (dead++ >= MOST_DEAD)
+				return -EBUSY; /* somebody writes there who is no writer */
 			continue; /* exchanges that very number */
+		}
 		if (found != 0 && !look_again(patience))
 			return -EBUSY;
 		found = 0;

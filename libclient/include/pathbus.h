@@ -520,6 +520,7 @@ PATHBUS_PUBLIC int pathbus_region_create(pathbus_topic *topic, const char *name,
  * Returns 0, or as pathbus_region_create, and
  *   -ENOENT   there is none of this name
  *   -EBUSY    it is a daemon's, which does not know it (yet), or which this handle does not reach
+ *   -EEXIST   something that is no region has its name in /dev/shm
  *   -EACCES   the file's rights do not allow it
  *   -EIO      the file that is found in /dev/shm is damaged
  *   -EPROTONOSUPPORT  another version of the library made it
