@@ -12,7 +12,7 @@
 enum { TIMEOUT_MS = 10000, N_WARM = 1000, N_ROUNDS = 10000 };
 
 /* With the address sanitizer what is freed stays for a while: here not for long. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void) __attribute__((visibility("default")));
 const char *__asan_default_options(void)
 {
 	return "quarantine_size_mb=1:thread_local_quarantine_size_kb=64";
