@@ -245,6 +245,11 @@ int control_watch_folder(struct pathbus *bus, int dir)
 	return have_watch(bus) ? os_watch_add(bus->watch, dir) : -EMFILE;
 }
 
+int control_watch_sidecar(struct pathbus *bus, int dir)
+{
+	return have_watch(bus) ? os_watch_add_removals(bus->watch, dir) : -EMFILE;
+}
+
 static bool is_watched_for(const struct pathbus *bus, int id)
 {
 	for (int i = 0; i < N_ADDRESSES; i++)

@@ -108,7 +108,7 @@ static void moved(struct attachment *attachment)
 	else
 		r = endpoint_peer_listen(endpoint, os_now_ns() + JOIN_QUICKLY_MS * UINT64_C(1000000));
 	if (r == -ESTALE)
-		topic_lose(topic); /* and comes here again */
+		endpoint_peer_lost(topic); /* and comes here again */
 	else if (r < 0)
 		endpoint_fail(endpoint, r);
 }
@@ -148,7 +148,7 @@ static int register_first(pathbus_endpoint *endpoint)
 		r = topic_is_on_bus(topic) ? endpoint_bus_listen(endpoint) :
 		                             endpoint_peer_listen(endpoint, os_now_ns() + JOIN_MS * UINT64_C(1000000));
 		if (r == -ESTALE)
-			topic_lose(topic);
+			endpoint_peer_lost(topic);
 		else if (r != -ENOTCONN || bus->kind != PATHBUS_AUTO)
 			return r;
 	}

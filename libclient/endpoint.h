@@ -85,5 +85,7 @@ void endpoint_peer_accept(pathbus_endpoint *endpoint);
 int endpoint_peer_connect(struct pathbus *bus, int dir, const char *name, uint64_t deadline_ns, struct pathbus_connection *ret);
 /* The folder of the sidecar that the topic is on; -ESTALE. */
 int endpoint_peer_folder(const pathbus_topic *topic);
+/* After -ESTALE: the topic joins anew, and all who were on that sidecar with it. */
+void endpoint_peer_lost(pathbus_topic *topic);
 
 #endif

@@ -3,7 +3,7 @@
  * endpoint_connect.c - connecting, where the topic is, and waiting for a listener wherever the topic goes meanwhile.
  *
  * The daemon waits for us. In a sidecar the folder is watched, first the watch and then the look: a listener's socket is
- * moved into place. Both with what the handle watches anyway, so that a daemon that comes is noticed too.
+ * moved into place. (And if somebody removes the folder, it is looked for anew.) Both with what the handle watches anyway, so that a daemon that comes is noticed too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ static void unwatch(struct pathbus *bus, struct waiting *waiting)
 /* 0: look again. */
 static int watch(struct pathbus *bus, int dir, struct waiting *waiting)
 {
-	int id = control_watch_folder(bus, dir);
+	int id = control_watch_sidecar(bus, dir);
 
 	waiting->is_looked = waiting->watch != 0 && waiting->watch == id;
 	if (waiting->watch > 0 && id != waiting->watch)
@@ -70,7 +70,7 @@ static int connect_once(pathbus_topic *topic, const char *name, uint32_t name_si
 	endpoint_names_make(name, name_size, &names);
 	r = connect_beside(topic, &names, deadline_ns, waiting, ret);
 	if (r == -ESTALE)
-		topic_lose(topic);
+		endpoint_peer_lost(topic);
 	return r;
 }
 

@@ -130,7 +130,7 @@ static int list_locked(pathbus_topic *topic, struct list *list)
 			return r;
 		r = topic_is_on_bus(topic) ? list_on_bus(topic, list) : list_beside(topic, list);
 		if (r == -ESTALE)
-			topic_lose(topic);
+			endpoint_peer_lost(topic);
 	}
 	return r == -ESTALE ? -EBUSY : r;
 }

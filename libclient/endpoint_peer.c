@@ -40,6 +40,13 @@ int endpoint_peer_folder(const pathbus_topic *topic)
 	return dir;
 }
 
+void endpoint_peer_lost(pathbus_topic *topic)
+{
+	topic->sidecar_seen_ns = 0; /* however soon after the last look */
+	topic_look_for_sidecar(topic);
+	topic_lose(topic); /* or it is a folder that has its name now */
+}
+
 /* --- the name's lock ------------------------------------------------------------------------------------------ */
 
 /* A descriptor that holds it, so closing it gives it back. -ESTALE: there is no page any more; -EBUSY. */
@@ -268,7 +275,7 @@ void endpoint_peer_accept(pathbus_endpoint *endpoint)
 	replaced = accept_some(endpoint, ENDPOINT_KEPT);
 	endpoint_names_make(endpoint->name, endpoint->name_size, &names);
 	if (!replaced && !has_page(endpoint)) {
-		topic_lose(endpoint->attachment.topic); /* removed by hand, or by somebody who moves: it will move too */
+		endpoint_peer_lost(endpoint->attachment.topic); /* removed by hand, or by somebody who moves: it will move too */
 		return;
 	}
 	if (replaced || !is_still_ours(endpoint, &names)) {

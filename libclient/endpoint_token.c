@@ -291,7 +291,7 @@ int pathbus_token_make(pathbus_topic *topic, const char *name, char ret[PATHBUS_
 			break;
 		r = topic_is_on_bus(topic) ? make_on_bus(topic, name, name_size, text) : make_beside(topic, name, name_size, text);
 		if (r == -ESTALE)
-			topic_lose(topic);
+			endpoint_peer_lost(topic);
 	}
 	control_finish(bus);
 	handle_unlock(bus);

@@ -575,6 +575,7 @@ bool control_may_pass(int error);
 /* Watches for the daemon's socket. Before trying to connect, so that nothing falls in between. */
 void control_watch_sockets(struct pathbus *bus);
 int control_watch_folder(struct pathbus *bus, int dir);
+int control_watch_sidecar(struct pathbus *bus, int dir); /* a folder of its own, and its end; unwatched as the other */
 void control_unwatch_folder(struct pathbus *bus, int id);
 
 /* One row per way in; topic_settle goes through them in order. */

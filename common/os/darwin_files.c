@@ -270,6 +270,12 @@ int os_watch_add(int watch, int dir)
 	return r;
 }
 
+/* It tells that something has changed there, whatever it is. */
+int os_watch_add_removals(int watch, int dir)
+{
+	return os_watch_add(watch, dir);
+}
+
 void os_watch_remove(int watch, int id)
 {
 	if (id > 0)

@@ -280,6 +280,15 @@ int os_watch_add(int watch, int dir)
 	return fd_or_errno(inotify_add_watch(watch, path, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR));
 }
 
+int os_watch_add_removals(int watch, int dir)
+{
+	char link[FD_LINK_SIZE];
+	const char *path = fd_link(dir, link);
+
+	return fd_or_errno(inotify_add_watch(watch, path, IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVE_SELF | IN_DELETE_SELF |
+	                                                          IN_ONLYDIR));
+}
+
 void os_watch_remove(int watch, int id)
 {
 	inotify_rm_watch(watch, id);

@@ -174,6 +174,8 @@ int os_watch_new(void);
 /* Watches the folder behind `dir` for entries created or moved in; returns an id > 0, the same for the same
  * folder. */
 int os_watch_add(int watch, int dir);
+/* The same for entries that are removed, too, and for the folder's own end: events of no name, or of any. */
+int os_watch_add_removals(int watch, int dir);
 void os_watch_remove(int watch, int id);
 /* Takes one event; returns 1, 0 (none), -errno. name NULL: anything may have appeared (overflow, or the
  * system does not name it); id 0: in any folder; `gone`: the watch has ended. `name` is valid until the

@@ -16,91 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct pathbus_connection connection_of(void)
-{
-	return (struct pathbus_connection){ .size = sizeof(struct pathbus_connection), .fd = -1 };
-}
-
-static struct pathbus_connection dial_until(pathbus_topic *topic, const char *name, uint64_t deadline)
-{
-	struct pathbus_connection connection = connection_of();
-	int r = pathbus_connect(topic, name, deadline, &connection);
-
-	ck_assert_msg(r == 0, "connecting to %s: %s", name, strerror(-r));
-	return connection;
-}
-
-static struct pathbus_connection dial(pathbus_topic *topic, const char *name)
-{
-	return dial_until(topic, name, 0);
-}
-
-static void expect_dial(pathbus_topic *topic, const char *name, uint64_t deadline, int error)
-{
-	struct pathbus_connection connection = connection_of();
-
-	ck_assert_int_eq(pathbus_connect(topic, name, deadline, &connection), error);
-	ck_assert_int_eq(connection.fd, -1);
-}
-
-static pathbus_endpoint *listen_at(pathbus_topic *topic, const char *name, unsigned flags)
-{
-	pathbus_endpoint *endpoint = NULL;
-	int r = pathbus_listen(topic, name, flags, &endpoint);
-
-	ck_assert_msg(r == 0, "listening at %s: %s", name, strerror(-r));
-	return endpoint;
-}
-
-static void expect_listen(pathbus_topic *topic, const char *name, unsigned flags, int error)
-{
-	pathbus_endpoint *endpoint = NULL;
-
-	ck_assert_int_eq(pathbus_listen(topic, name, flags, &endpoint), error);
-	ck_assert_ptr_null(endpoint);
-}
-
-/* The next event, besides posts: an endpoint's, and of this kind. */
-static struct pathbus_event event_of(pathbus *bus, pathbus_endpoint *endpoint, enum pathbus_event_kind kind)
-{
-	struct pathbus_event event;
-
-	do
-		take_soon(bus, &event);
-	while (event.kind == PATHBUS_EVENT_POST);
-	ck_assert_int_eq(event.kind, kind);
-	ck_assert_ptr_eq(event.endpoint, endpoint);
-	return event;
-}
-
-static int accept_one(pathbus *bus, pathbus_endpoint *endpoint)
-{
-	struct pathbus_event event = event_of(bus, endpoint, PATHBUS_EVENT_CONNECTION);
-
-	ck_assert_int_ge(event.fd, 0);
-	return event.fd;
-}
-
-/* What goes in at one end comes out at the other, both ways. */
-static void expect_joined(int one, int other)
-{
-	char byte = 0;
-
-	ck_assert_int_eq(write(one, "a", 1), 1);
-	ck_assert_int_eq(read(other, &byte, 1), 1);
-	ck_assert_int_eq(byte, 'a');
-	ck_assert_int_eq(write(other, "b", 1), 1);
-	ck_assert_int_eq(read(one, &byte, 1), 1);
-	ck_assert_int_eq(byte, 'b');
-}
-
-static void expect_end(int fd)
-{
-	char byte;
-
-	ck_assert_int_eq(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, HARNESS_LIMIT_MS), 1);
-	ck_assert_int_le(read(fd, &byte, 1), 0);
-}
+#include "conformance/meeting.h"
 
 static void check_descriptor(int fd, int type)
 {
@@ -275,10 +191,9 @@ END_TEST
 
 START_TEST(waits_for_a_listener)
 {
-	struct harness_process child;
 	pathbus *bus;
 	pathbus_topic *topic;
-	uint64_t begun = harness_now_ns();
+	uint64_t begun;
 
 	transport_begin(_i);
 	bus = transport_new();
@@ -288,7 +203,6 @@ START_TEST(waits_for_a_listener)
 	begun = harness_now_ns();
 	expect_dial(topic, "service", begun + 30000000, -ETIMEDOUT);
 	ck_assert_uint_ge(harness_now_ns(), begun + 30000000);
-	(void)child;
 	pathbus_free(bus);
 }
 END_TEST
