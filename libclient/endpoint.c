@@ -167,6 +167,8 @@ int pathbus_listen(pathbus_topic *topic, const char *name, unsigned flags, pathb
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic_is_apart(topic))
+		return -EOPNOTSUPP;
 	r = endpoint_check_name(name, &name_size);
 	if (r < 0)
 		return r;

@@ -115,6 +115,8 @@ int pathbus_connect(pathbus_topic *topic, const char *name, uint64_t deadline_ns
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic_is_apart(topic))
+		return -EOPNOTSUPP;
 	r = endpoint_check_name(name, &name_size);
 	if (r < 0)
 		return r;

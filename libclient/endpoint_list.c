@@ -144,6 +144,8 @@ int pathbus_endpoint_list(pathbus_topic *topic, pathbus_endpoint_fn *fn, void *a
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic_is_apart(topic))
+		return -EOPNOTSUPP;
 	pthread_mutex_lock(&topic->bus->lock);
 	r = list_locked(topic, &list);
 	control_finish(topic->bus);

@@ -279,6 +279,8 @@ int pathbus_token_make(pathbus_topic *topic, const char *name, char ret[PATHBUS_
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
+	if (topic_is_apart(topic))
+		return -EOPNOTSUPP;
 	r = endpoint_check_name(name, &name_size);
 	if (r < 0)
 		return r;

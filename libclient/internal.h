@@ -338,6 +338,11 @@ static inline bool topic_listens(const pathbus_topic *topic)
 {
 	return topic->subscribed && atomic_load_explicit(&topic->bus->listening, memory_order_relaxed);
 }
+/* It has no channel, and so no regions, endpoints or members. */
+static inline bool topic_is_apart(const pathbus_topic *topic)
+{
+	return (topic->flags & PATHBUS_LOCKS_ONLY) != 0;
+}
 static inline bool topic_is_on_bus(const pathbus_topic *topic)
 {
 	return topic->place == PLACE_BUS || topic->place == PLACE_SOCKET;

@@ -88,7 +88,7 @@ int pathbus_member_list(pathbus_topic *topic, pathbus_member_fn *fn, void *arg)
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
-	if (topic->remote)
+	if (topic->remote || topic_is_apart(topic))
 		return -EOPNOTSUPP;
 	members = malloc(sizeof(*members));
 	if (!members)

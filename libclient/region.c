@@ -193,7 +193,7 @@ static int check_call(const pathbus_topic *topic, const char *name, unsigned fla
 	r = region_name_check(name);
 	if (r < 0)
 		return r;
-	return topic->remote ? -EOPNOTSUPP : 0;
+	return topic->remote || topic_is_apart(topic) ? -EOPNOTSUPP : 0;
 }
 
 /* Attached at once, so that it is brought back if the daemon goes while pages are being reserved. */

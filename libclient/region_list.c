@@ -196,7 +196,7 @@ int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *fn, void *arg)
 		return -EINVAL;
 	if (is_forked(topic->alive))
 		return -ECHILD;
-	if (topic->remote)
+	if (topic->remote || topic_is_apart(topic))
 		return -EOPNOTSUPP;
 	if (topic->bus->kind != PATHBUS_PEER)
 		r = list_bus(topic, fn, arg);

@@ -146,7 +146,8 @@ struct pathbus_event {
 #define PATHBUS_WALL_CLOCK (1u << 5)   /* fill event.wall_ns */
 #define PATHBUS_STATE_POSTS (1u << 6)  /* setting and exchanging the state also posts */
 #define PATHBUS_LOCKS_ONLY (1u << 7)   /* alone: join no channel. For locks, and nothing else: needs no daemon, makes no
-                                        * sidecar, and minds nobody else's. There are no events, and posting is -EACCES */
+                                        * sidecar, and minds nobody else's. There are no events, posting is -EACCES, and regions,
+                                        * endpoints and lists of members are -EOPNOTSUPP */
 
 /* Every field at zero is the default; set `size` to sizeof(struct pathbus_topic_options). */
 struct pathbus_topic_options {

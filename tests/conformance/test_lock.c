@@ -533,11 +533,20 @@ START_TEST(a_folder_on_a_read_only_mount)
 }
 END_TEST
 
+static int no_member(const struct pathbus_member *member, void *arg)
+{
+	(void)member, (void)arg;
+	ck_abort_msg("there is no table of members");
+}
+
 /* On no channel, and yet the same locks. */
 START_TEST(locks_only)
 {
 	struct pathbus_transport transport = { .size = sizeof(transport) };
+	struct pathbus_connection connection = { .size = sizeof(connection) };
 	pathbus_topic *apart = NULL, *again;
+	pathbus_endpoint *endpoint;
+	pathbus_region *region;
 	struct pathbus_event event;
 	uint64_t seen = 0;
 	pathbus_lock *lock;
@@ -556,6 +565,10 @@ START_TEST(locks_only)
 	ck_assert_int_eq(pathbus_post(apart), -EACCES);
 	ck_assert_int_eq(pathbus_publish(apart, "x", 1), -EACCES);
 	ck_assert_int_eq(pathbus_set_state(apart, 1), -EACCES);
+	ck_assert_int_eq(pathbus_region_open(apart, NAME, 0, &region), -EOPNOTSUPP);
+	ck_assert_int_eq(pathbus_listen(apart, NAME, 0, &endpoint), -EOPNOTSUPP);
+	ck_assert_int_eq(pathbus_connect(apart, NAME, 0, &connection), -EOPNOTSUPP);
+	ck_assert_int_eq(pathbus_member_list(apart, no_member, NULL), -EOPNOTSUPP);
 	(void)pathbus_check(apart, &seen);
 	ck_assert_int_eq(pathbus_post(topic), 0);
 	ck_assert_int_eq(pathbus_check(apart, &seen), 0);
