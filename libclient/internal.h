@@ -21,7 +21,8 @@
  *   peer.c     the sidecar's side: where a topic's sidecar lies, and why
  *   control.c  what happens besides posts: the socket, the timer, folders that are watched
  *   sidecar.c  files and locks
- *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them
+ *   lock.c     named locks; lock_file.c: the file that holds them; lock_look.c: who holds them;
+ *              lock_near.c: taking one again that nobody else wants
  *   region_internal.h  named memory: region*.c, anchor.c
  *   members.c  who has the topic open
  *   attachment.c  what a program has opened under a topic: regions, locks, endpoints

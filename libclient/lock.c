@@ -20,6 +20,7 @@ struct pathbus_lock {
 	struct attachment attachment; /* first */
 	struct lock_file file;
 	enum os_lock held;
+	bool near; /* the last who took it asked to keep it near */
 };
 
 /* --- beginning and end --------------------------------------------------------------------------------------------------- */
@@ -138,7 +139,7 @@ static void give_back(pathbus_lock *lock)
 	enum os_lock held = lock->held;
 
 	lock->held = OS_LOCK_NONE;
-	(void)lock_file_give_back(&lock->file, held);
+	(void)lock_file_give_back(&lock->file, held, lock->near);
 	wake(lock);
 }
 
@@ -164,7 +165,7 @@ static int take_once(pathbus_lock *lock, enum os_lock kind, uint64_t deadline_ns
 		if (r < 0)
 			lock_file_wait_ends(&lock->file);
 	}
-	return r == 0 ? lock_file_taken(&lock->file, kind) : r;
+	return r;
 }
 
 static int take(pathbus_lock *lock, unsigned flags, uint64_t deadline_ns)
@@ -172,7 +173,7 @@ static int take(pathbus_lock *lock, unsigned flags, uint64_t deadline_ns)
 	enum os_lock kind = flags & PATHBUS_LOCK_SHARED ? OS_LOCK_SHARED : OS_LOCK_EXCLUSIVE;
 	int r;
 
-	if (!lock || (flags & ~PATHBUS_LOCK_SHARED))
+	if (!lock || (flags & ~(PATHBUS_LOCK_SHARED | PATHBUS_LOCK_NEAR)))
 		return -EINVAL;
 	if (is_forked(lock->attachment.topic->alive))
 		return -ECHILD;
@@ -184,6 +185,7 @@ static int take(pathbus_lock *lock, unsigned flags, uint64_t deadline_ns)
 	if (r < 0)
 		return r;
 	lock->held = kind;
+	lock->near = (flags & PATHBUS_LOCK_NEAR) != 0;
 	return r > 0 ? -EOWNERDEAD : 0;
 }
 

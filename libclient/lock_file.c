@@ -28,12 +28,6 @@ enum { JOIN_NS = 500000000, CHUNK = 8 };
 
 void (*lock_seam)(enum lock_step step);
 
-static void step(enum lock_step number)
-{
-	if (__builtin_expect(lock_seam != NULL, 0))
-		lock_seam(number);
-}
-
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
@@ -46,7 +40,7 @@ static void close_if_open(int *fd)
 	*fd = -1;
 }
 
-static uint64_t wall_ns(void)
+uint64_t lock_file_wall_ns(void)
 {
 	struct timespec now;
 
@@ -69,7 +63,7 @@ ssize_t lock_file_read(int file, void *to, size_t size, off_t at)
 	return n;
 }
 
-static int write_at(int file, const void *from, size_t size, off_t at)
+int lock_file_write(int file, const void *from, size_t size, off_t at)
 {
 	ssize_t n;
 
@@ -93,6 +87,11 @@ bool lock_name_is(const struct lock_name *record, const char *lock, size_t size)
 	return !lock || (there == size && memcmp(record->name, lock, size) == 0);
 }
 
+bool lock_name_is_marked(const struct lock_name *record)
+{
+	return (record->flags & (LOCK_NAME_HELD | LOCK_NAME_ABANDONED)) || (record->near_kept && record->near_since);
+}
+
 static off_t record_at(int record)
 {
 	return LOCK_FILE_NAMES_AT + (off_t)record * (off_t)sizeof(struct lock_name);
@@ -111,13 +110,13 @@ static int write_state(const struct lock_file *file, uint32_t flags, const struc
 	if (party)
 		record.party = *party;
 	/* Without a party: who had it last stays. */
-	return write_at(file->file, &record, party ? offsetof(struct lock_name, reserved) : offsetof(struct lock_name, party),
+	return lock_file_write(file->file, &record, party ? offsetof(struct lock_name, near_since) : offsetof(struct lock_name, party),
 	                record_at(file->record));
 }
 
 /* --- names' records ----------------------------------------------------------------------------------------------- */
 
-static int lock_table(int file)
+int lock_file_lock_table(int file)
 {
 	uint64_t deadline = os_now_ns() + JOIN_NS;
 	int r;
@@ -132,7 +131,7 @@ static int lock_table(int file)
 
 static bool is_spare(int file, const struct lock_name *record, int number)
 {
-	if (lock_name_is(record, NULL, 0) && (record->flags & (LOCK_NAME_HELD | LOCK_NAME_ABANDONED)))
+	if (lock_name_is(record, NULL, 0) && lock_name_is_marked(record))
 		return false;
 	return os_lock(file, OS_LOCK_EXCLUSIVE, LOCK_FILE_USE + number, 1) == 0;
 }
@@ -164,7 +163,7 @@ static int write_name(const struct lock_file *file, int number)
 	struct lock_name record = { .size = file->lock_size };
 
 	memcpy(record.name, file->lock, file->lock_size);
-	return write_at(file->file, &record, sizeof(record), record_at(number));
+	return lock_file_write(file->file, &record, sizeof(record), record_at(number));
 }
 
 /* With the table: finds the lock's record, or makes it one. */
@@ -174,7 +173,7 @@ static int take_record(struct lock_file *file)
 
 	if (r == -ENOENT && spare >= 0) {
 		r = write_name(file, spare);
-		step(LOCK_STEP_NAMED);
+		lock_file_step(LOCK_STEP_NAMED);
 		if (r == 0)
 			r = spare;
 	} else if (r == -ENOENT) {
@@ -207,18 +206,23 @@ static int check_magic(int file)
 /* The first time, and when the record turns out to be missing, or another's. */
 static int find_record(struct lock_file *file)
 {
+	uint32_t mapped;
 	int r;
 
+	near_unmap(file);
 	if (file->record >= 0)
 		os_lock(file->file, OS_LOCK_NONE, LOCK_FILE_USE + file->record, 1);
 	file->record = -1;
-	r = lock_table(file->file);
+	r = lock_file_lock_table(file->file);
 	if (r < 0)
 		return r;
-	step(LOCK_STEP_TABLE);
+	lock_file_step(LOCK_STEP_TABLE);
 	r = check_magic(file->file);
 	if (r == 1)
-		r = write_at(file->file, LOCK_FILE_MAGIC, sizeof(LOCK_FILE_MAGIC), 0);
+		r = lock_file_write(file->file, LOCK_FILE_MAGIC, sizeof(LOCK_FILE_MAGIC), 0);
+	/* It may have been made when others could write the topic's file; and its owner alone can change that. */
+	if (r == 0 && lock_file_read(file->file, &mapped, sizeof(mapped), LOCK_FILE_MAPPED_AT) >= 0 && mapped == 0)
+		(void)os_share_beside(file->file, file->dir, file->beside);
 	if (r == 0)
 		r = take_record(file);
 	if (r < 0)
@@ -235,8 +239,8 @@ static int prepare(int file, void *arg)
 
 	(void)arg;
 	if (r == 0)
-		r = write_at(file, LOCK_FILE_MAGIC, sizeof(LOCK_FILE_MAGIC), 0);
-	step(LOCK_STEP_PREPARED);
+		r = lock_file_write(file, LOCK_FILE_MAGIC, sizeof(LOCK_FILE_MAGIC), 0);
+	lock_file_step(LOCK_STEP_PREPARED);
 	return r;
 }
 
@@ -256,7 +260,7 @@ static int join_once(struct lock_file *file)
 	file->file = os_open_beside(file->dir, file->name, file->beside, true);
 	if (file->file == -ENOENT) {
 		file->file = os_make_beside(file->dir, file->name, file->beside, prepare, NULL);
-		step(LOCK_STEP_MADE);
+		lock_file_step(LOCK_STEP_MADE);
 		if (file->file == -EEXIST)
 			return -EAGAIN;
 	}
@@ -281,7 +285,7 @@ static bool remembers(const struct lock_file *file)
 		if (n <= 0)
 			return n < 0;
 		for (int i = 0; i < CHUNK; i++)
-			if (lock_name_is(&records[i], NULL, 0) && (records[i].flags & (LOCK_NAME_HELD | LOCK_NAME_ABANDONED)))
+			if (lock_name_is(&records[i], NULL, 0) && lock_name_is_marked(&records[i]))
 				return true;
 	}
 	return false;
@@ -291,14 +295,17 @@ static void leave(struct lock_file *file)
 {
 	if (file->file < 0)
 		return;
+	near_drop(file);
+	near_unmap(file);
 	os_lock(file->file, OS_LOCK_NONE, LOCK_FILE_MEMBER, 1);
-	step(LOCK_STEP_LEFT);
+	lock_file_step(LOCK_STEP_LEFT);
 	if (os_lock(file->file, OS_LOCK_EXCLUSIVE, LOCK_FILE_MEMBER, 1) == 0) {
-		step(LOCK_STEP_ALONE);
+		lock_file_step(LOCK_STEP_ALONE);
 		if (!remembers(file) && path_is(file))
 			unlinkat(file->dir, file->name, 0); /* refused to who is not its owner in a sticky folder: it stays */
-		step(LOCK_STEP_REMOVED);
+		lock_file_step(LOCK_STEP_REMOVED);
 	}
+	file->waits = false;
 	os_lock(file->file, OS_LOCK_NONE, 0, 0); /* all: a forked child may have a copy of the descriptor */
 	close_if_open(&file->file);
 }
@@ -311,6 +318,7 @@ void lock_file_leave(struct lock_file *file)
 
 void lock_file_drop(struct lock_file *file)
 {
+	near_unmap(file);
 	close_if_open(&file->file);
 	close_if_open(&file->dir);
 }
@@ -332,7 +340,7 @@ int lock_file_join(struct lock_file *file)
 		if (i > 2)
 			pause_ms(1);
 	}
-	step(LOCK_STEP_JOINED);
+	lock_file_step(LOCK_STEP_JOINED);
 	file->record = file->slot = -1;
 	r = check_magic(file->file);
 	if (r >= 0)
@@ -341,11 +349,7 @@ int lock_file_join(struct lock_file *file)
 		close_if_open(&file->file); /* nothing of ours */
 	else if (r < 0)
 		leave(file);
-	if (r < 0)
-		return r;
-	/* It may have been made when others could write the file; and its maker alone can change that. */
-	(void)os_share_beside(file->file, file->dir, file->beside);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 int lock_file_open(const struct place *place, const char *lock, struct lock_file *ret)
@@ -382,12 +386,12 @@ static void write_slot(struct lock_file *file, uint32_t flags)
 {
 	struct lock_slot slot = { .hash = file->hash, .flags = flags, .party = file->me };
 
-	slot.party.since_ns = wall_ns();
+	slot.party.since_ns = lock_file_wall_ns();
 	for (int i = 0; file->slot < 0 && i < LOCK_FILE_N_SLOTS; i++)
 		if (os_lock(file->file, OS_LOCK_EXCLUSIVE, LOCK_FILE_SLOT + i, 1) == 0)
 			file->slot = i;
 	if (file->slot >= 0) /* without a place it is not seen, no more */
-		(void)write_at(file->file, &slot, sizeof(slot), LOCK_FILE_SLOTS_AT + (off_t)file->slot * (off_t)sizeof(slot));
+		(void)lock_file_write(file->file, &slot, sizeof(slot), LOCK_FILE_SLOTS_AT + (off_t)file->slot * (off_t)sizeof(slot));
 	file->waits = (flags & LOCK_SLOT_WAITS) != 0;
 }
 
@@ -403,11 +407,6 @@ void lock_file_wait_ends(struct lock_file *file)
 }
 
 /* --- taking and giving back -------------------------------------------------------------------------------------------- */
-
-int lock_file_take(struct lock_file *file, enum os_lock kind, bool wait)
-{
-	return wait ? os_lock_wait(file->file, kind, byte_of(file), 1) : os_lock(file->file, kind, byte_of(file), 1);
-}
 
 /* The record of the name as it is; found anew, or made, where it has gone. */
 static int read_record(struct lock_file *file, struct lock_name *ret)
@@ -427,11 +426,27 @@ static int read_record(struct lock_file *file, struct lock_name *ret)
 	return -EIO; /* somebody removes it as fast as we write it */
 }
 
-static int note(struct lock_file *file, enum os_lock kind)
+/* What the record says of the last holder. Among those who share the lock another may be changing it: it writes down that
+ * somebody has died before it says that nobody keeps the lock near, which we have looked at already. */
+static int look_at_flags(struct lock_file *file, enum os_lock kind, struct lock_name *record)
+{
+	struct lock_name again;
+
+	if (kind == OS_LOCK_SHARED) {
+		if (lock_file_read(file->file, &again, sizeof(again), record_at(file->record)) < 0)
+			return -EIO;
+		if (lock_name_is(&again, file->lock, file->lock_size))
+			record->flags = again.flags;
+	}
+	return (record->flags & (LOCK_NAME_HELD | LOCK_NAME_ABANDONED)) != 0;
+}
+
+/* With the lock's byte. */
+static int note(struct lock_file *file, enum os_lock kind, bool wait)
 {
 	struct lock_name record;
 	struct stat st;
-	int r;
+	int r, died;
 
 	if (fstat(file->file, &st) < 0)
 		return -errno;
@@ -440,32 +455,51 @@ static int note(struct lock_file *file, enum os_lock kind)
 	r = read_record(file, &record);
 	if (r < 0)
 		return r;
-	file->abandoned = (record.flags & (LOCK_NAME_HELD | LOCK_NAME_ABANDONED)) != 0;
+	died = near_settle(file, &record, wait);
+	r = died < 0 ? died : look_at_flags(file, kind, &record);
+	if (r < 0)
+		return r;
+	file->abandoned = r || died;
+	r = 0;
 	if (kind == OS_LOCK_SHARED) {
+		if (died)
+			r = write_state(file, LOCK_NAME_ABANDONED, NULL);
 		write_slot(file, LOCK_SLOT_HOLDS | LOCK_SLOT_SHARED);
 	} else {
 		lock_file_wait_ends(file);
-		file->me.since_ns = wall_ns();
+		file->me.since_ns = lock_file_wall_ns();
 		r = write_state(file, LOCK_NAME_HELD | (file->abandoned ? LOCK_NAME_ABANDONED : 0u), &file->me);
+	}
+	if (r == 0 && record.near_kept) {
+		r = near_forget(file);
+		file->n_undisturbed = 0;
 	}
 	return r < 0 ? r : file->abandoned;
 }
 
-int lock_file_taken(struct lock_file *file, enum os_lock kind)
+int lock_file_take(struct lock_file *file, enum os_lock kind, bool wait)
 {
 	int r;
 
-	step(LOCK_STEP_TAKEN);
-	r = note(file, kind);
-	step(LOCK_STEP_NOTED);
-	if (r >= 0)
-		return r;
-	if (r == -ESTALE) {
-		leave(file);
+	if (file->kept) {
+		if (kind == OS_LOCK_EXCLUSIVE && near_take(file))
+			return 0;
+		near_drop(file);
+	}
+	r = wait ? os_lock_wait(file->file, kind, byte_of(file), 1) : os_lock(file->file, kind, byte_of(file), 1);
+	if (r < 0) {
+		file->n_undisturbed = 0;
 		return r;
 	}
-	lock_file_wait_ends(file);
-	os_lock(file->file, OS_LOCK_NONE, byte_of(file), 1);
+	lock_file_step(LOCK_STEP_TAKEN);
+	r = note(file, kind, wait);
+	lock_file_step(LOCK_STEP_NOTED);
+	if (r >= 0)
+		return r;
+	if (r == -ESTALE)
+		leave(file);
+	else
+		os_lock(file->file, OS_LOCK_NONE, byte_of(file), 1);
 	return r;
 }
 
@@ -478,16 +512,23 @@ int lock_file_mend(struct lock_file *file)
 	return r;
 }
 
-int lock_file_give_back(struct lock_file *file, enum os_lock kind)
+int lock_file_give_back(struct lock_file *file, enum os_lock kind, bool near)
 {
 	int r = 0;
 
-	if (kind == OS_LOCK_SHARED)
+	if (file->near_held) {
+		near_give(file);
+		return 0;
+	}
+	if (kind == OS_LOCK_SHARED) {
 		write_slot(file, 0);
-	else
+	} else {
+		if (near && !file->abandoned)
+			near_keep(file);
 		r = write_state(file, file->abandoned ? LOCK_NAME_ABANDONED : 0u, NULL);
-	step(LOCK_STEP_FREED);
+	}
+	lock_file_step(LOCK_STEP_FREED);
 	os_lock(file->file, OS_LOCK_NONE, byte_of(file), 1);
-	step(LOCK_STEP_GIVEN);
+	lock_file_step(LOCK_STEP_GIVEN);
 	return r;
 }

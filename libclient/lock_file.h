@@ -14,6 +14,7 @@
 #define PATHBUS_LOCK_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -27,6 +28,7 @@ enum {
 	LOCK_FILE_TABLE = 1,     /* exclusive: gives out names' records */
 	LOCK_FILE_SLOT = 4096,   /* + slot: exclusive, its handle's */
 	LOCK_FILE_USE = 65536,   /* + record: shared by the handles of this name; exclusive: nobody needs the record */
+	LOCK_FILE_NEAR = 131072, /* + record: exclusive, of who keeps the lock near (lock_near.c) */
 	LOCK_FILE_N_SLOTS = 1024, /* handles that can be shown as waiting, or as holding a lock shared */
 	LOCK_FILE_N_NAMES = 1024, /* in use at a time, or abandoned */
 };
@@ -35,6 +37,7 @@ enum {
 #define LOCK_FILE_BYTE (INT64_C(1) << 62)
 
 #define LOCK_FILE_MAGIC "pathbus-lock 1\n" /* and the terminating 0 */
+#define LOCK_FILE_MAPPED_AT 16 /* 32 bits: somebody has mapped the file; so nobody else may be let in any more */
 #define LOCK_FILE_SLOTS_AT 4096
 #define LOCK_FILE_NAMES_AT (LOCK_FILE_SLOTS_AT + LOCK_FILE_N_SLOTS * 64)
 
@@ -69,11 +72,16 @@ enum {
 struct lock_name {
 	uint32_t size, flags;
 	struct lock_party party; /* who has it, or had it last */
-	uint8_t reserved[24];
+	/* See lock_near.c, and struct lock_near there, which is this in memory. */
+	uint64_t near_since;
+	uint32_t near_kept, near_wanted;
+	uint8_t reserved[8];
 	char name[LOCK_NAME_MAX + 1];
 	uint8_t reserved2[512 - 64 - LOCK_NAME_MAX - 1];
 };
 _Static_assert(sizeof(struct lock_name) == 512, "a record lies in one sector");
+
+struct lock_near;
 
 struct lock_file {
 	int dir;                         /* the folder; owned */
@@ -88,6 +96,13 @@ struct lock_file {
 	bool waits;                      /* its slot says so */
 	bool abandoned;                  /* what it has, since it holds the lock alone */
 	struct lock_party me;
+	struct lock_near *near;          /* its words of the record, mapped; NULL: not */
+	void *map;
+	size_t map_size;
+	bool kept;                       /* it keeps the lock near: holds LOCK_FILE_NEAR + record */
+	bool near_held;                  /* and has it */
+	unsigned n_undisturbed;          /* times that it has had it, and nobody else in between */
+	uint64_t seen_ns;                /* when the file was last seen to be there */
 };
 
 #define LOCK_FILE_NONE ((struct lock_file){ .dir = -1, .file = -1, .record = -1, .slot = -1 })
@@ -105,26 +120,47 @@ void lock_file_leave(struct lock_file *file);
 /* Releases descriptors only: for forked children. */
 void lock_file_drop(struct lock_file *file);
 
-/* Tries to take the lock, or (`wait`) sleeps until it can be had. 0; -EAGAIN; -EINTR; -errno. */
+/* Tries to take the lock, or (`wait`) sleeps until it can be had, and notes that. Returns 1: abandoned; 0; -EAGAIN; -EINTR;
+ * -ESTALE: the file has been removed under us, and is left; -errno. */
 int lock_file_take(struct lock_file *file, enum os_lock kind, bool wait);
 /* Says for people that it waits, until it has taken the lock or says otherwise. */
 void lock_file_wait_begins(struct lock_file *file, bool shared);
 void lock_file_wait_ends(struct lock_file *file);
-/* Once it is taken: notes that. Returns 1: abandoned; 0; -ESTALE: the file has been removed under us, and is left;
- * -errno. Then the lock is given back. */
-int lock_file_taken(struct lock_file *file, enum os_lock kind);
 /* What was abandoned is well again. */
 int lock_file_mend(struct lock_file *file);
-/* Gives the lock back. An error: the record could not be written; so the next one may be told that it was abandoned. */
-int lock_file_give_back(struct lock_file *file, enum os_lock kind);
+/* Gives the lock back; `near`: and keeps it near, if it may. An error: the record could not be written; so the next one may be
+ * told that it was abandoned. */
+int lock_file_give_back(struct lock_file *file, enum os_lock kind, bool near);
 
-/* --- for lock_look.c ------------------------------------------------------------------------------------------- */
+/* --- lock_near.c: under lock_file_take and _give_back -------------------------------------------------------------- */
+
+/* Takes it without asking the kernel, if it is kept. */
+bool near_take(struct lock_file *file);
+/* Gives back what near_take has taken. */
+void near_give(struct lock_file *file);
+/* With the lock's byte: if another keeps it near (`record`), makes that known to it, and waits until it has given it back.
+ * Returns 1: it has died with it; 0; -EAGAIN, -EINTR, -errno. */
+int near_settle(struct lock_file *file, const struct lock_name *record, bool wait);
+/* Once it is written down what became of that: nobody keeps it near. */
+int near_forget(struct lock_file *file);
+/* With the lock's byte, which is given back next: keeps it near from now on. */
+void near_keep(struct lock_file *file);
+/* Keeps it near no more; it does not have it. */
+void near_drop(struct lock_file *file);
+void near_unmap(struct lock_file *file);
+
+/* --- for lock_near.c and lock_look.c ------------------------------------------------------------------------------------------- */
 
 uint64_t lock_file_hash(const char *lock, size_t size);
 /* Is it this lock's, or anybody's, and whole? `lock` NULL: anybody's. */
 bool lock_name_is(const struct lock_name *record, const char *lock, size_t size);
 /* Reads; what is not there is zero. Returns how much was there, or -errno. */
 ssize_t lock_file_read(int file, void *to, size_t size, off_t at);
+int lock_file_write(int file, const void *from, size_t size, off_t at);
+/* Has somebody died with it, or has it? */
+bool lock_name_is_marked(const struct lock_name *record);
+int lock_file_lock_table(int file);
+uint64_t lock_file_wall_ns(void);
 
 /* --- test seams -------------------------------------------------------------------------------------------------- */
 
@@ -139,11 +175,20 @@ enum lock_step {
 	LOCK_STEP_NOTED,    /* has said so */
 	LOCK_STEP_FREED,    /* has said that it has it no more, and still has it */
 	LOCK_STEP_GIVEN,    /* given back */
+	LOCK_STEP_NEAR_TAKEN, /* keeps it near: has said that it has it, and not looked whether it is wanted */
+	LOCK_STEP_NEAR_FREED, /* has said that it has it no more, and not looked */
+	LOCK_STEP_WANTED,   /* has told who keeps it near */
 	LOCK_STEP_LEFT,     /* is no member any more */
 	LOCK_STEP_ALONE,    /* nobody else is */
 	LOCK_STEP_REMOVED,  /* the name is gone */
 	LOCK_N_STEPS
 };
+extern unsigned near_undisturbed; /* times that a lock is taken before it is kept near */
 extern void (*lock_seam)(enum lock_step step);
+static inline void lock_file_step(enum lock_step step)
+{
+	if (__builtin_expect(lock_seam != NULL, 0))
+		lock_seam(step);
+}
 
 #endif

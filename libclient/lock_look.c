@@ -79,11 +79,19 @@ static void add_slots(const struct look *look, uint64_t hash, uint32_t which, st
 
 static bool is_same_hold(const struct lock_name *a, const struct lock_name *b)
 {
-	return a->flags == b->flags && memcmp(&a->party, &b->party, sizeof(a->party)) == 0;
+	return a->flags == b->flags && a->near_kept == b->near_kept && a->near_since == b->near_since && memcmp(&a->party, &b->party, sizeof(a->party)) == 0;
+}
+
+/* Has who keeps it near the lock? It has it without having its byte. */
+static int is_held_near(const struct look *look, int number, const struct lock_name *record)
+{
+	if (!record->near_kept || !record->near_since)
+		return 0;
+	return os_lock_is_held(look->file, LOCK_FILE_NEAR + (off_t)number, 1);
 }
 
 /* *record is as it was read; is read again. Returns the kind of the lock while the record was that. */
-static int look_at_byte(const struct look *look, int number, uint64_t hash, struct lock_name *record)
+static int look_at_bytes(const struct look *look, int number, uint64_t hash, struct lock_name *record, int *ret_near)
 {
 	off_t at = LOCK_FILE_NAMES_AT + (off_t)number * (off_t)sizeof(*record);
 	int kind = 0;
@@ -93,9 +101,10 @@ static int look_at_byte(const struct look *look, int number, uint64_t hash, stru
 		ssize_t n;
 
 		kind = os_lock_look(look->file, (off_t)(LOCK_FILE_BYTE + (int64_t)hash), 1);
+		*ret_near = is_held_near(look, number, &before);
 		n = lock_file_read(look->file, record, sizeof(*record), at);
-		if (kind < 0 || n < 0)
-			return kind < 0 ? kind : (int)n;
+		if (kind < 0 || n < 0 || *ret_near < 0)
+			return kind < 0 ? kind : n < 0 ? (int)n : *ret_near;
 		/* Else it may have been given back in between, and what says HELD would pass for abandoned. */
 		if (is_same_hold(&before, record))
 			break;
@@ -109,7 +118,7 @@ static int fill(const struct look *look, int number, struct lock_name record, co
 {
 	struct pathbus_lock_info info = { .size = sizeof(info), .name = name };
 	uint64_t hash = lock_file_hash(name, size);
-	int kind = look_at_byte(look, number, hash, &record), used;
+	int near = 0, kind = look_at_bytes(look, number, hash, &record, &near), used;
 
 	if (kind < 0)
 		return kind;
@@ -119,9 +128,15 @@ static int fill(const struct look *look, int number, struct lock_name record, co
 	if (used < 0)
 		return used;
 	info.abandoned = (record.flags & LOCK_NAME_ABANDONED) != 0 ||
-	                 ((record.flags & LOCK_NAME_HELD) && kind != OS_LOCK_EXCLUSIVE);
+	                 ((record.flags & LOCK_NAME_HELD) && kind != OS_LOCK_EXCLUSIVE) ||
+	                 (record.near_kept && record.near_since && !near);
 	if (!used && !info.abandoned)
 		return -ENOENT;
+	if (near) { /* who has the byte waits for it, and its slot says so */
+		record.party.since_ns = record.near_since;
+		record.flags |= LOCK_NAME_HELD;
+		kind = OS_LOCK_EXCLUSIVE;
+	}
 	info.state = kind == OS_LOCK_EXCLUSIVE ? PATHBUS_LOCK_IS_EXCLUSIVE :
 	             kind == OS_LOCK_SHARED    ? PATHBUS_LOCK_IS_SHARED :
 	                                         PATHBUS_LOCK_FREE;

@@ -637,7 +637,7 @@ PATHBUS_PUBLIC int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *
  * A lock has a name under a topic, excludes programs of several users, and survives who dies with it. It does not depend on
  * the daemon: what excludes is a file beside the topic's, `.NAME.pathbus-lock`, which every program on the topic finds, with
  * and without a daemon, in another mount namespace, and as another user. Who may write the file may lock, and nobody
- * else: the lock's file is made with those rights, and brought up to date by its owner's next opening. The last one out
+ * else: the lock's file is made with those rights, and brought up to date by its owner's next opening (but see PATHBUS_LOCK_NEAR). The last one out
  * removes it, unless it remembers that a lock was abandoned, or lies in a folder where this user may remove nothing.
  *
  * One holder at a time, or several that share it. A pathbus_lock is one candidate: two of them exclude each other in one
@@ -657,6 +657,16 @@ PATHBUS_PUBLIC int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *
  */
 
 #define PATHBUS_LOCK_SHARED (1u << 0) /* together with others that share it */
+/*
+ * When it is given back, keep it near, so that this pathbus_lock takes it again without a system call, until somebody else
+ * wants it: for who takes a lock often that others seldom want. The others need not do the same, and get it as soon as it
+ * is free. Begins when it was taken some times in a row and nobody else wanted it; without effect with PATHBUS_LOCK_SHARED,
+ * on a file system that spans hosts, and where another user may write the topic's file.
+ * The lock's file is mapped then, and from then on keeps the rights that it has:
+ * a process of this user (or root) that shortens the file ends this one by SIGBUS. Without this
+ * flag nothing is mapped, and a file that is shortened harms nobody. One that is removed by hand is noticed after 10 ms.
+ */
+#define PATHBUS_LOCK_NEAR (1u << 1)
 
 /**
  * pathbus_lock_open: opens a named lock of the topic's file; takes nothing. Blocks for the file system, and for half a second
@@ -684,7 +694,7 @@ PATHBUS_PUBLIC int pathbus_lock_open(pathbus_topic *topic, const char *name, pat
  * Without a deadline it sleeps in the kernel. With one it looks every 1 to 20 ms, and is woken before by who gives it
  * back, if that is a program of the same user on the same channel.
  *
- * @flags        0: alone; PATHBUS_LOCK_SHARED
+ * @flags        0: alone; PATHBUS_LOCK_SHARED; PATHBUS_LOCK_NEAR
  * @deadline_ns  CLOCK_MONOTONIC; 0 or the past: only look; UINT64_MAX: no deadline
  * Returns 0, or
  *   -EOWNERDEAD  it is held now, and somebody has died with it: see pathbus_lock_consistent

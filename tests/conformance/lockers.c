@@ -37,6 +37,15 @@ static int obey(pathbus_topic *topic, pathbus_lock **lock, const char *name, con
 		return pathbus_lock_acquire(*lock, 0, UINT64_MAX);
 	if (strcmp(line, "acquire shared") == 0)
 		return pathbus_lock_acquire(*lock, PATHBUS_LOCK_SHARED, UINT64_MAX);
+	if (strcmp(line, "near") == 0)
+		return pathbus_lock_acquire(*lock, PATHBUS_LOCK_NEAR, UINT64_MAX);
+	if (strcmp(line, "keep") == 0) {
+		for (int i = 0; i < 8; i++) {
+			ck_assert_int_eq(pathbus_lock_try(*lock, PATHBUS_LOCK_NEAR), 0);
+			ck_assert_int_eq(pathbus_lock_release(*lock), 0);
+		}
+		return 0;
+	}
 	if (strncmp(line, "within ", 7) == 0)
 		return pathbus_lock_acquire(*lock, 0, harness_deadline((unsigned)atoi(line + 7)));
 	if (strcmp(line, "consistent") == 0)

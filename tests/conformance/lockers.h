@@ -22,7 +22,8 @@ void locker_start(struct locker *, const char *path, const char *lock);
 int locker_start_as(struct locker *, const char *path, const char *lock, unsigned uid, unsigned gid);
 
 /*
- * "try", "share" (tries), "acquire", "acquire shared", "within MS", "consistent", "release", "close" (the lock), "open",
+ * "try", "share" (tries), "acquire", "acquire shared", "within MS", "near" (and keeps it near), "keep" (takes it and
+ * gives it back, often enough to keep it near), "consistent", "release", "close" (the lock), "open",
  * "stop N" (stands still at the step N from now on, once).
  */
 void locker_tell(struct locker *, const char *format, ...) __attribute__((format(printf, 2, 3)));

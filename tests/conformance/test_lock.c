@@ -14,6 +14,7 @@
 
 #include "conformance/lockers.h"
 #include "harness/process.h"
+#include "libclient/lock_file.h"
 
 #define NAME "a lock"
 
@@ -121,7 +122,7 @@ START_TEST(names_and_mistakes)
 	ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), -ENOENT);
 	longest[255] = '\0';
 	lock = open_lock(longest);
-	ck_assert_int_eq(pathbus_lock_try(lock, 2), -EINVAL);
+	ck_assert_int_eq(pathbus_lock_try(lock, 4), -EINVAL);
 	ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), -ENOENT);
 	ck_assert_int_eq(pathbus_lock_try(lock, 0), 0);
 	longest[254] = '\0'; /* the name was copied */
@@ -433,6 +434,129 @@ START_TEST(freeing_in_a_child_gives_nothing_back)
 }
 END_TEST
 
+/* --- kept near -------------------------------------------------------------------------------------------------------------- */
+
+/* Whether the lock's file is mapped: so it is kept near, or was. */
+static bool is_mapped(void)
+{
+	struct stat st;
+	char inode[32];
+
+	if (stat(lock_path(transport_path("data")), &st) < 0)
+		return false;
+	snprintf(inode, sizeof(inode), " %llu ", (unsigned long long)st.st_ino); /* its maker's has another name there */
+	return strstr(harness_read_file("/proc/self/maps"), inode) != NULL;
+}
+
+static bool try_and_give_back(pathbus_lock *lock)
+{
+	int r = pathbus_lock_try(lock, PATHBUS_LOCK_NEAR);
+
+	if (r == 0)
+		ck_assert_int_eq(pathbus_lock_release(lock), 0);
+	return r == 0;
+}
+
+static bool is_there(void)
+{
+	return lock_is_there(transport_path("data"));
+}
+
+START_TEST(a_lock_that_is_kept_near)
+{
+	static struct pathbus_lock_info info = { .size = sizeof(info) };
+	struct locker other;
+	pathbus_lock *lock;
+	uint64_t since;
+
+	transport_begin(transport_of(_i));
+	locker_start(&other, transport_path("data"), NAME);
+	open_topic();
+	lock = open_lock(NAME);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 8; i++)
+			ck_assert(try_and_give_back(lock));
+		ck_assert(is_mapped());
+		ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), 0);
+		ck_assert_int_eq(info.state, PATHBUS_LOCK_FREE);
+		ck_assert_int_eq(pathbus_lock_acquire(lock, round == 1 ? 0 : PATHBUS_LOCK_NEAR, UINT64_MAX), 0);
+		ck_assert_int_eq(pathbus_lock_try(lock, PATHBUS_LOCK_NEAR), -EDEADLK);
+		ck_assert_int_eq(pathbus_lock_consistent(lock), -EINVAL);
+		locker_expect(&other, "try", -EBUSY);
+		locker_tell(&other, "%s", round == 1 ? "acquire shared" : "acquire");
+		lock_await(transport_path("data"), NAME, 1, 1);
+		ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), 0);
+		ck_assert_int_eq(info.state, PATHBUS_LOCK_IS_EXCLUSIVE);
+		ck_assert_int_eq(info.abandoned, 0);
+		ck_assert_int_eq(info.parties[0].pid, getpid());
+		ck_assert_int_eq(info.parties[1].pid, other.process.pid);
+		since = info.parties[0].since_ns;
+		ck_assert_uint_le(since / 1000000000u, (uint64_t)time(NULL));
+		ck_assert_int_eq(pathbus_lock_release(lock), 0);
+		ck_assert_int_eq(locker_hear(&other), 0);
+		ck_assert_int_eq(pathbus_lock_try(lock, PATHBUS_LOCK_NEAR), -EBUSY);
+		ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), 0);
+		ck_assert_int_eq(info.parties[0].pid, other.process.pid);
+		locker_expect(&other, "release", 0);
+		ck_assert_int_eq(pathbus_lock_try(lock, PATHBUS_LOCK_SHARED | PATHBUS_LOCK_NEAR), 0);
+		locker_expect(&other, "share", 0);
+		locker_expect(&other, "release", 0);
+		ck_assert_int_eq(pathbus_lock_release(lock), 0);
+	}
+	/* Closed while it is near, and while it is held near. */
+	for (int held = 0; held < 2; held++) {
+		for (int i = 0; i < 8; i++)
+			ck_assert(try_and_give_back(lock));
+		if (held)
+			ck_assert_int_eq(pathbus_lock_try(lock, 0), 0);
+		pathbus_lock_close(lock);
+		ck_assert(!is_mapped());
+		locker_expect(&other, "try", 0);
+		locker_expect(&other, "release", 0);
+		lock = open_lock(NAME);
+	}
+	/* Removed by hand: noticed, and made anew. */
+	for (int i = 0; i < 8; i++)
+		ck_assert(try_and_give_back(lock));
+	ck_assert_int_eq(unlink(lock_path(transport_path("data"))), 0);
+	harness_await(try_and_give_back(lock) && is_there());
+	locker_end(&other);
+	end();
+}
+END_TEST
+
+/* A file that is mapped is not opened to others any more; one that others may open is not mapped. */
+START_TEST(what_others_may_open_is_not_mapped)
+{
+	struct stat st;
+	pathbus_lock *lock, *another;
+	const char *path;
+
+	transport_begin(transport_of(_i));
+	path = transport_edit("data");
+	harness_write_file(path, "data");
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	open_topic();
+	for (int widened = 0; widened < 2; widened++) {
+		lock = open_lock(NAME);
+		for (int i = 0; i < 8 && !widened; i++)
+			ck_assert(try_and_give_back(lock));
+		ck_assert_int_eq(is_mapped(), !widened);
+		ck_assert_int_eq(chmod(path, 0666), 0);
+		another = open_lock("another");
+		ck_assert_int_eq(stat(lock_path(path), &st), 0);
+		ck_assert_uint_eq(st.st_mode & 07777, widened ? 0666 : 0600);
+		for (int i = 0; i < 8; i++)
+			ck_assert(try_and_give_back(another));
+		ck_assert_int_eq(is_mapped(), !widened);
+		pathbus_lock_close(lock);
+		pathbus_lock_close(another);
+		ck_assert(!is_mapped());
+	}
+	end();
+}
+END_TEST
+
 /* --- nothing grows ---------------------------------------------------------------------------------------------------------- */
 
 static int n_entries(const char *folder)
@@ -475,6 +599,7 @@ START_TEST(ten_thousand_rounds)
 	pathbus_lock *stays = NULL;
 	long kb = 0;
 
+	near_undisturbed = 0;
 	transport_begin(transport_of(_i));
 	open_topic();
 	for (int i = 0; i < FIRST + ROUNDS; i++) {
@@ -483,7 +608,8 @@ START_TEST(ten_thousand_rounds)
 
 		snprintf(name, sizeof(name), "lock %d", i % 2 ? i : 0);
 		lock = open_lock(name);
-		ck_assert_int_eq(pathbus_lock_try(lock, i % 3 ? 0 : PATHBUS_LOCK_SHARED), 0);
+		ck_assert_int_eq(pathbus_lock_try(lock, i % 3 == 0 ? PATHBUS_LOCK_SHARED : i % 3 == 1 ? PATHBUS_LOCK_NEAR : 0),
+		                 0);
 		if (i % 5 == 0)
 			ck_assert_int_eq(pathbus_lock_release(lock), 0);
 		pathbus_lock_close(lock);
@@ -598,6 +724,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(others_that_are_killed, N),
 	HARNESS_CASE_EACH(who_holds_and_who_waits, N),
 	HARNESS_CASE_EACH(freeing_in_a_child_gives_nothing_back, N),
+	HARNESS_CASE_EACH(a_lock_that_is_kept_near, N),
+	HARNESS_CASE_EACH(what_others_may_open_is_not_mapped, N),
 	HARNESS_CASE_EACH(ten_thousand_rounds, N),
 	HARNESS_CASE_EACH(locks_only, N),
 	HARNESS_CASE(a_folder_on_a_read_only_mount),

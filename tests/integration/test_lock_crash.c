@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,8 @@ static const char *command_at(enum lock_step step)
 		return "open";
 	if (step <= LOCK_STEP_NOTED)
 		return "try";
+	if (step == LOCK_STEP_WANTED)
+		return "try";
 	return step <= LOCK_STEP_GIVEN ? "release" : "close";
 }
 
@@ -46,6 +49,12 @@ static const char *command_at(enum lock_step step)
 static bool needs_solitude(enum lock_step step)
 {
 	return step <= LOCK_STEP_MADE || step == LOCK_STEP_ALONE || step == LOCK_STEP_REMOVED;
+}
+
+/* Those have a case of their own. */
+static bool is_near(enum lock_step step)
+{
+	return step == LOCK_STEP_NEAR_TAKEN || step == LOCK_STEP_NEAR_FREED || step == LOCK_STEP_WANTED;
 }
 
 static bool is_locked_at(enum lock_step step)
@@ -90,7 +99,7 @@ START_TEST(a_party_that_stands_still)
 	bool is_alone = _i & 2, killed = _i & 4, abandoned = killed && step == LOCK_STEP_NOTED;
 	struct locker victim, other = { .path = NULL };
 
-	if (!is_alone && (needs_solitude(step) || step == LOCK_STEP_NAMED))
+	if ((!is_alone && (needs_solitude(step) || step == LOCK_STEP_NAMED)) || is_near(step))
 		return;
 	transport_begin(_i & 1 ? ON_PEER : ON_BUS);
 	if (killed)
@@ -139,6 +148,8 @@ START_TEST(what_a_crash_leaves)
 	bool abandoned = step == LOCK_STEP_NOTED;
 	struct locker victim, next;
 
+	if (is_near(step))
+		return;
 	transport_begin(_i & 1 ? ON_PEER : ON_BUS);
 	harness_allow_sidecars();
 	path = transport_path("data");
@@ -183,9 +194,151 @@ START_TEST(makers_that_meet)
 }
 END_TEST
 
+/* --- a lock that is kept near ----------------------------------------------------------------------------------------- */
+
+/* Is this byte of the lock's first record locked? So it is kept near. */
+static bool is_kept(void)
+{
+	int fd = open(lock_path(path), O_RDONLY | O_CLOEXEC), r;
+
+	ck_assert_int_ge(fd, 0);
+	r = os_lock_is_held(fd, LOCK_FILE_NEAR, 1);
+	ck_assert_int_ge(r, 0);
+	close(fd);
+	return r;
+}
+
+/* _i: transport, killed, what it does. Others come while it stands still, and wait or try. */
+START_TEST(who_keeps_it_near)
+{
+	static const struct {
+		const char *command;
+		enum lock_step step;  /* LOCK_N_STEPS: has done it */
+		bool holds, abandons; /* as others see it; when it is killed there */
+	} rows[] = {
+		{ "keep", LOCK_N_STEPS, false, false },
+		{ "near", LOCK_STEP_NEAR_TAKEN, true, true },
+		{ "near", LOCK_N_STEPS, true, true },
+		{ "release", LOCK_STEP_NEAR_FREED, false, false },
+	};
+	bool killed = _i & 2;
+	int row = _i / 4 % 4, way = _i / 16;
+	static const char *const ways[] = { "acquire", "within 20000", "acquire shared", "near" };
+	struct locker victim, other;
+	char stop[16];
+
+	if (row == 1 && way == 1 && !killed)
+		return; /* either may be first */
+	transport_begin(_i & 1 ? ON_PEER : ON_BUS);
+	if (killed)
+		harness_allow_sidecars();
+	path = transport_path("data");
+	locker_start(&victim, path, NAME);
+	locker_start(&other, path, NAME);
+	locker_expect(&victim, "keep", 0);
+	ck_assert(is_kept());
+	if (row == 3)
+		locker_expect(&victim, "near", 0);
+	snprintf(stop, sizeof(stop), "stop %d", (int)rows[row].step);
+	locker_expect(&victim, stop, 0);
+	locker_tell(&victim, "%s", rows[row].command);
+	if (rows[row].step == LOCK_N_STEPS) {
+		ck_assert_int_eq(locker_hear(&victim), 0);
+		harness_signal(&victim.process, SIGSTOP);
+	} else {
+		locker_await_stop(&victim);
+	}
+	locker_expect(&other, "try", rows[row].holds ? -EBUSY : 0);
+	locker_expect(&other, "release", rows[row].holds ? -EPERM : 0);
+	locker_tell(&other, "%s", ways[way]);
+	lock_await(path, NAME, 1, rows[row].holds ? 1 : 0);
+	if (killed) {
+		locker_kill(&victim);
+		ck_assert_int_eq(locker_hear(&other), rows[row].abandons ? -EOWNERDEAD : 0);
+	} else {
+		harness_signal(&victim.process, SIGCONT);
+		if (row == 1) /* it finds that others want it, and waits behind them */
+			ck_assert_int_eq(locker_hear(&other), 0);
+		else if (rows[row].step != LOCK_N_STEPS)
+			ck_assert_int_eq(locker_hear(&victim), 0);
+		if (row == 2)
+			locker_expect(&victim, "release", 0);
+		if (row != 1)
+			ck_assert_int_eq(locker_hear(&other), 0);
+	}
+	if (way != 2 && killed && rows[row].abandons)
+		locker_expect(&other, "consistent", 0);
+	if (!killed && row != 1)
+		locker_expect(&victim, "try", -EBUSY);
+	locker_expect(&other, "release", 0);
+	if (!killed) {
+		if (row == 1)
+			ck_assert_int_eq(locker_hear(&victim), 0);
+		else
+			locker_expect(&victim, "near", 0);
+		locker_expect(&other, "try", -EBUSY);
+		locker_expect(&victim, "release", 0);
+		locker_end(&victim);
+	}
+	locker_expect(&other, "try", way == 2 && killed && rows[row].abandons ? -EOWNERDEAD : 0);
+	(void)locker_ask(&other, "consistent");
+	locker_end(&other);
+	ck_assert_int_eq(n_files(), 0);
+}
+END_TEST
+
+/* Who wants it dies when it has said so: nobody waits for it. */
+START_TEST(who_wants_it)
+{
+	struct locker keeper, victim;
+
+	transport_begin(_i & 1 ? ON_PEER : ON_BUS);
+	harness_allow_sidecars();
+	path = transport_path("data");
+	locker_start(&keeper, path, NAME);
+	locker_start(&victim, path, NAME);
+	locker_expect(&keeper, "keep", 0);
+	locker_expect(&keeper, "near", 0);
+	stop_victim_at(&victim, LOCK_STEP_WANTED);
+	if (_i & 2)
+		locker_expect(&keeper, "release", 0);
+	locker_kill(&victim);
+	if (!(_i & 2))
+		locker_expect(&keeper, "release", 0);
+	ck_assert(!is_kept());
+	for (int i = 0; i < 2; i++) {
+		locker_expect(&keeper, "near", 0);
+		locker_expect(&keeper, "release", 0);
+		locker_expect(&keeper, "keep", 0);
+	}
+	ck_assert(is_kept());
+	/* Killed while nobody has it, and in the end with it. */
+	locker_start(&victim, path, NAME);
+	locker_kill(&keeper);
+	locker_expect(&victim, "keep", 0);
+	locker_expect(&victim, "near", 0);
+	locker_kill(&victim);
+	ck_assert(lock_is_there(path));
+	locker_start(&keeper, path, NAME);
+	locker_end(&keeper);
+	ck_assert(lock_is_there(path)); /* it remembers */
+	locker_start(&keeper, path, NAME);
+	locker_expect(&keeper, "share", -EOWNERDEAD);
+	locker_expect(&keeper, "release", 0);
+	locker_expect(&keeper, "near", -EOWNERDEAD);
+	locker_expect(&keeper, "consistent", 0);
+	locker_expect(&keeper, "release", 0);
+	locker_expect(&keeper, "keep", 0);
+	locker_end(&keeper);
+	ck_assert_int_eq(n_files(), 0);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_party_that_stands_still, N_CASES),
 	HARNESS_CASE_EACH(what_a_crash_leaves, 2 * LOCK_N_STEPS),
+	HARNESS_CASE_EACH(who_keeps_it_near, 64),
+	HARNESS_CASE_EACH(who_wants_it, 4),
 	HARNESS_CASE_EACH(makers_that_meet, N_FIELD_TRANSPORTS),
 	{ 0 },
 };

@@ -21,11 +21,15 @@
 
 #include "conformance/lockers.h"
 #include "conformance/transports.h"
+#include "libclient/lock_file.h"
 
 #define NAME "n"
 enum { USER = 65002, GROUP = 65100, MAX_IDS = 128, N_ROUNDS = 60 };
 
 enum kind { BY_BUS, BY_PEER, BY_NAMESPACE, BY_USER, N_KINDS };
+
+/* Whose the file is. Of the others', who then keep the lock near as often as they can: of one user's alone. */
+enum owner { OF_GROUP, OF_USER, OF_ROOT, N_OWNERS };
 enum { PER_KIND = 2, N_PARTIES = N_KINDS * PER_KIND };
 
 /* Ids count from 1, and are not used again. */
@@ -38,6 +42,7 @@ static struct arena {
 } *arena;
 
 static const char *path;
+static enum owner owner;
 
 struct party {
 	struct harness_process process;
@@ -92,7 +97,7 @@ static void be_in_with_others(uint32_t id, int r)
 static void go_in(const struct party *me, pathbus_lock *lock)
 {
 	bool shared = random_below(4) == 0;
-	unsigned flags = shared ? PATHBUS_LOCK_SHARED : 0;
+	unsigned flags = shared ? PATHBUS_LOCK_SHARED : owner != OF_GROUP ? PATHBUS_LOCK_NEAR : 0;
 	int r = random_below(3) == 0 ? pathbus_lock_try(lock, flags) :
 	        random_below(2) == 0 ? pathbus_lock_acquire(lock, flags, harness_deadline(5)) :
 	                               pathbus_lock_acquire(lock, flags, UINT64_MAX);
@@ -149,6 +154,7 @@ static int be_party(struct harness_process *peer, void *arg)
 	pathbus *bus = NULL;
 
 	random_state = me->id * UINT64_C(0x9e3779b97f4a7c15);
+	near_undisturbed = random_below(3);
 	harness_tell(peer, "ready");
 	while (!atomic_load(&arena->stop)) {
 		if (!bus)
@@ -212,9 +218,9 @@ static void prepare(void)
 	ck_assert_int_eq(chmod(harness_tmpdir(), 0711), 0);
 	ck_assert_int_eq(mkdir(harness_path("elsewhere"), 0700), 0);
 	harness_write_file(path, "data");
-	ck_assert_int_eq(chown(path, 0, GROUP), 0);
-	ck_assert_int_eq(chmod(path, 0660), 0);
-	ck_assert_int_eq(chown(harness_path("files"), 0, GROUP), 0);
+	ck_assert_int_eq(chown(path, owner == OF_USER ? USER : 0, GROUP), 0);
+	ck_assert_int_eq(chmod(path, owner == OF_GROUP ? 0660 : 0600), 0);
+	ck_assert_int_eq(chown(harness_path("files"), owner == OF_USER ? USER : 0, GROUP), 0);
 	ck_assert_int_eq(chmod(harness_path("files"), 0770), 0);
 }
 
@@ -233,9 +239,10 @@ static void clean_up(void)
 START_TEST(never_two_holders)
 {
 	/* Without privileges there is neither another user nor another namespace. */
-	int n_kinds = geteuid() == 0 ? N_KINDS : BY_PEER + 1, n = n_kinds * PER_KIND, n_rounds = harness_full() ? 100 : N_ROUNDS;
+	int n_kinds = geteuid() != 0 ? BY_PEER + 1 : _i == OF_ROOT ? BY_NAMESPACE + 1 : N_KINDS, n = n_kinds * PER_KIND, n_rounds = harness_full() ? 100 : N_ROUNDS;
 	struct party parties[N_PARTIES];
 
+	owner = (enum owner)_i;
 	prepare();
 	random_state = harness_now_ns();
 	for (int i = 0; i < n; i++)
@@ -272,7 +279,7 @@ START_TEST(never_two_holders)
 END_TEST
 
 static const struct harness_case cases[] = {
-	HARNESS_CASE_LONG(never_two_holders, 180),
+	{ .test = &never_two_holders, .name = "never_two_holders", .n_runs = N_OWNERS, .limit_s = 180 },
 	{ 0 },
 };
 
