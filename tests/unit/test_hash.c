@@ -56,7 +56,17 @@ START_TEST(agrees_with_wide_multiplication)
 }
 END_TEST
 
+/* From the same draft. */
+START_TEST(published_numbers)
+{
+	ck_assert_uint_eq(hash_number("", 0), UINT64_C(0xcbf29ce484222325));
+	ck_assert_uint_eq(hash_number("a", 1), UINT64_C(0xaf63dc4c8601ec8c));
+	ck_assert_uint_eq(hash_number("foobar", 6), UINT64_C(0x85944171f73967e8));
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE(published_numbers),
 	HARNESS_CASE_EACH(published_values, 3),
 	HARNESS_CASE(agrees_with_wide_multiplication),
 	{ 0 },
