@@ -266,6 +266,7 @@ static int join_once(struct lock_file *file)
 	}
 	if (file->file < 0)
 		return file->file;
+	lock_file_step(LOCK_STEP_OPENED);
 	r = os_lock(file->file, OS_LOCK_SHARED, LOCK_FILE_MEMBER, 1);
 	if (r == 0 && !path_is(file))
 		r = -EAGAIN;

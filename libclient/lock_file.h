@@ -166,6 +166,7 @@ uint64_t lock_file_wall_ns(void);
 
 /* Called, if set, at each of these. */
 enum lock_step {
+	LOCK_STEP_OPENED,   /* has opened a file that was there, and is no member yet */
 	LOCK_STEP_PREPARED, /* the new file has no name yet */
 	LOCK_STEP_MADE,     /* it has */
 	LOCK_STEP_JOINED,   /* is a member */

@@ -48,7 +48,7 @@ static const char *command_at(enum lock_step step)
 /* Steps that are taken only by who is alone. */
 static bool needs_solitude(enum lock_step step)
 {
-	return step <= LOCK_STEP_MADE || step == LOCK_STEP_ALONE || step == LOCK_STEP_REMOVED;
+	return step == LOCK_STEP_PREPARED || step == LOCK_STEP_MADE || step == LOCK_STEP_ALONE || step == LOCK_STEP_REMOVED;
 }
 
 /* Those have a case of their own. */
@@ -166,6 +166,33 @@ START_TEST(what_a_crash_leaves)
 		locker_end(&next);
 		ck_assert_int_eq(n_files(), i == 0 && abandoned ? 1 : 0);
 	}
+}
+END_TEST
+
+/* Stopped with a file that is removed by the last one out, whom it has not met. */
+START_TEST(a_file_that_goes_meanwhile)
+{
+	struct locker slow, last, next;
+
+	transport_begin(_i & 1 ? ON_PEER : ON_BUS);
+	path = transport_path("data");
+	locker_start(&slow, path, NAME);
+	locker_start(&last, path, NAME);
+	stop_victim_at(&slow, LOCK_STEP_OPENED);
+	locker_end(&last);
+	if (_i & 2)
+		locker_start(&next, path, NAME);
+	ck_assert_int_eq(n_files(), _i & 2 ? 1 : 0);
+	harness_signal(&slow.process, SIGCONT);
+	ck_assert_int_eq(locker_hear(&slow), 0);
+	if (!(_i & 2))
+		locker_start(&next, path, NAME);
+	locker_expect(&next, "try", 0);
+	locker_expect(&slow, "try", -EBUSY);
+	locker_end(&next);
+	locker_expect(&slow, "try", 0);
+	locker_end(&slow);
+	ck_assert_int_eq(n_files(), 0);
 }
 END_TEST
 
@@ -339,6 +366,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(what_a_crash_leaves, 2 * LOCK_N_STEPS),
 	HARNESS_CASE_EACH(who_keeps_it_near, 64),
 	HARNESS_CASE_EACH(who_wants_it, 4),
+	HARNESS_CASE_EACH(a_file_that_goes_meanwhile, 4),
 	HARNESS_CASE_EACH(makers_that_meet, N_FIELD_TRANSPORTS),
 	{ 0 },
 };
