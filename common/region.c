@@ -62,6 +62,7 @@ int region_header_check(const struct region_header *header, uint64_t size, const
                         struct region_shape *ret_shape, unsigned *ret_flags, char *ret_name)
 {
 	struct region_header copy; /* others may write meanwhile: looked at once */
+	struct region_shape shape;
 
 	memcpy(&copy, header, offsetof(struct region_header, sequence));
 	if (copy.magic != REGION_MAGIC)
@@ -70,10 +71,11 @@ int region_header_check(const struct region_header *header, uint64_t size, const
 		return -EPROTONOSUPPORT;
 	if ((copy.flags & ~(unsigned)REGION_MADE_WITH) || copy.name_size == 0 || copy.name_size > REGION_MAX_NAME ||
 	    memchr(copy.name, '\0', copy.name_size) || copy.name[copy.name_size] != '\0' ||
-	    region_shape_make(copy.data_size, copy.flags, REGION_PAGE, ret_shape) < 0 || ret_shape->total != size)
+	    region_shape_make(copy.data_size, copy.flags, REGION_PAGE, &shape) < 0 || shape.total != size)
 		return -EBADMSG;
 	if ((key && !key_equal(&copy.key, key)) || (name && strcmp(copy.name, name) != 0))
 		return -EBADMSG;
+	*ret_shape = shape;
 	*ret_flags = copy.flags;
 	if (ret_name)
 		memcpy(ret_name, copy.name, copy.name_size + 1);

@@ -44,25 +44,29 @@ static bool is_zero(const uint8_t id[REGION_ID_SIZE])
 int wire_get_region_open(const void *frame, size_t size, struct wire_region_open *ret)
 {
 	const unsigned char *at = body(frame, size, OPEN_SIZE + 1, OPEN_SIZE + REGION_MAX_NAME);
+	struct wire_region_open got;
 	uint32_t makes;
 
 	if (!at)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->flags = get32(at + 4);
-	ret->data_size = get64(at + 8);
-	memcpy(ret->replaces, at + 16, REGION_ID_SIZE);
-	ret->name = (const char *)at + OPEN_SIZE;
-	ret->name_size = (uint32_t)(size - WIRE_HEADER_SIZE - OPEN_SIZE);
-	makes = ret->flags & (WIRE_REGION_CREATE | WIRE_REGION_REPLACE);
-	if (ret->flags & ~(uint32_t)(REGION_MADE_WITH | WIRE_REGION_READ_ONLY | WIRE_REGION_CREATE | WIRE_REGION_REPLACE))
+	got.topic = get32(at);
+	got.flags = get32(at + 4);
+	got.data_size = get64(at + 8);
+	memcpy(got.replaces, at + 16, REGION_ID_SIZE);
+	got.name = (const char *)at + OPEN_SIZE;
+	got.name_size = (uint32_t)(size - WIRE_HEADER_SIZE - OPEN_SIZE);
+	makes = got.flags & (WIRE_REGION_CREATE | WIRE_REGION_REPLACE);
+	if (got.flags & ~(uint32_t)(REGION_MADE_WITH | WIRE_REGION_READ_ONLY | WIRE_REGION_CREATE | WIRE_REGION_REPLACE))
 		return -EBADMSG;
-	if (makes == (WIRE_REGION_CREATE | WIRE_REGION_REPLACE) || (makes == 0) != (ret->data_size == 0) ||
-	    ret->flags & (makes ? WIRE_REGION_READ_ONLY : REGION_MADE_WITH))
+	if (makes == (WIRE_REGION_CREATE | WIRE_REGION_REPLACE) || (makes == 0) != (got.data_size == 0) ||
+	    got.flags & (makes ? WIRE_REGION_READ_ONLY : REGION_MADE_WITH))
 		return -EBADMSG;
-	if ((makes == WIRE_REGION_REPLACE) == is_zero(ret->replaces))
+	if ((makes == WIRE_REGION_REPLACE) == is_zero(got.replaces))
 		return -EBADMSG;
-	return name_is_good(ret->name, ret->name_size) ? 0 : -EBADMSG;
+	if (!name_is_good(got.name, got.name_size))
+		return -EBADMSG;
+	*ret = got;
+	return 0;
 }
 
 size_t wire_put_region(void *to, uint32_t request, const struct wire_region *region)
@@ -84,22 +88,26 @@ size_t wire_put_region(void *to, uint32_t request, const struct wire_region *reg
 int wire_get_region(const void *frame, size_t size, struct wire_region *ret)
 {
 	const unsigned char *at = body(frame, size, REGION_SIZE, REGION_SIZE);
+	struct wire_region got;
 	struct region_shape shape;
 
 	if (!at)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->holder = get32(at + 4);
-	ret->flags = get32(at + 8);
-	ret->pages = get32(at + 12);
-	ret->writable = get32(at + 16);
-	ret->data_size = get64(at + 24);
-	ret->page_size = get64(at + 32);
-	memcpy(ret->id, at + 40, REGION_ID_SIZE);
-	if (ret->holder == 0 || (ret->flags & ~(uint32_t)REGION_MADE_WITH) || ret->pages > REGION_HUGE_PAGES ||
-	    ret->writable > 1 || get32(at + 20) != 0)
+	got.topic = get32(at);
+	got.holder = get32(at + 4);
+	got.flags = get32(at + 8);
+	got.pages = get32(at + 12);
+	got.writable = get32(at + 16);
+	got.data_size = get64(at + 24);
+	got.page_size = get64(at + 32);
+	memcpy(got.id, at + 40, REGION_ID_SIZE);
+	if (got.holder == 0 || (got.flags & ~(uint32_t)REGION_MADE_WITH) || got.pages > REGION_HUGE_PAGES ||
+	    got.writable > 1 || get32(at + 20) != 0)
 		return -EBADMSG;
-	return region_shape_make(ret->data_size, ret->flags, ret->page_size, &shape) < 0 ? -EBADMSG : 0;
+	if (region_shape_make(got.data_size, got.flags, got.page_size, &shape) < 0)
+		return -EBADMSG;
+	*ret = got;
+	return 0;
 }
 
 size_t wire_put_region_close(void *to, const struct wire_region_close *frame)
@@ -115,13 +123,17 @@ size_t wire_put_region_close(void *to, const struct wire_region_close *frame)
 int wire_get_region_close(const void *frame, size_t size, struct wire_region_close *ret)
 {
 	const unsigned char *at = body(frame, size, 12, 12);
+	struct wire_region_close got;
 
 	if (!at)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->holder = get32(at + 4);
-	ret->restore = get32(at + 8);
-	return (ret->holder == 0) != (ret->restore == 0) ? 0 : -EBADMSG;
+	got.topic = get32(at);
+	got.holder = get32(at + 4);
+	got.restore = get32(at + 8);
+	if ((got.holder == 0) == (got.restore == 0))
+		return -EBADMSG;
+	*ret = got;
+	return 0;
 }
 
 size_t wire_put_restored(void *to, uint32_t request, const struct wire_restored *frame)
@@ -136,11 +148,13 @@ size_t wire_put_restored(void *to, uint32_t request, const struct wire_restored 
 int wire_get_restored(const void *frame, size_t size, struct wire_restored *ret)
 {
 	const unsigned char *at = body(frame, size, 8, 8);
+	struct wire_restored got;
 
 	if (!at || get32(at + 4) == 0)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->holder = get32(at + 4);
+	got.topic = get32(at);
+	got.holder = get32(at + 4);
+	*ret = got;
 	return 0;
 }
 
@@ -164,26 +178,30 @@ size_t wire_put_region_restore(void *to, uint32_t request, const struct wire_reg
 int wire_get_region_restore(const void *frame, size_t size, struct wire_region_restore *ret)
 {
 	const unsigned char *at = body(frame, size, RESTORE_SIZE + 1, RESTORE_SIZE + REGION_MAX_NAME);
+	struct wire_region_restore got;
 	struct region_shape shape;
 
 	if (!at)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->flags = get32(at + 4);
-	ret->pages = get32(at + 8);
-	ret->descriptor = get32(at + 12);
-	ret->writes = get32(at + 16);
-	ret->data_size = get64(at + 24);
-	ret->page_size = get64(at + 32);
-	memcpy(ret->id, at + 40, REGION_ID_SIZE);
-	ret->name = (const char *)at + RESTORE_SIZE;
-	ret->name_size = (uint32_t)(size - WIRE_HEADER_SIZE - RESTORE_SIZE);
-	if ((ret->flags & ~(uint32_t)REGION_MADE_WITH) || ret->pages > REGION_HUGE_PAGES || ret->descriptor > INT32_MAX ||
-	    ret->writes > 1 || get32(at + 20) != 0 || is_zero(ret->id))
+	got.topic = get32(at);
+	got.flags = get32(at + 4);
+	got.pages = get32(at + 8);
+	got.descriptor = get32(at + 12);
+	got.writes = get32(at + 16);
+	got.data_size = get64(at + 24);
+	got.page_size = get64(at + 32);
+	memcpy(got.id, at + 40, REGION_ID_SIZE);
+	got.name = (const char *)at + RESTORE_SIZE;
+	got.name_size = (uint32_t)(size - WIRE_HEADER_SIZE - RESTORE_SIZE);
+	if ((got.flags & ~(uint32_t)REGION_MADE_WITH) || got.pages > REGION_HUGE_PAGES || got.descriptor > INT32_MAX ||
+	    got.writes > 1 || get32(at + 20) != 0 || is_zero(got.id))
 		return -EBADMSG;
-	if (region_shape_make(ret->data_size, ret->flags, ret->page_size, &shape) < 0)
+	if (region_shape_make(got.data_size, got.flags, got.page_size, &shape) < 0)
 		return -EBADMSG;
-	return name_is_good(ret->name, ret->name_size) ? 0 : -EBADMSG;
+	if (!name_is_good(got.name, got.name_size))
+		return -EBADMSG;
+	*ret = got;
+	return 0;
 }
 
 size_t wire_put_region_list(void *to, uint32_t request, const struct wire_region_list *list)
@@ -199,11 +217,13 @@ size_t wire_put_region_list(void *to, uint32_t request, const struct wire_region
 int wire_get_region_list(const void *frame, size_t size, struct wire_region_list *ret)
 {
 	const unsigned char *at = body(frame, size, 16, 16);
+	struct wire_region_list got;
 
 	if (!at || get32(at + 4) != 0)
 		return -EBADMSG;
-	ret->topic = get32(at);
-	ret->after = get64(at + 8);
+	got.topic = get32(at);
+	got.after = get64(at + 8);
+	*ret = got;
 	return 0;
 }
 
@@ -239,33 +259,37 @@ int wire_get_regions(const void *frame, size_t size, struct wire_regions *ret)
 {
 	const unsigned char *at = body(frame, size, REGIONS_SIZE + 1,
 	                               REGIONS_SIZE + WIRE_REGION_HOLDERS * HOLDER_SIZE + REGION_MAX_NAME);
+	struct wire_regions got;
 	size_t listed;
 
 	if (!at)
 		return -EBADMSG;
-	ret->number = get64(at);
-	ret->data_size = get64(at + 8);
-	ret->version = get64(at + 16);
-	ret->flags = get32(at + 24);
-	ret->pages = get32(at + 28);
-	ret->n_holders = get32(at + 32);
-	ret->n_listed = get32(at + 36);
-	ret->name_size = get32(at + 40);
-	if (ret->number == 0 || (ret->flags & ~(uint32_t)REGION_MADE_WITH) || ret->pages > REGION_HUGE_PAGES ||
-	    ret->n_listed > WIRE_REGION_HOLDERS || ret->n_listed > ret->n_holders || get32(at + 44) != 0)
+	got.number = get64(at);
+	got.data_size = get64(at + 8);
+	got.version = get64(at + 16);
+	got.flags = get32(at + 24);
+	got.pages = get32(at + 28);
+	got.n_holders = get32(at + 32);
+	got.n_listed = get32(at + 36);
+	got.name_size = get32(at + 40);
+	if (got.number == 0 || (got.flags & ~(uint32_t)REGION_MADE_WITH) || got.pages > REGION_HUGE_PAGES ||
+	    got.n_listed > WIRE_REGION_HOLDERS || got.n_listed > got.n_holders || get32(at + 44) != 0)
 		return -EBADMSG;
-	listed = ret->n_listed * (size_t)HOLDER_SIZE;
-	if (ret->name_size > REGION_MAX_NAME || size != WIRE_HEADER_SIZE + REGIONS_SIZE + listed + ret->name_size)
+	listed = got.n_listed * (size_t)HOLDER_SIZE;
+	if (got.name_size > REGION_MAX_NAME || size != WIRE_HEADER_SIZE + REGIONS_SIZE + listed + got.name_size)
 		return -EBADMSG;
-	ret->holders = at + REGIONS_SIZE;
-	ret->name = (const char *)at + REGIONS_SIZE + listed;
-	for (uint32_t i = 0; i < ret->n_listed; i++) {
+	got.holders = at + REGIONS_SIZE;
+	got.name = (const char *)at + REGIONS_SIZE + listed;
+	for (uint32_t i = 0; i < got.n_listed; i++) {
 		const unsigned char *one = at + REGIONS_SIZE + i * (size_t)HOLDER_SIZE;
 
 		if (get32(one + 8) > 1 || get32(one + 12) != 0 || one[16 + WIRE_COMMAND_SIZE - 1] != '\0')
 			return -EBADMSG;
 	}
-	return name_is_good(ret->name, ret->name_size) ? 0 : -EBADMSG;
+	if (!name_is_good(got.name, got.name_size))
+		return -EBADMSG;
+	*ret = got;
+	return 0;
 }
 
 void wire_get_region_holder(const struct wire_regions *regions, uint32_t at, struct wire_region_holder *ret)

@@ -51,6 +51,18 @@ EVENT_MESSAGE = frame(72, struct.pack("<IIQQQQII", 7, 3, 9, 99, 1, 1 << 50, 1234
 EVENT_GAP = frame(73, struct.pack("<IQQ", 7, 20, 11), 0)
 EVENT_RESYNC = frame(74, struct.pack("<IQ", 7, 21), 0)
 
+ID = bytes(range(16))
+REGION_OPEN = frame(12, struct.pack("<IIQ", 7, 0, 0) + bytes(16) + b"frame", 9)
+REGION_CREATE = frame(12, struct.pack("<IIQ", 7, 256 | 7, 100 << 20) + bytes(16) + b"frame", 9)
+REGION_REPLACE = frame(12, struct.pack("<IIQ", 7, 512, 4096) + ID + b"frame", 9)
+REGION_CLOSE = frame(13, struct.pack("<III", 7, 1, 0), 0)
+REGION_RESTORE = frame(14, struct.pack("<IIIIIIQQ", 7, 4, 0, 12, 1, 0, 5000, 4096) + ID + b"frame", 10)
+REGION_LIST = frame(15, struct.pack("<IIQ", 7, 0, 1), 11)
+REGION = frame(75, struct.pack("<IIIIIIQQ", 7, 1, 4, 0, 1, 0, 5000, 4096) + ID, 9)
+RESTORED = frame(76, struct.pack("<II", 7, 1), 10)
+HOLDER = struct.pack("<IIII16s", 1234, 1000, 1, 0, b"python3")
+REGIONS = frame(77, struct.pack("<QQQIIIIII", 1, 5000, 3, 4, 0, 2, 2, 5, 0) + 2 * HOLDER + b"frame", 11)
+
 FILES = {
     "hello": STREAM + HELLO,
     "hello-no-magic": STREAM + frame(1, b"XBUS" + struct.pack("<HH", 1, 1)),
@@ -143,6 +155,21 @@ FILES = {
     "escape-cut-off": ESCAPE + b"a\xf0\x9f\x94",
     "escape-direction": ESCAPE + "a\u202eb\u2066c\u200f\u061c\u2028".encode(),
     "empty": b"",
+    "region-session": STREAM + REGION_CREATE + REGION_OPEN + REGION_REPLACE + REGION_LIST + REGION_RESTORE + REGION_CLOSE +
+                      REGION + RESTORED + REGIONS,
+    "region-open": BODIES + REGION_OPEN,
+    "region-open-longest": STREAM + frame(12, struct.pack("<IIQ", 7, 0, 0) + bytes(16) + b"n" * 255),
+    "region-open-too-long": STREAM + frame(12, struct.pack("<IIQ", 7, 0, 0) + bytes(16) + b"n" * 256),
+    "region-open-nul": STREAM + frame(12, struct.pack("<IIQ", 7, 0, 0) + bytes(16) + b"a\0b"),
+    "region-create-huge": STREAM + frame(12, struct.pack("<IIQ", 7, 256, (1 << 64) - 1) + bytes(16) + b"n"),
+    "region-close-restore": STREAM + frame(13, struct.pack("<III", 7, 0, 9), 0),
+    "region-restore": BODIES + REGION_RESTORE,
+    "region-restore-pages": STREAM + frame(14, struct.pack("<IIIIIIQQ", 7, 4, 0, 12, 1, 0, 5000, 4097) + ID + b"n"),
+    "region": BODIES + REGION,
+    "regions": BODIES + REGIONS,
+    "regions-fewer": STREAM + frame(77, struct.pack("<QQQIIIIII", 1, 5000, 3, 4, 0, 2, 2, 5, 0) + HOLDER + b"frame"),
+    "regions-more": STREAM + frame(77, struct.pack("<QQQIIIIII", 1, 5, 3, 4, 0, 99, 17, 5, 0) + 17 * HOLDER + b"frame"),
+    "regions-name-size": STREAM + frame(77, struct.pack("<QQQIIIIII", 1, 5, 3, 4, 0, 1, 1, 1 << 31, 0) + HOLDER + b"frame"),
 }
 
 

@@ -18,6 +18,7 @@
 #include "escape.h"
 #include "page.h"
 #include "wire.h"
+#include "wire_region.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -49,6 +50,12 @@ union decoded {
 	struct wire_synced synced;
 	struct wire_event event;
 	struct wire_message message;
+	struct wire_region_open region_open;
+	struct wire_region region;
+	struct wire_region_close region_close;
+	struct wire_restored restored;
+	struct wire_region_list region_list;
+	struct wire_region_restore region_restore;
 };
 
 /* That a text lies within its frame. */
@@ -143,6 +150,51 @@ static size_t again_synced(const uint8_t *frame, size_t size, void *to,
 	return wire_put_synced(to, header->request, &synced, laggards);
 }
 
+static size_t again_regions(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	struct wire_region_holder holders[WIRE_REGION_HOLDERS];
+	struct wire_regions regions;
+
+	if (wire_get_regions(frame, size, &regions) != 0)
+		return 0;
+	expect(regions.n_listed <= WIRE_REGION_HOLDERS && regions.n_listed <= regions.n_holders);
+	expect_within(frame, size, regions.name, regions.name_size);
+	for (uint32_t i = 0; i < regions.n_listed; i++)
+		wire_get_region_holder(&regions, i, &holders[i]);
+	return wire_put_regions(to, header->request, &regions, holders);
+}
+
+static size_t again_region(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	union decoded got;
+
+	switch (header->type) {
+	case WIRE_REGION_OPEN:
+		if (wire_get_region_open(frame, size, &got.region_open) != 0)
+			return 0;
+		expect_within(frame, size, got.region_open.name, got.region_open.name_size);
+		return wire_put_region_open(to, header->request, &got.region_open);
+	case WIRE_REGION_CLOSE:
+		return wire_get_region_close(frame, size, &got.region_close) == 0 ?
+			       wire_put_region_close(to, &got.region_close) : 0;
+	case WIRE_REGION_RESTORE:
+		if (wire_get_region_restore(frame, size, &got.region_restore) != 0)
+			return 0;
+		expect_within(frame, size, got.region_restore.name, got.region_restore.name_size);
+		return wire_put_region_restore(to, header->request, &got.region_restore);
+	case WIRE_REGION_LIST:
+		return wire_get_region_list(frame, size, &got.region_list) == 0 ?
+			       wire_put_region_list(to, header->request, &got.region_list) : 0;
+	case WIRE_REGION:
+		return wire_get_region(frame, size, &got.region) == 0 ? wire_put_region(to, header->request, &got.region) : 0;
+	case WIRE_RESTORED:
+		return wire_get_restored(frame, size, &got.restored) == 0 ?
+			       wire_put_restored(to, header->request, &got.restored) : 0;
+	default:
+		return again_regions(frame, size, to, header);
+	}
+}
+
 /* Decodes a whole frame and writes it again. Returns its size, 0: it was refused. */
 static size_t again(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
 {
@@ -211,6 +263,14 @@ static size_t again(const uint8_t *frame, size_t size, void *to, const struct wi
 			       : 0;
 	case WIRE_EVENT_MESSAGE:
 		return again_message(frame, size, to);
+	case WIRE_REGION_OPEN:
+	case WIRE_REGION_CLOSE:
+	case WIRE_REGION_RESTORE:
+	case WIRE_REGION_LIST:
+	case WIRE_REGION:
+	case WIRE_RESTORED:
+	case WIRE_REGIONS:
+		return again_region(frame, size, to, header);
 	default:
 		return 0;
 	}
@@ -235,7 +295,8 @@ static void fuzz_stream(const uint8_t *data, size_t size)
 			expect(n == header.size);
 			memcpy(same, written, sizeof(same));
 			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE ||
-			    header.type == WIRE_SEEN || header.type >= WIRE_EVENT_POST)
+			    header.type == WIRE_SEEN || header.type == WIRE_REGION_CLOSE ||
+			    (header.type >= WIRE_EVENT_POST && header.type <= WIRE_EVENT_RESYNC))
 				memcpy(same + 8, data + 8,
 				       4); /* which carry no request of their own */
 			expect(memcmp(same, data, sizeof(same)) == 0);
@@ -256,7 +317,9 @@ static void fuzz_bodies(const uint8_t *data, size_t size)
 					  WIRE_POST,   WIRE_PUBLISH, WIRE_SET_STATE,
 					  WIRE_SEEN,   WIRE_SYNC,    WIRE_STATE,
 					  WIRE_SYNCED, WIRE_EVENT_POST, WIRE_EVENT_RESYNC,
-					  WIRE_EVENT_MESSAGE };
+					  WIRE_EVENT_MESSAGE, WIRE_REGION_OPEN, WIRE_REGION_CLOSE,
+					  WIRE_REGION_RESTORE, WIRE_REGION_LIST, WIRE_REGION,
+					  WIRE_RESTORED, WIRE_REGIONS };
 	static unsigned char written[WIRE_MAX_FRAME];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
