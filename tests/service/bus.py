@@ -27,6 +27,7 @@ LIMIT_S = 30  # for one condition; generous, since it is reached only in failure
 
 HELLO, OPEN, CLOSE, PING, GOODBYE, FRAME_POST, PUBLISH, SET_STATE, GET_STATE, SEEN, SYNC = range(1, 12)
 WELCOME, OPENED, ERROR, PONG, DONE, STATE, SYNCED, EVENT_POST, EVENT_MESSAGE, EVENT_GAP, EVENT_RESYNC = range(64, 75)
+ONE_DESCRIPTOR = {75}  # region
 MAGIC = 0x53554250
 VERSION = 1
 MAX_FRAME = 66560
@@ -133,6 +134,7 @@ class Connection:
         assert 12 <= size <= MAX_FRAME and reserved == 0
         body, self.buffer = self.buffer[12:size], self.buffer[size:]
         n_fds = 2 if kind == WELCOME or (kind == OPENED and struct.unpack_from("<Q", body, 24)[0] == 0) else 0
+        n_fds = 1 if kind in ONE_DESCRIPTOR else n_fds
         self.has_topics |= kind == OPENED
         fds, self.fds = self.fds[:n_fds], self.fds[n_fds:]
         self.own_fds += fds
