@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "limit.h"
 #include "log.h"
 #include "os/os.h"
 #include "topic.h"
 
 struct regions {
 	uint64_t max_bytes, bytes;
-	unsigned max_regions, n;
+	unsigned max_regions, n, n_holders;
 	uint64_t last_number;
 	uint32_t last_holder;
 };
@@ -230,9 +231,12 @@ uint64_t region_version_now(const struct region *region)
 
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret)
 {
-	struct region_holder *holder = calloc(1, sizeof(*holder));
 	struct regions *regions = region->regions;
+	struct region_holder *holder;
 
+	if (regions->n_holders >= LIMIT_REGION_HOLDERS)
+		return -EMFILE;
+	holder = calloc(1, sizeof(*holder));
 	if (!holder)
 		return -ENOMEM;
 	if (++regions->last_holder == 0)
@@ -244,6 +248,7 @@ int region_hold(struct region *region, struct member *member, bool writes, struc
 		holder->next->at = &holder->next;
 	region->holders = holder;
 	region->n_holders++;
+	regions->n_holders++;
 	holder->member_next = member->regions;
 	holder->member_at = &member->regions;
 	if (holder->member_next)
@@ -283,6 +288,7 @@ void region_release(struct region_holder *holder)
 		holder->member_next->member_at = holder->member_at;
 	free(holder);
 	region->n_holders--;
+	region->regions->n_holders--;
 	region_free_unheld(region);
 }
 

@@ -7,6 +7,7 @@
  * instructions.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,9 +250,124 @@ START_TEST(killed_within_a_bracket)
 }
 END_TEST
 
+/* --- the daemon ---------------------------------------------------------------------------------------------------------- */
+
+/* Does its deed when told to, and says how it went; then gives back what it has, and ends. */
+static int be_client(struct harness_process *peer, void *arg)
+{
+	const struct job *job = arg;
+	pathbus_region *region = NULL, *made = NULL;
+	struct world_member me = world_join(PATHBUS_AUTO, 2000);
+	int r = 0;
+
+	if (job->deed == REPLACE || job->deed == CLOSE)
+		ck_assert_int_eq(pathbus_region_open(me.topic, "r", 0, &region), 0);
+	harness_tell(peer, "ready");
+	(void)harness_hear(peer);
+	if (job->deed == CREATE)
+		r = pathbus_region_create(me.topic, "n", REGION_BYTES, 0, &made);
+	else if (job->deed == OPEN)
+		r = pathbus_region_open(me.topic, "r", 0, &made);
+	else if (job->deed == REPLACE)
+		r = pathbus_region_replace(region, 2 * REGION_BYTES, 0, &made);
+	else
+		pathbus_region_close(region);
+	if (made) { /* whatever it is, it can be used */
+		void *to;
+
+		ck_assert_int_eq(pathbus_region_begin(made, 0, UINT64_MAX, &to), 0);
+		memset(to, 1, REGION_BYTES);
+		ck_assert_int_eq(pathbus_region_end(made), 0);
+		ck_assert(is_whole(made));
+	}
+	harness_tell(peer, "%d", r);
+	(void)harness_hear(peer);
+	world_leave(&me);
+	return 0;
+}
+
+/* Has it stopped at a system call? Else the client has had its answer. */
+static bool daemon_steps(struct harness_process *client)
+{
+	struct pollfd said = { .fd = client->in, .events = POLLIN };
+	pid_t pid = world_daemon.process.pid;
+	int status;
+
+	ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+	for (;;) {
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			ck_assert(WIFSTOPPED(status));
+			return true;
+		}
+		if (poll(&said, 1, 1) == 1)
+			return false;
+	}
+}
+
+/* False: it makes fewer steps. */
+static bool kill_daemon_at(const struct job *job, unsigned n)
+{
+	struct harness_process client;
+	bool alive = true;
+	int r, status;
+
+	harness_spawn(&client, be_client, (void *)(uintptr_t)job);
+	harness_expect_line(&client, "ready");
+	ck_assert_int_eq(ptrace(PTRACE_SEIZE, world_daemon.process.pid, NULL, NULL), 0);
+	ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, world_daemon.process.pid, NULL, NULL), 0);
+	ck_assert_int_eq(waitpid(world_daemon.process.pid, &status, 0), world_daemon.process.pid);
+	harness_tell(&client, "go");
+	for (unsigned i = 0; i < n && alive; i++)
+		alive = daemon_steps(&client);
+	harness_daemon_kill(&world_daemon);
+	r = atoi(harness_hear(&client));
+	ck_assert_msg(r == 0 || r == -EBUSY || r == -ENOTCONN || r == -ETIMEDOUT || r == -ESTALE, "%s", strerror(-r));
+	/* Nobody is disturbed, whatever had been done by then. */
+	expect_usable(held, false);
+	harness_daemon_start(&world_daemon, NULL);
+	world_await_place(&a, PATHBUS_BUS);
+	harness_tell(&client, "end");
+	harness_expect_exit(&client, 0);
+	world_await_place(&b, PATHBUS_BUS);
+	harness_await((world_pump(&b, 0), world_try_create(&b, "n") == 0));
+	if (!world_info(held).replaced) {
+		harness_await((world_pump(&a, 0), world_try_open(&b, "r") == 0));
+		ck_assert_int_eq(world_try_create(&b, "r"), -EEXIST);
+		return alive;
+	}
+	ck_assert_int_eq(job->deed, REPLACE);
+	harness_await((world_pump(&a, 0), world_try_create(&b, "r") == 0));
+	pathbus_region_close(held);
+	held = world_create(&a, "r", 0);
+	return alive;
+}
+
+START_TEST(the_daemon_at_each_call)
+{
+	static const enum deed deeds[] = { CREATE, OPEN, REPLACE, CLOSE };
+	const struct job job = { .deed = deeds[_i], .kind = PATHBUS_AUTO };
+	unsigned n_deaths = 0;
+	bool goes_on = true;
+
+	world_begin(true);
+	a = world_join(PATHBUS_AUTO, TIMEOUT_MS);
+	b = world_join(PATHBUS_AUTO, TIMEOUT_MS);
+	held = world_create(&a, "r", 0);
+	world_publish(held, 1);
+	for (unsigned n = 1; goes_on; n += harness_full() ? 1 : 4) {
+		goes_on = kill_daemon_at(&job, n);
+		n_deaths++;
+	}
+	if (harness_full())
+		printf("daemon, deed %d: killed %u times\n", (int)job.deed, n_deaths);
+	finish();
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	{ .test = &killed_at_each_call, .name = "killed_at_each_call", .n_runs = 4 * N_DEEDS, .limit_s = 120 },
 	{ .test = &killed_within_a_bracket, .name = "killed_within_a_bracket", .n_runs = 8, .limit_s = 120 },
+	{ .test = &the_daemon_at_each_call, .name = "the_daemon_at_each_call", .n_runs = 4, .limit_s = 120 },
 	{ 0 }
 };
 
