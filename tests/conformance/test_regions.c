@@ -558,6 +558,94 @@ START_TEST(a_killed_writer_is_in_nobody_s_way)
 }
 END_TEST
 
+enum { N_LOAD_WRITERS = 2, N_LOAD_READERS = 2, N_LOAD_WRITES = 1500, LOAD_SIZE = 4000 };
+
+/* Writes the version over and over; with two of them each one is written by one of them only. */
+static int write_on(struct harness_process *peer, void *arg)
+{
+	pathbus *bus = transport_new();
+	pathbus_topic *topic = transport_open(bus, "data", 0);
+	pathbus_region *region = open_region(topic, "r", 0);
+
+	(void)arg;
+	harness_tell(peer, "ready");
+	(void)harness_hear(peer);
+	for (int i = 0; i < N_LOAD_WRITES; i++) {
+		uint64_t *to, next;
+		void *data;
+
+		ck_assert_int_eq(pathbus_region_begin(region, 0, UINT64_MAX, &data), 0);
+		to = data;
+		next = info(region).version + 1;
+		for (size_t at = 0; at < LOAD_SIZE / sizeof(*to); at++)
+			to[at] = next;
+		ck_assert_int_eq(pathbus_region_end(region), 0);
+	}
+	pathbus_free(bus);
+	return 0;
+}
+
+static uint64_t seen_in(const uint64_t *data, bool *ret_whole)
+{
+	uint64_t first = data[0];
+
+	*ret_whole = true;
+	for (size_t at = 1; at < LOAD_SIZE / sizeof(*data); at++)
+		*ret_whole &= data[at] == first;
+	return first;
+}
+
+static int read_on(struct harness_process *peer, void *arg)
+{
+	bool is_double = *(const bool *)arg, whole;
+	pathbus *bus = transport_new();
+	pathbus_topic *topic = transport_open(bus, "data", 0);
+	pathbus_region *region = open_region(topic, "r", PATHBUS_REGION_READ_ONLY);
+	uint64_t version = 0, seen;
+	const void *data;
+	int r;
+
+	harness_tell(peer, "ready");
+	(void)harness_hear(peer);
+	while (version < N_LOAD_WRITERS * N_LOAD_WRITES) {
+		uint64_t before = version, now;
+
+		r = pathbus_region_read_begin(region, &data, &now);
+		if (r == 0) {
+			seen = seen_in(data, &whole);
+			r = pathbus_region_read_end(region);
+			version = now;
+		}
+		ck_assert(r == 0 || (r == -EAGAIN && !is_double)); /* of two frames one is always whole */
+		if (r == 0)
+			ck_assert_msg(whole && seen == now && now >= before, "version %lu, after %lu: %lu, %s", (unsigned long)now,
+			              (unsigned long)before, (unsigned long)seen, whole ? "whole" : "torn");
+	}
+	pathbus_free(bus);
+	return 0;
+}
+
+START_TEST(whole_under_load)
+{
+	struct harness_process processes[N_LOAD_WRITERS + N_LOAD_READERS];
+	bool is_double = _i >= N_SHARED;
+	pathbus_region *region;
+
+	begin_two(_i % N_SHARED);
+	ck_assert_int_eq(pathbus_region_create(two.of_a, "r", LOAD_SIZE, is_double ? PATHBUS_REGION_DOUBLE : 0, &region), 0);
+	for (int i = 0; i < N_LOAD_WRITERS + N_LOAD_READERS; i++) {
+		harness_spawn(&processes[i], i < N_LOAD_WRITERS ? write_on : read_on, &is_double);
+		harness_expect_line(&processes[i], "ready");
+	}
+	for (int i = 0; i < N_LOAD_WRITERS + N_LOAD_READERS; i++)
+		harness_tell(&processes[i], "go");
+	for (int i = 0; i < N_LOAD_WRITERS + N_LOAD_READERS; i++)
+		harness_expect_exit(&processes[i], 0);
+	ck_assert_uint_eq(info(region).version, N_LOAD_WRITERS * N_LOAD_WRITES);
+	end_two();
+}
+END_TEST
+
 /* --- telling ------------------------------------------------------------------------------------------------- */
 
 START_TEST(versions_are_events)
@@ -861,6 +949,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(double_overtakes_if_told_to, N_SHARED),
 	HARNESS_CASE_EACH(a_killed_reader_is_in_nobody_s_way, N_SHARED),
 	HARNESS_CASE_EACH(a_killed_writer_is_in_nobody_s_way, 2 * N_SHARED),
+	HARNESS_CASE_EACH(whole_under_load, 2 * N_SHARED),
 	HARNESS_CASE_EACH(versions_are_events, N_SHARED),
 	HARNESS_CASE_EACH(a_version_is_waited_for, N_SHARED),
 	HARNESS_CASE_EACH(replaced_ones_are_kept_and_told, N_SHARED),
