@@ -56,7 +56,7 @@ enum wire_type {
 	WIRE_REGION_LIST = 15,    /* answered by regions or error */
 	/* wire_endpoint.h: */
 	WIRE_LISTEN = 16,         /* answered by listening or error */
-	WIRE_UNLISTEN = 17,       /* no answer */
+	WIRE_UNLISTEN = 17,       /* request 0: no answer, else answered by done */
 	WIRE_CONNECT = 18,        /* answered by connected or error */
 	WIRE_TOKEN = 19,          /* answered by token_made or error */
 	WIRE_REDEEM = 20,         /* answered by connected or error */

@@ -49,9 +49,9 @@ size_t wire_put_listen(void *to, uint32_t request, const struct wire_listen *lis
 	return put_named(to, WIRE_LISTEN, request, listen->topic, listen->flags, listen->name, listen->name_size);
 }
 
-size_t wire_put_unlisten(void *to, const struct wire_endpoint *unlisten)
+size_t wire_put_unlisten(void *to, uint32_t request, const struct wire_endpoint *unlisten)
 {
-	return put_numbers(to, WIRE_UNLISTEN, 0, &unlisten->endpoint, 1);
+	return put_numbers(to, WIRE_UNLISTEN, request, &unlisten->endpoint, 1);
 }
 
 size_t wire_put_taken(void *to, const struct wire_taken *taken)

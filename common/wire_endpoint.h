@@ -93,7 +93,7 @@ struct wire_endpoints { /* u64 next, u32 entries, then so many of them */
 
 /* As in wire.h: encoders need WIRE_SMALL_FRAME bytes; decoders return 0 or -EBADMSG. */
 size_t wire_put_listen(void *to, uint32_t request, const struct wire_listen *);
-size_t wire_put_unlisten(void *to, const struct wire_endpoint *);
+size_t wire_put_unlisten(void *to, uint32_t request, const struct wire_endpoint *);
 size_t wire_put_taken(void *to, const struct wire_taken *);
 size_t wire_put_connect(void *to, uint32_t request, const struct wire_connect *);
 size_t wire_put_cancel(void *to, const struct wire_cancel *);

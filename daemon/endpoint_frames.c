@@ -67,11 +67,14 @@ enum drop frame_listen(struct client *client, const struct wire_header *header, 
 
 enum drop frame_unlisten(struct client *client, const struct wire_header *header, const void *frame)
 {
+	unsigned char answer[WIRE_HEADER_SIZE];
 	struct wire_endpoint body;
 
 	if (wire_get_endpoint(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
 	endpoint_unlisten(client, body.endpoint);
+	if (header->request)
+		client_send(client, answer, wire_put_done(answer, header->request), NULL, 0, NULL);
 	return DROP_NONE;
 }
 

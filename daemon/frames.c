@@ -263,7 +263,7 @@ static const struct handler {
 	{ WIRE_SEEN, ASKS_NOT, frame_seen },
 	{ WIRE_SYNC, ASKS, frame_sync },
 	{ WIRE_LISTEN, ASKS, frame_listen },
-	{ WIRE_UNLISTEN, ASKS_NOT, frame_unlisten },
+	{ WIRE_UNLISTEN, MAY_ASK, frame_unlisten },
 	{ WIRE_TAKEN, ASKS_NOT, frame_taken },
 	{ WIRE_CONNECT, ASKS, frame_connect },
 	{ WIRE_CANCEL, ASKS_NOT, frame_cancel },

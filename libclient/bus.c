@@ -363,7 +363,7 @@ static int greet(struct pathbus *bus, int fd)
 	                              &(struct wire_hello){ .version_min = WIRE_VERSION, .version_max = WIRE_VERSION }));
 	if (r < 0)
 		hang_up(bus);
-	return r;
+	return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r; /* it has gone again */
 }
 
 int bus_try(struct pathbus *bus)

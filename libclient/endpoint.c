@@ -211,8 +211,12 @@ pathbus_endpoint *pathbus_unlisten(pathbus_endpoint *endpoint)
 	if (!forked)
 		pthread_mutex_lock(&bus->lock);
 	attachment_remove(&endpoint->attachment);
-	end(&endpoint->attachment, forked);
 	if (!forked)
+		endpoint_bus_unlisten(endpoint);
+	end(&endpoint->attachment, forked);
+	if (!forked) {
+		control_finish(bus);
 		handle_unlock(bus);
+	}
 	return NULL;
 }

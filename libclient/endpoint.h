@@ -65,6 +65,7 @@ void endpoint_fail(pathbus_endpoint *endpoint, int error);
 int endpoint_bus_listen(pathbus_endpoint *endpoint); /* waits for the answer */
 int endpoint_bus_register(pathbus_endpoint *endpoint); /* does not */
 void endpoint_bus_leave(pathbus_endpoint *endpoint);
+void endpoint_bus_unlisten(pathbus_endpoint *endpoint); /* and waits until it is done */
 void endpoint_bus_taken(const pathbus_endpoint *endpoint, const struct kept *kept);
 /* -ENOTCONN: the topic is not on the bus now. */
 int endpoint_bus_connect(pathbus_topic *topic, const char *name, uint32_t name_size, uint64_t deadline_ns,

@@ -65,7 +65,7 @@ static void send_unlisten(struct pathbus *bus, uint32_t number)
 {
 	unsigned char frame[64];
 
-	(void)bus_send_frame(bus, frame, wire_put_unlisten(frame, &(struct wire_endpoint){ .endpoint = number }));
+	(void)bus_send_frame(bus, frame, wire_put_unlisten(frame, 0, &(struct wire_endpoint){ .endpoint = number }));
 }
 
 void endpoint_bus_leave(pathbus_endpoint *endpoint)
@@ -75,6 +75,26 @@ void endpoint_bus_leave(pathbus_endpoint *endpoint)
 	if (endpoint->number && is_connection(bus, endpoint->serial))
 		send_unlisten(bus, endpoint->number);
 	endpoint->number = endpoint->request = 0;
+}
+
+static size_t put_unlisten(void *to, uint32_t request, const pathbus_topic *topic, const void *arg)
+{
+	const pathbus_endpoint *endpoint = arg;
+	const struct pathbus *bus = endpoint->attachment.topic->bus;
+
+	(void)topic;
+	/* On another connection the number is another endpoint's. There is none of number 0. */
+	return wire_put_unlisten(to, request, &(struct wire_endpoint){
+		.endpoint = is_connection(bus, endpoint->serial) ? endpoint->number : 0 });
+}
+
+void endpoint_bus_unlisten(pathbus_endpoint *endpoint)
+{
+	struct pathbus *bus = endpoint->attachment.topic->bus;
+
+	if (endpoint->number && is_connection(bus, endpoint->serial) && !bus->connection.silent)
+		(void)call_daemon(bus, NULL, &(struct bus_call){ .put = put_unlisten, .arg = endpoint }, 0);
+	endpoint->number = 0;
 }
 
 void endpoint_bus_taken(const pathbus_endpoint *endpoint, const struct kept *kept)

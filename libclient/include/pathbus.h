@@ -830,8 +830,10 @@ struct pathbus_connection {
 PATHBUS_PUBLIC int pathbus_listen(pathbus_topic *topic, const char *name, unsigned flags, pathbus_endpoint **ret);
 
 /**
- * pathbus_unlisten: listens no more. Connections that were taken stay; those that were not are closed. No events of it follow.
- * Peer to peer it may wait for another program that is listening there at this moment, for 20 ms at most. Returns NULL.
+ * pathbus_unlisten: listens no more: once it has returned, the next one may. Connections that were taken stay; those that were
+ * not are closed. No events of it follow. Waits for the daemon's answer, for at most the timeout; peer to peer for another
+ * program that is listening there at this moment, for 20 ms at most. (pathbus_close and pathbus_free do not wait.) Returns
+ * NULL.
  */
 PATHBUS_PUBLIC pathbus_endpoint *pathbus_unlisten(pathbus_endpoint *endpoint);
 

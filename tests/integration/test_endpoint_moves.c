@@ -375,7 +375,8 @@ START_TEST(a_sidecar_that_is_removed)
 	/* Under one that waits. */
 	harness_spawn(&child, wait_there, NULL);
 	harness_expect_line(&child, "ready");
-	remove_all(sidecar_path("file", NULL));
+	ck_assert_int_eq(rename(sidecar_path("file", NULL), harness_path("away")), 0);
+	remove_all(harness_path("away"));
 	server_start(&server);
 	harness_expect_line(&child, "through");
 	harness_tell(&child, "end");
