@@ -62,6 +62,24 @@ REGION = frame(75, struct.pack("<IIIIIIQQ", 7, 1, 4, 0, 1, 0, 5000, 4096) + ID, 
 RESTORED = frame(76, struct.pack("<II", 7, 1), 10)
 HOLDER = struct.pack("<IIII16s", 1234, 1000, 1, 0, b"python3")
 REGIONS = frame(77, struct.pack("<QQQIIIIII", 1, 5000, 3, 4, 0, 2, 2, 5, 0) + 2 * HOLDER + b"frame", 11)
+def endpoint(pid, name, flags=0):
+    return struct.pack("<IIII16sI", pid, 1000, flags, 2, b"server", len(name)) + name
+
+
+LISTEN = frame(16, struct.pack("<II", 7, 15) + b"service", 9)
+UNLISTEN = frame(17, struct.pack("<I", 1), 0)
+CONNECT = frame(18, struct.pack("<II", 7, 0xFFFFFFFF) + b"service", 10)
+TOKEN = frame(19, struct.pack("<II", 7, 0) + b"service", 11)
+REDEEM = frame(20, struct.pack("<I", 0) + bytes(range(16)), 12)
+ENDPOINT_LIST = frame(21, struct.pack("<IIQ", 7, 0, 5), 13)
+TAKEN = frame(22, struct.pack("<II", 1, 1), 0)
+CANCEL = frame(23, struct.pack("<I", 10), 0)
+LISTENING = frame(78, struct.pack("<I", 1), 9)
+CONNECTED = frame(79, struct.pack("<IIII", 1234, 1000, 1000, 1), 10)
+TOKEN_MADE = frame(80, bytes(range(16)), 11)
+ENDPOINTS = frame(81, struct.pack("<QI", 4, 2) + endpoint(1234, b"service", 13) + endpoint(1, b"x" * 255), 13)
+EVENT_CONNECTION = frame(82, struct.pack("<IIII", 1, 1234, 1000, 1000), 0)
+EVENT_UNLISTENED = frame(83, struct.pack("<II", 1, 98), 0)
 
 FILES = {
     "hello": STREAM + HELLO,
@@ -154,6 +172,40 @@ FILES = {
     "escape-not-utf8": ESCAPE + b"\x80\xbf\xc0\xaf\xe0\x80\xaf\xed\xa0\x80\xf4\x90\x80\x80\xf5\xff",
     "escape-cut-off": ESCAPE + b"a\xf0\x9f\x94",
     "escape-direction": ESCAPE + "a\u202eb\u2066c\u200f\u061c\u2028".encode(),
+    "listen": STREAM + LISTEN,
+    "listen-flags": STREAM + frame(16, struct.pack("<II", 7, 16) + b"service"),
+    "listen-no-name": STREAM + frame(16, struct.pack("<II", 7, 0)),
+    "listen-nul": STREAM + frame(16, struct.pack("<II", 7, 0) + b"a\0b"),
+    "listen-longest": STREAM + frame(16, struct.pack("<II", 7, 0) + b"x" * 255),
+    "listen-too-long": STREAM + frame(16, struct.pack("<II", 7, 0) + b"x" * 256),
+    "unlisten": STREAM + UNLISTEN,
+    "connect": STREAM + CONNECT,
+    "connect-no-name": STREAM + frame(18, struct.pack("<II", 7, 0)),
+    "token": STREAM + TOKEN,
+    "token-timeout": STREAM + frame(19, struct.pack("<II", 7, 1) + b"service"),
+    "redeem": STREAM + REDEEM,
+    "endpoint-list": STREAM + ENDPOINT_LIST,
+    "taken": STREAM + TAKEN,
+    "taken-none": STREAM + frame(22, struct.pack("<II", 1, 0), 0),
+    "cancel": STREAM + CANCEL,
+    "cancel-none": STREAM + frame(23, struct.pack("<I", 0), 0),
+    "listening": STREAM + LISTENING,
+    "connected": STREAM + CONNECTED,
+    "connected-flags": STREAM + frame(79, struct.pack("<IIII", 1, 2, 3, 4)),
+    "token-made": STREAM + TOKEN_MADE,
+    "endpoints": STREAM + ENDPOINTS,
+    "endpoints-none": STREAM + frame(81, struct.pack("<QI", 0, 0)),
+    "endpoints-most": STREAM + frame(81, struct.pack("<QI", 1, 8) + 8 * endpoint(1, b"y" * 255)),
+    "endpoints-too-many": STREAM + frame(81, struct.pack("<QI", 1, 9) + 9 * endpoint(1, b"y")),
+    "endpoints-name-too-long": STREAM + frame(81, struct.pack("<QI", 1, 1) + endpoint(1, b"y" * 256)),
+    "endpoints-name-outside": STREAM + frame(81, struct.pack("<QI", 1, 1) + endpoint(1, b"yy")[:-1]),
+    "event-connection": STREAM + EVENT_CONNECTION,
+    "event-unlistened": STREAM + EVENT_UNLISTENED,
+    "event-unlistened-0": STREAM + frame(83, struct.pack("<II", 1, 0), 0),
+    "session-endpoints": STREAM + LISTEN + CONNECT + TAKEN + CANCEL + TOKEN + REDEEM + ENDPOINT_LIST + UNLISTEN,
+    "session-endpoints-daemon": STREAM + LISTENING + CONNECTED + EVENT_CONNECTION + TOKEN_MADE + ENDPOINTS + EVENT_UNLISTENED,
+    "body-listen": BODIES + LISTEN,
+    "body-endpoints": BODIES + ENDPOINTS,
     "empty": b"",
     "region-session": STREAM + REGION_CREATE + REGION_OPEN + REGION_REPLACE + REGION_LIST + REGION_RESTORE + REGION_CLOSE +
                       REGION + RESTORED + REGIONS,

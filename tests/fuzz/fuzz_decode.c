@@ -19,6 +19,7 @@
 #include "page.h"
 #include "wire.h"
 #include "wire_region.h"
+#include "wire_endpoint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -195,6 +196,99 @@ static size_t again_region(const uint8_t *frame, size_t size, void *to, const st
 	}
 }
 
+/* --- frames of endpoints */
+
+static void expect_name(const uint8_t *frame, size_t size, const char *name, uint32_t name_size)
+{
+	const uint8_t *at = (const uint8_t *)name;
+
+	expect(name_size >= 1 && name_size <= WIRE_MAX_ENDPOINT_NAME && !memchr(name, '\0', name_size));
+	expect(at > frame && at + name_size <= frame + size);
+}
+
+static size_t again_listen(const uint8_t *frame, size_t size, void *to, uint32_t request)
+{
+	struct wire_listen got;
+
+	if (wire_get_listen(frame, size, &got) != 0)
+		return 0;
+	expect_name(frame, size, got.name, got.name_size);
+	return wire_put_listen(to, request, &got);
+}
+
+static size_t again_connect(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	bool is_token = header->type == WIRE_TOKEN;
+	struct wire_connect got;
+
+	if ((is_token ? wire_get_token(frame, size, &got) : wire_get_connect(frame, size, &got)) != 0)
+		return 0;
+	expect_name(frame, size, got.name, got.name_size);
+	return is_token ? wire_put_token(to, header->request, &got) : wire_put_connect(to, header->request, &got);
+}
+
+static size_t again_endpoints(const uint8_t *frame, size_t size, void *to, uint32_t request)
+{
+	struct wire_endpoints got;
+
+	if (wire_get_endpoints(frame, size, &got) != 0)
+		return 0;
+	expect(got.n <= WIRE_MAX_ENDPOINTS);
+	for (uint32_t i = 0; i < got.n; i++) {
+		expect_name(frame, size, got.entries[i].name, got.entries[i].name_size);
+		expect(memchr(got.entries[i].command, '\0', sizeof(got.entries[i].command)));
+	}
+	return wire_put_endpoints(to, request, &got);
+}
+
+static size_t again_endpoint(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
+{
+	union {
+		struct wire_endpoint endpoint;
+		struct wire_taken taken;
+		struct wire_cancel cancel;
+		struct wire_redeem redeem;
+		struct wire_token_made made;
+		struct wire_connected connected;
+		struct wire_connection connection;
+		struct wire_unlistened unlistened;
+		struct wire_endpoint_list list;
+	} got;
+	uint32_t request = header->request;
+
+	switch (header->type) {
+	case WIRE_LISTEN:
+		return again_listen(frame, size, to, request);
+	case WIRE_CONNECT:
+	case WIRE_TOKEN:
+		return again_connect(frame, size, to, header);
+	case WIRE_ENDPOINTS:
+		return again_endpoints(frame, size, to, request);
+	case WIRE_UNLISTEN:
+		return wire_get_endpoint(frame, size, &got.endpoint) ? 0 : wire_put_unlisten(to, request, &got.endpoint);
+	case WIRE_LISTENING:
+		return wire_get_endpoint(frame, size, &got.endpoint) ? 0 : wire_put_listening(to, request, &got.endpoint);
+	case WIRE_TAKEN:
+		return wire_get_taken(frame, size, &got.taken) ? 0 : wire_put_taken(to, &got.taken);
+	case WIRE_CANCEL:
+		return wire_get_cancel(frame, size, &got.cancel) ? 0 : wire_put_cancel(to, &got.cancel);
+	case WIRE_REDEEM:
+		return wire_get_redeem(frame, size, &got.redeem) ? 0 : wire_put_redeem(to, request, &got.redeem);
+	case WIRE_TOKEN_MADE:
+		return wire_get_token_made(frame, size, &got.made) ? 0 : wire_put_token_made(to, request, &got.made);
+	case WIRE_CONNECTED:
+		return wire_get_connected(frame, size, &got.connected) ? 0 : wire_put_connected(to, request, &got.connected);
+	case WIRE_EVENT_CONNECTION:
+		return wire_get_connection(frame, size, &got.connection) ? 0 : wire_put_connection(to, &got.connection);
+	case WIRE_EVENT_UNLISTENED:
+		return wire_get_unlistened(frame, size, &got.unlistened) ? 0 : wire_put_unlistened(to, &got.unlistened);
+	case WIRE_ENDPOINT_LIST:
+		return wire_get_endpoint_list(frame, size, &got.list) ? 0 : wire_put_endpoint_list(to, request, &got.list);
+	default:
+		return 0;
+	}
+}
+
 /* Decodes a whole frame and writes it again. Returns its size, 0: it was refused. */
 static size_t again(const uint8_t *frame, size_t size, void *to, const struct wire_header *header)
 {
@@ -272,7 +366,7 @@ static size_t again(const uint8_t *frame, size_t size, void *to, const struct wi
 	case WIRE_REGIONS:
 		return again_region(frame, size, to, header);
 	default:
-		return 0;
+		return again_endpoint(frame, size, to, header);
 	}
 }
 
@@ -296,7 +390,9 @@ static void fuzz_stream(const uint8_t *data, size_t size)
 			memcpy(same, written, sizeof(same));
 			if (header.type == WIRE_CLOSE || header.type == WIRE_GOODBYE ||
 			    header.type == WIRE_SEEN || header.type == WIRE_REGION_CLOSE ||
-			    (header.type >= WIRE_EVENT_POST && header.type <= WIRE_EVENT_RESYNC))
+			    header.type == WIRE_TAKEN || header.type == WIRE_CANCEL ||
+			    (header.type >= WIRE_EVENT_POST && header.type <= WIRE_EVENT_RESYNC) ||
+			    header.type >= WIRE_EVENT_CONNECTION)
 				memcpy(same + 8, data + 8,
 				       4); /* which carry no request of their own */
 			expect(memcmp(same, data, sizeof(same)) == 0);
@@ -319,7 +415,11 @@ static void fuzz_bodies(const uint8_t *data, size_t size)
 					  WIRE_SYNCED, WIRE_EVENT_POST, WIRE_EVENT_RESYNC,
 					  WIRE_EVENT_MESSAGE, WIRE_REGION_OPEN, WIRE_REGION_CLOSE,
 					  WIRE_REGION_RESTORE, WIRE_REGION_LIST, WIRE_REGION,
-					  WIRE_RESTORED, WIRE_REGIONS };
+					  WIRE_RESTORED, WIRE_REGIONS, WIRE_LISTEN, WIRE_UNLISTEN, WIRE_CONNECT,
+					  WIRE_TOKEN, WIRE_REDEEM, WIRE_ENDPOINT_LIST, WIRE_TAKEN,
+					  WIRE_CANCEL, WIRE_LISTENING, WIRE_CONNECTED, WIRE_TOKEN_MADE,
+					  WIRE_ENDPOINTS, WIRE_EVENT_CONNECTION,
+					  WIRE_EVENT_UNLISTENED };
 	static unsigned char written[WIRE_MAX_FRAME];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
