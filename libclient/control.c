@@ -105,6 +105,8 @@ void control_set_timer(struct pathbus *bus)
 	}
 	if (bus->lease_ns && bus->lease_ns < at)
 		at = bus->lease_ns;
+	if (bus->accept_ns && bus->accept_ns < at)
+		at = bus->accept_ns;
 	if (look && now + LOOK_INTERVAL_MS * UINT64_C(1000000) < at)
 		at = now + LOOK_INTERVAL_MS * UINT64_C(1000000);
 	if (at == bus->timer_ns)
@@ -141,6 +143,10 @@ static void on_time(struct pathbus *bus)
 		for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
 			if (topic->stalled || topic->hiding)
 				handle_queue(topic);
+	}
+	if (bus->accept_ns && now >= bus->accept_ns) {
+		bus->accept_ns = 0;
+		endpoints_accept(bus);
 	}
 	if (must_look(bus)) {
 		for (pathbus_topic *topic = bus->topics; topic; topic = topic->next) {

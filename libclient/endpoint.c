@@ -90,6 +90,14 @@ static bool take_event(struct attachment *attachment, uint64_t generation, struc
 	return true;
 }
 
+void endpoints_accept(struct pathbus *bus)
+{
+	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		for (struct attachment *one = topic->attachments; one; one = one->next)
+			if (one->type == &endpoint_type && endpoint_of(one)->is_full && endpoint_of(one)->n_kept < ENDPOINT_KEPT)
+				endpoint_peer_accept(endpoint_of(one));
+}
+
 /* --- where it is registered --------------------------------------------------------------------------------- */
 
 /* What was on its way to where it was before is not lost: it is kept first. */

@@ -23,6 +23,7 @@ enum {
 	ENDPOINT_KEPT = 16,        /* connections that are accepted before the program takes them */
 	ENDPOINT_MOST_KEPT = 1024, /* with those that came where the topic was before; more are closed */
 	ENDPOINT_BACKLOG = 16,     /* that wait to be accepted */
+	ENDPOINT_PAUSE_MS = 100,   /* until accepting is tried again, when this process has no descriptor for it */
 	ENDPOINT_LOOK_MS = 20,     /* who waits for a listener where the folder cannot be watched looks that often */
 };
 
@@ -44,7 +45,7 @@ struct pathbus_endpoint {
 	uint32_t request;        /* a LISTEN that nobody waits for; 0: none */
 
 	int dir, record, socket; /* in a sidecar: its folder, the record (locked), where to accept; -1: not in one */
-	bool is_full;            /* the socket is not watched: enough is kept */
+	bool is_full;            /* the socket is not watched: enough is kept, or there is no descriptor left */
 
 	struct kept *kept;
 	unsigned n_kept, kept_size;
@@ -56,6 +57,8 @@ struct pathbus_endpoint {
 /* 0, -EINVAL, -ENAMETOOLONG. */
 int endpoint_check_name(const char *name, uint32_t *ret_size);
 extern const struct attachment_type endpoint_type;
+/* Those that could not accept may try again. */
+void endpoints_accept(struct pathbus *bus);
 /* Takes fd over. */
 void endpoint_keep(pathbus_endpoint *endpoint, const struct kept *kept);
 /* It is not reached any more; `error` is negative. */

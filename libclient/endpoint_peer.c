@@ -216,29 +216,30 @@ static void remove_files(const pathbus_endpoint *endpoint, const struct endpoint
 
 /* --- accepting ----------------------------------------------------------------------------------------------------- */
 
-/* Until so many are kept. True: somebody has taken over. */
-static bool accept_some(pathbus_endpoint *endpoint, unsigned most)
+/* Until so many are kept. -EAGAIN: there is nobody left; 0: enough; -EMFILE and the like. */
+static int accept_some(pathbus_endpoint *endpoint, unsigned most, bool *ret_replaced)
 {
-	bool is_marked = false, replaced = false;
+	bool is_marked = false;
 
 	while (endpoint->n_kept < most) {
 		struct kept kept = { .fd = os_socket_accept(endpoint->socket, &is_marked) };
 
 		if (kept.fd < 0)
-			break;
-		replaced |= is_marked;
+			return kept.fd;
+		*ret_replaced |= is_marked;
 		/* Other users do not get to the folder, root does. */
 		if (is_marked || os_peer_credentials(kept.fd, &kept.peer) < 0 || kept.peer.uid != geteuid())
 			close(kept.fd);
 		else
 			endpoint_keep(endpoint, &kept);
 	}
-	return replaced;
+	return 0;
 }
 
 void endpoint_peer_leave(pathbus_endpoint *endpoint, bool keep)
 {
 	struct endpoint_names names;
+	bool replaced = false;
 
 	if (endpoint->socket < 0)
 		return;
@@ -249,7 +250,7 @@ void endpoint_peer_leave(pathbus_endpoint *endpoint, bool keep)
 	if (keep) {
 		/* Nobody else gets in from now on, and who is in can still be accepted. */
 		(void)shutdown(endpoint->socket, SHUT_RDWR);
-		(void)accept_some(endpoint, UINT32_MAX);
+		(void)accept_some(endpoint, UINT32_MAX, &replaced);
 	}
 	close(endpoint->socket);
 	close(endpoint->record);
@@ -268,11 +269,12 @@ void endpoint_peer_accept(pathbus_endpoint *endpoint)
 {
 	struct pathbus *bus = endpoint->attachment.topic->bus;
 	struct endpoint_names names;
-	bool replaced, is_full;
+	bool replaced = false, is_full;
+	int r;
 
 	if (endpoint->socket < 0)
 		return;
-	replaced = accept_some(endpoint, ENDPOINT_KEPT);
+	r = accept_some(endpoint, ENDPOINT_KEPT, &replaced);
 	endpoint_names_make(endpoint->name, endpoint->name_size, &names);
 	if (!replaced && !has_page(endpoint)) {
 		endpoint_peer_lost(endpoint->attachment.topic); /* removed by hand, or by somebody who moves: it will move too */
@@ -283,8 +285,12 @@ void endpoint_peer_accept(pathbus_endpoint *endpoint)
 		endpoint_fail(endpoint, -EADDRINUSE);
 		return;
 	}
-	/* Enough: the others wait in the backlog, and the set is not to be readable for them. */
-	is_full = endpoint->n_kept >= ENDPOINT_KEPT;
+	/* Enough, or no descriptor for more: the others wait in the backlog, and the set is not to be readable for them. */
+	is_full = endpoint->n_kept >= ENDPOINT_KEPT || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
+	if (is_full && endpoint->n_kept < ENDPOINT_KEPT && bus->accept_ns == 0) {
+		bus->accept_ns = os_now_ns() + ENDPOINT_PAUSE_MS * UINT64_C(1000000);
+		control_set_timer(bus);
+	}
 	if (is_full && !endpoint->is_full)
 		os_set_remove(bus->control, endpoint->socket);
 	else if (!is_full && endpoint->is_full && os_set_add(bus->control, endpoint->socket, OS_READ, (uint64_t)(uintptr_t)endpoint) < 0)

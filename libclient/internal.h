@@ -270,6 +270,7 @@ struct pathbus {
 	uint64_t timer_ns;            /* what it is set to; OS_NEVER */
 	uint64_t retry_ns, retry_pause_ns;
 	uint64_t lease_ns;            /* a reader that is stalled looks again; 0: none */
+	uint64_t accept_ns;           /* endpoints that had no descriptor for a connection try again; 0: none */
 	pathbus_topic *waited;        /* the one whose wait set holds `control` and `mark` */
 	int watch;                    /* -1 until needed, or impossible */
 	bool watch_failed;

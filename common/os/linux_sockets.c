@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 int os_peer_credentials(int socket, struct os_peer *ret)
 {
@@ -46,13 +47,19 @@ static int address_in(int dir, const char *name, struct sockaddr_un *ret)
 	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
 }
 
+/* Without /proc there is no such link. */
+static int failed(int error)
+{
+	return error == ENOENT && access("/proc/self/fd", F_OK) < 0 ? -EOPNOTSUPP : -error;
+}
+
 int os_socket_bind(int socket, int dir, const char *name)
 {
 	struct sockaddr_un address;
 	int r = address_in(dir, name, &address);
 
 	if (r == 0 && bind(socket, (struct sockaddr *)&address, sizeof(address)) < 0)
-		r = -errno;
+		r = failed(errno);
 	return r;
 }
 
@@ -62,7 +69,7 @@ int os_socket_connect(int socket, int dir, const char *name)
 	int r = address_in(dir, name, &address);
 
 	if (r == 0 && connect(socket, (struct sockaddr *)&address, sizeof(address)) < 0)
-		r = -errno;
+		r = failed(errno);
 	return r;
 }
 

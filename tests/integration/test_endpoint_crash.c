@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -114,6 +116,47 @@ START_TEST(a_listener_dies_and_another_comes)
 	while (n > 0)
 		close(connections[--n].fd);
 	server_end(&next);
+	pathbus_free(bus);
+}
+END_TEST
+
+/* Who has no descriptor left for a connection is not woken for it all the time, and gets it once there is one. */
+START_TEST(a_listener_without_descriptors)
+{
+	struct rlimit limit, few;
+	struct harness_process child;
+	pathbus_endpoint *endpoint;
+	unsigned wakes = 0;
+	int fd;
+
+	begin(ON_PEER);
+	endpoint = listen_at(topic, "service", 0);
+	harness_spawn(&child, dialer, NULL);
+	harness_expect_line(&child, "ready");
+	await_readable(bus);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	few.rlim_cur = (rlim_t)fd; /* the lowest that is free */
+	close(fd);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (uint64_t end = harness_now_ns() + 350000000; harness_now_ns() < end;) {
+		struct pathbus_event event;
+
+		if (poll(&(struct pollfd){ .fd = pathbus_fd(bus), .events = POLLIN }, 1, 50) <= 0)
+			continue;
+		ck_assert_int_eq(take(bus, &event), 0);
+		wakes++;
+	}
+	ck_assert_uint_le(wakes, 20);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	fd = accept_one(bus, endpoint);
+	ck_assert_int_eq(read(fd, &(char){ 0 }, 1), 1);
+	ck_assert_int_eq(write(fd, "e", 1), 1);
+	harness_expect_line(&child, "through");
+	harness_tell(&child, "end");
+	harness_expect_exit(&child, 0);
+	close(fd);
 	pathbus_free(bus);
 }
 END_TEST
@@ -404,6 +447,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_listener_dies, N_TRANSPORTS),
 	HARNESS_CASE_EACH(a_listener_dies_that_has_not_taken, N_TRANSPORTS),
 	HARNESS_CASE_EACH(a_listener_dies_and_another_comes, N_TRANSPORTS),
+	HARNESS_CASE(a_listener_without_descriptors),
 	HARNESS_CASE_EACH(who_connects_dies, N_TRANSPORTS),
 	HARNESS_CASE_EACH(the_daemon_dies_and_connections_live, 1),
 	HARNESS_CASE(half_made),
