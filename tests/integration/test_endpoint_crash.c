@@ -221,7 +221,7 @@ START_TEST(the_daemon_dies_and_connections_live)
 	pathbus_topic *used;
 	int fd;
 
-	begin(_i);
+	begin(_i ? ON_SOCKET : ON_BUS);
 	other = transport_new();
 	used = transport_open(other, "file", 0);
 	endpoint = listen_at(topic, "service", 0);
@@ -449,7 +449,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_listener_dies_and_another_comes, N_TRANSPORTS),
 	HARNESS_CASE(a_listener_without_descriptors),
 	HARNESS_CASE_EACH(who_connects_dies, N_TRANSPORTS),
-	HARNESS_CASE_EACH(the_daemon_dies_and_connections_live, 1),
+	HARNESS_CASE_EACH(the_daemon_dies_and_connections_live, 2),
 	HARNESS_CASE(half_made),
 	HARNESS_CASE(what_is_not_ours_stays),
 	HARNESS_CASE_EACH(killed_anywhere, N_TRANSPORTS),

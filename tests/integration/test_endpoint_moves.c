@@ -6,6 +6,7 @@
 #include "conformance/transports.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +115,8 @@ START_TEST(connections_under_way)
 		harness_daemon_kill(&daemon_here);
 	else
 		harness_daemon_start(&daemon_here, NULL);
+	if (_i == 2)
+		ck_assert_int_eq(pathbus_post(served), 0); /* by which it learns of the daemon's death before it reads */
 	for (int i = 0; i < N; i++) {
 		int fd = accept_one(one, endpoint);
 
@@ -386,6 +389,60 @@ START_TEST(a_sidecar_that_is_removed)
 }
 END_TEST
 
+/* --- tokens -------------------------------------------------------------------------------------------- */
+
+/* The clock is CLOCK_MONOTONIC, and stands at byte 8 of the file. */
+static void expire(const char *token)
+{
+	char path[256];
+	uint64_t past = 1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/token-%s", transport_runtime_folder(), strrchr(token, '-') + 1);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+	ck_assert_int_eq(pwrite(fd, &past, sizeof(past), 8), sizeof(past));
+	close(fd);
+}
+
+START_TEST(tokens_that_nobody_redeems)
+{
+	char tokens[3][PATHBUS_TOKEN_SIZE];
+	struct pathbus_connection connection = connection_of();
+	pathbus_endpoint *endpoint;
+	pathbus *bus;
+	pathbus_topic *topic;
+
+	transport_own_mounts();
+	begin();
+	bus = new_auto();
+	topic = open_auto(bus);
+	endpoint = listen_at(topic, "service", 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(pathbus_token_make(topic, "service", tokens[i]), 0);
+	ck_assert_int_eq(count_entries(transport_runtime_folder(), "token-"), 3);
+	/* Too late; and not a stranger's file. */
+	expire(tokens[0]);
+	ck_assert_int_eq(pathbus_token_redeem(bus, tokens[0], 0, &connection), -ENOENT);
+	ck_assert_int_eq(count_entries(transport_runtime_folder(), "token-"), 2);
+	expire(tokens[1]);
+	ck_assert_int_eq(pathbus_token_make(topic, "service", tokens[0]), 0); /* takes it away */
+	ck_assert_int_eq(count_entries(transport_runtime_folder(), "token-"), 2);
+	ck_assert_int_eq(pathbus_token_redeem(bus, tokens[1], 0, &connection), -ENOENT);
+	ck_assert_int_eq(pathbus_token_redeem(bus, tokens[2], 0, &connection), 0);
+	close(accept_one(bus, endpoint));
+	close(connection.fd);
+	/* Of a listener that has gone to a daemon. */
+	connection = connection_of();
+	harness_daemon_start(&daemon_here, NULL);
+	harness_await(is_on(bus, topic, PATHBUS_BUS));
+	ck_assert_int_eq(pathbus_token_redeem(bus, tokens[0], 0, &connection), -ECONNREFUSED);
+	ck_assert_int_eq(count_entries(transport_runtime_folder(), "token-"), 0);
+	pathbus_free(bus);
+	harness_daemon_stop(&daemon_here);
+}
+END_TEST
+
 /* A path of any length: the socket has one of at most 108 bytes. */
 START_TEST(a_long_way_down)
 {
@@ -417,13 +474,14 @@ END_TEST
 
 static const struct harness_case cases[] = {
 	HARNESS_CASE(listening),
-	HARNESS_CASE_EACH(connections_under_way, 2),
+	HARNESS_CASE_EACH(connections_under_way, 3),
 	HARNESS_CASE(none_is_lost),
 	HARNESS_CASE_EACH(waiting, 4),
 	HARNESS_CASE_EACH(waiting_for_the_daemon, 2),
 	HARNESS_CASE(another_was_faster),
 	HARNESS_CASE(another_was_faster_at_the_daemon),
 	HARNESS_CASE(a_sidecar_that_is_removed),
+	HARNESS_CASE(tokens_that_nobody_redeems),
 	HARNESS_CASE(a_long_way_down),
 	{ 0 },
 };

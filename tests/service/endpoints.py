@@ -221,22 +221,47 @@ def test_gone_with_its_owner():
             third.close()
 
 
+def listener(daemon):
+    """The process id of a child that listens."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        third = daemon.connect()
+        listen(third, third.open(daemon.folder / "file").id)
+        os.write(writer, b"x")
+        signal.pause()
+    assert os.read(reader, 1) == b"x"
+    os.close(reader), os.close(writer)
+    return pid
+
+
 def test_killed_at_once_it_is_gone():
     with pair() as (daemon, one, served, other, used):
-        for _ in range(20):
-            reader, writer = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                third = daemon.connect()
-                listen(third, third.open(daemon.folder / "file").id)
-                os.write(writer, b"x")
-                signal.pause()
-            assert os.read(reader, 1) == b"x"
-            os.close(reader), os.close(writer)
+        for _ in range(10):
+            pid = listener(daemon)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            # In one go: the daemon may not have had time to see the end of the other.
             endpoint = listen(other, used)
+            other.send(bus.frame(bus.UNLISTEN, 0, struct.pack("<I", endpoint)))
+
+
+def test_its_end_may_not_have_had_its_turn():
+    """What is asked first is answered first, but not with a listener that has died by then."""
+    def while_it_stands_still(daemon, ask):
+        pid = listener(daemon)
+        daemon.process.send_signal(signal.SIGSTOP)
+        bus.wait_for(lambda: bus.parent_and_state(daemon.pid)[1] == "T", "it stands still")
+        answer = ask()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        daemon.process.send_signal(signal.SIGCONT)
+        return answer
+
+    with pair() as (daemon, one, served, other, used):
+        for _ in range(5):
+            other.expect_error(errno.ECONNREFUSED, while_it_stands_still(daemon, lambda: send_connect(other, used)))
+            request = while_it_stands_still(daemon, lambda: send_listen(other, used))
+            endpoint = struct.unpack("<I", other.expect(bus.LISTENING, request).body)[0]
             other.send(bus.frame(bus.UNLISTEN, 0, struct.pack("<I", endpoint)))
 
 
