@@ -118,6 +118,12 @@ static struct wire_connection other_end(const struct endpoint *endpoint, const s
 	};
 }
 
+/* Of all its endpoints together: each of them is held up. */
+static bool has_many_untaken(const struct client *client)
+{
+	return client->endpoints.n_untaken >= LIMIT_CLIENT_UNTAKEN;
+}
+
 /* Makes a connection, and sends both ends away. 0, ECONNREFUSED (nobody listens), EAGAIN (who does has not taken those
  * before), or what failed. */
 static int introduce(struct endpoint *endpoint, struct client *client, uint32_t request)
@@ -131,7 +137,7 @@ static int introduce(struct endpoint *endpoint, struct client *client, uint32_t 
 
 	if (!endpoint_is_live(endpoint))
 		return ECONNREFUSED;
-	if (endpoint->n_untaken >= LIMIT_ENDPOINT_UNTAKEN || listener->endpoints.n_untaken >= LIMIT_CLIENT_UNTAKEN)
+	if (endpoint->n_untaken >= LIMIT_ENDPOINT_UNTAKEN || has_many_untaken(listener))
 		return EAGAIN;
 	r = os_socket_pair(is_packets ? SOCK_SEQPACKET : SOCK_STREAM, pair);
 	if (r < 0)
@@ -324,15 +330,29 @@ static void listener_ends(struct endpoint *endpoint)
 	}
 }
 
+/* All of its endpoints were held up, and are not any more. */
+static void serve_all(struct client *client)
+{
+	struct queue *all = &client->endpoints.listening;
+
+	for (struct queue *place = all->next, *next; place != all; place = next) {
+		next = place->next;
+		serve_waiting(endpoint_of(place));
+	}
+}
+
 /* The next has the place. */
 static void take_from(struct endpoint *endpoint)
 {
 	struct client *before = endpoint->client;
+	bool was_full = has_many_untaken(before);
 	const struct wire_unlistened body = { .endpoint = endpoint->number, .error = EADDRINUSE };
 	unsigned char frame[64];
 
 	client_send(before, frame, wire_put_unlistened(frame, &body), NULL, 0, NULL);
 	listener_ends(endpoint);
+	if (was_full)
+		serve_all(before);
 }
 
 int endpoint_listen(struct client *client, struct member *member, const struct wire_listen *listen, uint32_t *ret_number)
@@ -383,21 +403,10 @@ static struct endpoint *find_number(struct client *client, uint32_t number)
 	return NULL;
 }
 
-/* All of its endpoints were held up. */
-static void serve_all(struct client *client)
-{
-	struct queue *all = &client->endpoints.listening;
-
-	for (struct queue *place = all->next, *next; place != all; place = next) {
-		next = place->next;
-		serve_waiting(endpoint_of(place));
-	}
-}
-
 void endpoint_unlisten(struct client *client, uint32_t number)
 {
 	struct endpoint *endpoint = find_number(client, number);
-	bool was_full = client->endpoints.n_untaken >= LIMIT_CLIENT_UNTAKEN;
+	bool was_full = has_many_untaken(client);
 
 	if (!endpoint)
 		return; /* another has taken its place, and this one has not heard of it yet */
@@ -410,7 +419,7 @@ void endpoint_unlisten(struct client *client, uint32_t number)
 bool endpoint_taken(struct client *client, const struct wire_taken *taken)
 {
 	struct endpoint *endpoint = find_number(client, taken->endpoint);
-	bool was_full = client->endpoints.n_untaken >= LIMIT_CLIENT_UNTAKEN;
+	bool was_full = has_many_untaken(client);
 
 	if (!endpoint)
 		return taken->endpoint <= client->endpoints.last_number; /* it was its */
@@ -510,8 +519,12 @@ void endpoints_client_ends(struct client *client)
 
 void endpoints_member_ends(struct client *client, const struct member *member)
 {
+	bool was_full = has_many_untaken(client);
+
 	end_waiters(client, member);
 	end_listeners(client, member);
+	if (was_full)
+		serve_all(client);
 }
 
 struct endpoints *endpoints_new(const struct context *context)

@@ -26,10 +26,13 @@ import traceback
 LIMIT_S = 30  # for one condition; generous, since it is reached only in failure
 
 HELLO, OPEN, CLOSE, PING, GOODBYE, FRAME_POST, PUBLISH, SET_STATE, GET_STATE, SEEN, SYNC = range(1, 12)
-WELCOME, OPENED, ERROR, PONG, DONE, STATE, SYNCED, EVENT_POST, EVENT_MESSAGE, EVENT_GAP, EVENT_RESYNC = range(64, 75)
+REGION_OPEN, REGION_CLOSE, REGION_RESTORE, REGION_LIST = range(12, 16)
 LISTEN, UNLISTEN, CONNECT, TOKEN, REDEEM, ENDPOINT_LIST, TAKEN, CANCEL = range(16, 24)
+WELCOME, OPENED, ERROR, PONG, DONE, STATE, SYNCED, EVENT_POST, EVENT_MESSAGE, EVENT_GAP, EVENT_RESYNC = range(64, 75)
+REGION, RESTORED, REGIONS = range(75, 78)
 LISTENING, CONNECTED, TOKEN_MADE, ENDPOINTS, EVENT_CONNECTION, EVENT_UNLISTENED = range(78, 84)
-ONE_DESCRIPTOR = {75, CONNECTED, EVENT_CONNECTION}  # 75: region
+NO_TIMEOUT = 0xFFFFFFFF
+ONE_DESCRIPTOR = {REGION, CONNECTED, EVENT_CONNECTION}
 MAGIC = 0x53554250
 VERSION = 1
 MAX_FRAME = 66560
@@ -183,6 +186,10 @@ class Connection:
         """The topic's number."""
         self.send(open_frame(self.request(), path, flags | SOCKET, **shape))
         return struct.unpack_from("<I", self.expect(OPENED, self.last_request).body)[0]
+
+    def ask(self, kind, body, answer):
+        self.send(frame(kind, self.request(), body))
+        return self.expect(answer, self.last_request)
 
     def ping(self):
         self.send(frame(PING, self.request()))
