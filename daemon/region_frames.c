@@ -48,6 +48,8 @@ static const char *reason(int error)
 		return "the daemon has no descriptors left, or regions have too many holders";
 	case EINVAL:
 		return "a region of that size cannot be";
+	case EFBIG:
+		return "the daemon may have no file as large as that (RLIMIT_FSIZE)";
 	default:
 		return strerror(error);
 	}

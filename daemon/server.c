@@ -75,6 +75,7 @@ static void prepare_process(void)
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a region may be larger than files may be: an error, and not our end */
 	/* A dump would hold the end back, death word included. 1 and not 0: that also stops dumps to a pipe (core(5)). */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 });
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
