@@ -67,8 +67,10 @@
  * reserved by who makes a region; the daemon has a descriptor of each. (--max-region-bytes, --max-regions) */
 #define LIMIT_REGION_BYTES (UINT64_C(64) << 30)
 #define LIMIT_REGIONS 4096u
-/* Holders of all of a user's regions together. The next one: EMFILE. */
-#define LIMIT_REGION_HOLDERS 100000u
+/* Regions of a topic that one connection holds, each as often as it has opened it: EMFILE. The same of all topics and
+ * connections: ENFILE. */
+#define LIMIT_MEMBER_HOLDERS 4096u
+#define LIMIT_HOLDERS 262144u
 /* Connections accepted, bytes read from one, and its frames, before others get their turn. */
 #define LIMIT_ACCEPTS_IN_A_ROW 16u
 #define LIMIT_READ_IN_A_ROW 16384u

@@ -48,6 +48,10 @@ static const char *reason(int error)
 		return "the daemon has no descriptors left, or regions have too many holders";
 	case EINVAL:
 		return "a region of that size cannot be";
+	case EMFILE:
+		return "this connection has as many regions of the topic open as it may, or the daemon no descriptors left";
+	case ENFILE:
+		return "all regions together are open as often as they may be, or the daemon has no descriptors left";
 	case EFBIG:
 		return "the daemon may have no file as large as that (RLIMIT_FSIZE)";
 	default:
@@ -67,7 +71,8 @@ static void fail(struct client *client, uint32_t request, int r, const char *lim
 
 /* --- open, create, replace ------------------------------------------------------------------------------ */
 
-static void answer(struct client *client, uint32_t request, uint32_t topic, const struct region_holder *holder)
+/* `fd`: an open file description of its own, since locks tell holders apart by it; taken over. */
+static void answer(struct client *client, uint32_t request, uint32_t topic, const struct region_holder *holder, int fd)
 {
 	const struct region *region = holder->region;
 	struct wire_region body = {
@@ -80,24 +85,17 @@ static void answer(struct client *client, uint32_t request, uint32_t topic, cons
 		.page_size = region->shape.page_size,
 	};
 	unsigned char frame[WIRE_SMALL_FRAME];
-	/* An open file description of its own: locks tell holders apart by it. */
-	int fd = os_reopen(region->fd, holder->writes);
 
-	if (fd < 0) {
-		region_release(holder->member->regions); /* the newest: this one */
-		client_send_error(client, request, -fd, "the daemon cannot open the memory once more");
-		return;
-	}
 	memcpy(body.id, region->id, sizeof(body.id));
 	(void)client_send_fd(client, frame, wire_put_region(frame, request, &body), fd);
 }
 
+/* `*ret_old`: has the name still; NULL: nobody. */
 static int make(struct client *client, struct member *member, const struct wire_region_open *body, struct region **ret,
-                const char **ret_limit)
+                struct region **ret_old, const char **ret_limit)
 {
 	const struct region_wish wish = { body->name, body->name_size, body->data_size, body->flags & REGION_MADE_WITH };
 	struct region *old = region_find(member->name->topic, body->name, body->name_size);
-	int r;
 
 	if (!(member->rights & WIRE_RIGHT_POST))
 		return -EACCES;
@@ -105,23 +103,37 @@ static int make(struct client *client, struct member *member, const struct wire_
 		return -EEXIST;
 	if (body->flags & WIRE_REGION_REPLACE && (!old || memcmp(old->id, body->replaces, sizeof(old->id)) != 0))
 		return -ESTALE;
-	r = region_make(client->context->regions, member->name->topic, &member->name->key, &wish, ret, ret_limit);
-	if (r == 0 && old) {
-		region_set_replaced(old);
-		topic_post(member->name->topic); /* ours, since the client may not live to make it */
+	*ret_old = old;
+	return region_make(client->context->regions, member->name->topic, &member->name->key, &wish, ret, ret_limit);
+}
+
+/* Adds a holder, and opens the memory for it. Without it a region that nobody holds is freed. */
+static int hold(struct region *region, struct member *member, bool writes, struct region_holder **ret, int *ret_fd)
+{
+	int r = region_hold(region, member, writes, ret), fd;
+
+	if (r < 0) {
+		region_free_unheld(region);
+		return r;
 	}
-	return r;
+	fd = os_reopen(region->fd, writes);
+	if (fd < 0) {
+		region_release(*ret);
+		return fd;
+	}
+	*ret_fd = fd;
+	return 0;
 }
 
 enum drop frame_region_open(struct client *client, const struct wire_header *header, const void *frame)
 {
+	struct region *region, *old = NULL;
 	struct region_holder *holder;
 	struct wire_region_open body;
 	const char *limit = NULL;
 	struct member *member;
-	struct region *region;
 	bool writes;
-	int r = 0;
+	int fd, r = 0;
 
 	if (wire_get_region_open(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
@@ -132,20 +144,22 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 	if (member->subscriber) {
 		r = -EOPNOTSUPP;
 	} else if (body.flags & (WIRE_REGION_CREATE | WIRE_REGION_REPLACE)) {
-		r = make(client, member, &body, &region, &limit);
+		r = make(client, member, &body, &region, &old, &limit);
 	} else {
 		region = region_find(member->name->topic, body.name, body.name_size);
 		r = !region ? -ENOENT : !(member->rights & WIRE_RIGHT_SUBSCRIBE) && !writes ? -EACCES : 0;
 	}
-	if (r == 0) {
-		r = region_hold(region, member, writes, &holder);
-		if (r < 0)
-			region_free_unheld(region);
-	}
-	if (r < 0)
+	if (r == 0)
+		r = hold(region, member, writes, &holder, &fd);
+	if (r < 0) {
 		fail(client, header->request, r, limit);
-	else
-		answer(client, header->request, body.topic, holder);
+		return DROP_NONE;
+	}
+	if (old) { /* only now, when nothing can go wrong any more */
+		region_set_replaced(old);
+		topic_post(member->name->topic); /* ours, since the client may not live to make it */
+	}
+	answer(client, header->request, body.topic, holder, fd);
 	return DROP_NONE;
 }
 

@@ -16,9 +16,10 @@
 
 struct regions {
 	uint64_t max_bytes, bytes;
-	unsigned max_regions, n, n_holders;
+	unsigned max_regions, n;
 	uint64_t last_number;
 	uint32_t last_holder;
+	unsigned n_holders;
 };
 
 struct regions *regions_new(uint64_t max_bytes, unsigned max_regions)
@@ -229,13 +230,19 @@ uint64_t region_version_now(const struct region *region)
 
 /* --- holders ----------------------------------------------------------------------------------------- */
 
+static int check_holders(const struct regions *regions, const struct member *member)
+{
+	return member->n_regions >= LIMIT_MEMBER_HOLDERS ? -EMFILE : regions->n_holders >= LIMIT_HOLDERS ? -ENFILE : 0;
+}
+
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret)
 {
 	struct regions *regions = region->regions;
 	struct region_holder *holder;
+	int r = check_holders(regions, member);
 
-	if (regions->n_holders >= LIMIT_REGION_HOLDERS)
-		return -EMFILE;
+	if (r < 0)
+		return r;
 	holder = calloc(1, sizeof(*holder));
 	if (!holder)
 		return -ENOMEM;
@@ -248,12 +255,13 @@ int region_hold(struct region *region, struct member *member, bool writes, struc
 		holder->next->at = &holder->next;
 	region->holders = holder;
 	region->n_holders++;
-	regions->n_holders++;
 	holder->member_next = member->regions;
 	holder->member_at = &member->regions;
 	if (holder->member_next)
 		holder->member_next->member_at = &holder->member_next;
 	member->regions = holder;
+	member->n_regions++;
+	regions->n_holders++;
 	*ret = holder;
 	return 0;
 }
@@ -286,9 +294,10 @@ void region_release(struct region_holder *holder)
 	*holder->member_at = holder->member_next;
 	if (holder->member_next)
 		holder->member_next->member_at = holder->member_at;
+	holder->member->n_regions--;
+	region->regions->n_holders--;
 	free(holder);
 	region->n_holders--;
-	region->regions->n_holders--;
 	region_free_unheld(region);
 }
 

@@ -78,7 +78,7 @@ uint64_t region_version_now(const struct region *region);
 /* Nobody has come to hold it. */
 void region_free_unheld(struct region *region);
 
-/* Adds a holder. -EMFILE (LIMIT_REGION_HOLDERS), -ENOMEM. */
+/* Adds a holder. -EMFILE: the member has as many as it may; -ENFILE: all together have; -ENOMEM. */
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret);
 struct region_holder *region_holder_find(const struct member *member, uint32_t id);
 struct region_holder *region_holder_find_restored(const struct member *member, uint32_t restore);

@@ -105,6 +105,7 @@ struct member {
 	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */
 	struct region_holder *regions; /* regions.c: what it holds of the topic's */
+	unsigned n_regions;
 	struct subscriber *subscriber; /* a socket-only one's; subscriber.c */
 };
 #define TOPIC_NO_GROUP UINT_MAX

@@ -3,12 +3,14 @@
 """Regions: what one program does with them neither ends the daemon nor holds it up."""
 
 import errno
+import os
 import resource
 import struct
 
 import bus
 
 CREATE, REPLACE, DOUBLE = 256, 512, 4
+REPLACED = 712  # where in the header
 
 
 class Region:
@@ -35,6 +37,43 @@ def test_larger_than_a_file_may_be():
         except bus.Failed as error:
             assert error.number == errno.EFBIG and "RLIMIT_FSIZE" in error.text, error
         Region(topic, b"small", CREATE, 1 << 20)
+
+
+def restore_frame(request, topic, region, fd=None, writes=1, flags=None, size=None):
+    return bus.frame(bus.REGION_RESTORE, request, struct.pack(
+        "<IIIIIIQQ", topic.id, region.flags if flags is None else flags, region.pages, region.fd if fd is None else fd,
+        writes, 0, region.size if size is None else size, region.page_size) + region.id + region.name)
+
+
+def restore(topic, region, **changes):
+    """The holder's number."""
+    topic.connection.send(restore_frame(topic.connection.request(), topic, region, **changes))
+    return struct.unpack("<II", topic.connection.expect(bus.RESTORED, topic.connection.last_request).body)[1]
+
+
+def test_held_too_often():
+    """What a connection holds is memory of the daemon's, and a row to look through."""
+    n_allowed, at_once = 4096, 500
+    with bus.daemon() as daemon, daemon.connect() as client:
+        topic = client.open(daemon.folder / "file", bus.POST)
+        region = Region(topic, b"name", CREATE, 4096)
+        n = 1
+        while n < n_allowed:
+            n_now = min(at_once, n_allowed - n)
+            client.send(restore_frame(1000, topic, region) * n_now)
+            for _ in range(n_now):
+                client.expect(bus.RESTORED)
+            n += n_now
+        client.send(restore_frame(1001, topic, region))
+        client.expect_error(errno.EMFILE, 1001)
+        try:
+            Region(topic, b"name", REPLACE, 4096, region.id)
+            raise AssertionError("it was replaced")
+        except bus.Failed as error:
+            assert error.number == errno.EMFILE, error
+        assert struct.unpack("<Q", os.pread(region.fd, 8, REPLACED)) == (0,), "it has not lost its name"
+        client.send(region.close_frame())
+        restore(topic, region)
 
 
 bus.main()
