@@ -37,12 +37,14 @@ void region_hash(const struct topic_key *key, const void *name, size_t size, cha
 	hash_text(bytes, sizeof(*key) + size, ret);
 }
 
-void region_label(const char hash[HASH_TEXT_SIZE], const uint8_t id[REGION_ID_SIZE], char ret[REGION_LABEL_SIZE])
+void region_label(const char hash[HASH_TEXT_SIZE], const uint8_t id[REGION_ID_SIZE], uint64_t data_size, unsigned flags,
+                  char ret[REGION_LABEL_SIZE])
 {
 	int used = snprintf(ret, REGION_LABEL_SIZE, "pathbus-region:%.32s:", hash);
 
 	for (unsigned i = 0; i < REGION_ID_SIZE; i++)
 		used += snprintf(ret + used, REGION_LABEL_SIZE - (size_t)used, "%02x", id[i]);
+	snprintf(ret + used, REGION_LABEL_SIZE - (size_t)used, ":%llx:%x", (unsigned long long)data_size, flags);
 }
 
 void region_header_init(struct region_header *header, const struct topic_key *key, const char *name, size_t name_size,

@@ -240,7 +240,7 @@ static void looked_at(void *arg, int error, const struct files_reply *reply, int
 	if (r == 0)
 		r = find_known(restoring->member, asked, &region); /* came meanwhile? */
 	if (r == 0 && !region) {
-		r = fd >= 0 && region_is(fd, &restoring->shape) ? 0 : -ESTALE;
+		r = fd >= 0 && region_is(fd, &restoring->shape) && !region_was_replaced(fd) ? 0 : -ESTALE;
 		if (r == 0)
 			r = region_adopt(client->context->regions, restoring->member->name->topic, &wish, asked->id,
 			                 asked->pages, &restoring->shape, fd, &region, &limit);
@@ -275,7 +275,7 @@ static int look_at(struct client *client, struct member *member, uint32_t reques
 	client->restorings = restoring;
 	client->n_restorings++;
 	region_hash(&member->name->key, asked->name, asked->name_size, hash);
-	region_label(hash, asked->id, label);
+	region_label(hash, asked->id, asked->data_size, asked->flags, label);
 	restoring->question = files_ask_memory(client->context->files, label, member->pid, (int)asked->descriptor, client,
 	                                       looked_at, restoring);
 	if (!restoring->question) {

@@ -163,7 +163,7 @@ int region_make(struct regions *regions, struct topic *topic, const struct topic
 	os_random(id, sizeof(id));
 	id[0] |= 1; /* never all zero */
 	region_hash(key, wish->name, wish->name_size, hash);
-	region_label(hash, id, label);
+	region_label(hash, id, wish->data_size, wish->flags, label);
 	fd = make_memory(label, wish, &shape, &pages);
 	if (fd < 0)
 		return fd;
@@ -208,6 +208,14 @@ bool region_is(int fd, const struct region_shape *shape)
 
 	return os_is_sealed(fd) && fstat(fd, &st) == 0 && st.st_size >= 0 && (uint64_t)st.st_size == shape->total &&
 	       (shape->page_size == REGION_PAGE || (uint64_t)st.st_blksize == shape->page_size);
+}
+
+bool region_was_replaced(int fd)
+{
+	uint64_t replaced = 0;
+
+	return pread(fd, &replaced, sizeof(replaced), offsetof(struct region_header, replaced)) != sizeof(replaced) ||
+	       replaced != 0;
 }
 
 void region_set_replaced(struct region *region)

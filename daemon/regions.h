@@ -72,6 +72,8 @@ int region_adopt(struct regions *regions, struct topic *topic, const struct regi
                  const char **ret_limit);
 /* Is the memory sealed, and as large as that? */
 bool region_is(int fd, const struct region_shape *shape);
+/* Has another memory been given its name? As far as its holders leave that readable. */
+bool region_was_replaced(int fd);
 /* Another is to have its name: its holders keep it, and will be told. Without holders it is freed. */
 void region_set_replaced(struct region *region);
 uint64_t region_version_now(const struct region *region);

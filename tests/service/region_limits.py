@@ -76,4 +76,44 @@ def test_held_too_often():
         restore(topic, region)
 
 
+def restarted(daemon):
+    daemon.kill()
+    return bus.daemon(folder=daemon.folder, address=daemon.address)
+
+
+def expect_not_brought_back(topic, region, **changes):
+    try:
+        restore(topic, region, **changes)
+        raise AssertionError("it was brought back")
+    except bus.Failed as error:
+        assert error.number == errno.ESTALE, error
+
+
+def test_brought_back_as_it_was():
+    """Others see what the daemon made, whatever the first to come says of it, who may only read."""
+    before = bus.Daemon()
+    with before.connect() as maker:
+        region = Region(maker.open(before.folder / "file", bus.POST), b"name", CREATE, 8192)
+        with restarted(before) as daemon, daemon.connect() as client:
+            topic = client.open(daemon.folder / "file")
+            expect_not_brought_back(topic, region, flags=DOUBLE, size=4096)  # just as large
+            expect_not_brought_back(topic, region, size=8191)
+            restore(topic, region)
+            again = Region(topic, b"name")
+            assert (again.size, again.flags, again.id) == (8192, 0, region.id)
+
+
+def test_replaced_ones_stay_away():
+    before = bus.Daemon()
+    with before.connect() as maker:
+        topic = maker.open(before.folder / "file", bus.POST)
+        old = Region(topic, b"name", CREATE, 4096)
+        new = Region(topic, b"name", REPLACE, 4096, old.id)
+        with restarted(before) as daemon, daemon.connect() as client:
+            topic = client.open(daemon.folder / "file")
+            expect_not_brought_back(topic, old)
+            restore(topic, new)
+            assert Region(topic, b"name").id == new.id
+
+
 bus.main()
