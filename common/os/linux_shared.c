@@ -164,7 +164,8 @@ int os_shared_of_process(pid_t pid, int number, const char *label)
 
 /* --- a word ------------------------------------------------------------------------------------------ */
 
-/* Huge pages cannot be written to by write(), and a hole in them cannot always be filled: a store would be a SIGBUS. */
+/* Not by write(), for which huge pages are nothing, and which waits for whoever reserves pages of the file (a second for some
+ * GiB). And by no store: a hole cannot always be filled, which would be a SIGBUS. */
 static int store_mapped(int fd, off_t at, uint64_t word)
 {
 	struct stat st;
@@ -189,9 +190,13 @@ static int store_mapped(int fd, off_t at, uint64_t word)
 
 int os_shared_store(int fd, off_t at, uint64_t word)
 {
-	ssize_t n = pwrite(fd, &word, sizeof(word), at);
+	int r = store_mapped(fd, at, word);
+	ssize_t n;
 
-	return n == (ssize_t)sizeof(word) ? 0 : n < 0 && errno == EINVAL ? store_mapped(fd, at, word) : n < 0 ? -errno : -EIO;
+	if (r != -ENOSYS && r != -EPERM) /* a kernel, or a filter of system calls, without that */
+		return r;
+	n = pwrite(fd, &word, sizeof(word), at);
+	return n == (ssize_t)sizeof(word) ? 0 : n < 0 ? -errno : -EIO;
 }
 
 /* --- how much there is --------------------------------------------------------------------------------- */

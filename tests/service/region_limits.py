@@ -116,4 +116,28 @@ def test_replaced_ones_stay_away():
             assert Region(topic, b"name").id == new.id
 
 
+def replaced_before_reserved(client, topic, size):
+    """Whether the daemon has answered before all pages were there."""
+    region = Region(topic, b"name", CREATE, size)
+    pid = os.fork()
+    if pid == 0:
+        os.posix_fallocate(region.fd, 0, size)
+        os._exit(0)
+    bus.wait_for(lambda: os.fstat(region.fd).st_blocks > 1000, "some are reserved")
+    other = Region(topic, b"name", REPLACE, 4096, region.id)
+    n_reserved = 512 * os.fstat(region.fd).st_blocks
+    assert os.waitpid(pid, 0)[1] == 0
+    assert struct.unpack("<Q", os.pread(region.fd, 8, REPLACED)) == (1,)
+    client.send(region.close_frame() + other.close_frame())
+    return n_reserved < size
+
+
+def test_replaced_while_it_is_reserved():
+    """Who reserves pages has the file to itself, which is seconds for a large one: the daemon does not wait for that."""
+    with bus.daemon() as daemon, daemon.connect() as client:
+        topic = client.open(daemon.folder / "file", bus.POST)
+        # On a busy machine they may all be there before we look.
+        assert any(replaced_before_reserved(client, topic, 1 << 28) for _ in range(20)), "it has waited"
+
+
 bus.main()
