@@ -186,6 +186,7 @@ static void reap_ended(void *arg)
 			syncing_free(client->syncs);
 		endpoints_client_ends(client); /* at once: who listens without a connection cannot be introduced */
 		restoring_cancel(client, NULL);
+		client_forget_out(client); /* nor do the descriptors in there wait for its process */
 	}
 	if (client && !departs(client) && reap(client))
 		client_free(client);

@@ -15,6 +15,7 @@
 
 #include "connection.h"
 #include "files.h"
+#include "last_close.h"
 #include "os/os.h"
 #include "regions.h"
 #include "wire_region.h"
@@ -248,7 +249,7 @@ static void looked_at(void *arg, int error, const struct files_reply *reply, int
 			fd = -1;
 	}
 	if (fd >= 0)
-		close(fd);
+		last_close(fd); /* whoever had it may have closed it meanwhile */
 	if (r < 0)
 		fail(client, restoring->request, r, limit);
 	else

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "last_close.h"
 #include "limit.h"
 #include "log.h"
 #include "os/os.h"
@@ -102,7 +103,7 @@ static void region_free(struct region *region)
 	*region->at = region->next;
 	if (region->next)
 		region->next->at = region->at;
-	close(region->fd);
+	last_close(region->fd);
 	free(region);
 }
 

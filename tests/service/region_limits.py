@@ -140,4 +140,33 @@ def test_replaced_while_it_is_reserved():
         assert any(replaced_before_reserved(client, topic, 1 << 28) for _ in range(20)), "it has waited"
 
 
+def answered_before_freed(client, bystander, topic, size):
+    """Whether the daemon has answered before the pages, which nobody else has any more, were given back."""
+    def n_shared():
+        with open("/proc/meminfo") as lines:
+            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Shmem:"))
+
+    region = Region(topic, b"name", CREATE, size)
+    os.posix_fallocate(region.fd, 0, size)
+    n_before = n_shared()
+    os.close(region.fd)
+    client.own_fds.remove(region.fd)
+    client.send(region.close_frame())
+    client.ping()
+    bystander.ping()
+    return n_shared() > n_before - size // 2
+
+
+def test_given_back():
+    """The memory of who has gone is the daemon's to free, which it does aside."""
+    with bus.daemon() as daemon, daemon.connect() as client, daemon.connect() as bystander:
+        topic = client.open(daemon.folder / "file", bus.POST)
+        n_tries, n_wanted = 20, 3  # others share memory too, and the machine may be busy
+        for _ in range(n_tries):
+            n_wanted -= answered_before_freed(client, bystander, topic, 1 << 28)
+            if n_wanted == 0:
+                return
+        raise AssertionError("it has waited")
+
+
 bus.main()
