@@ -60,14 +60,31 @@ static const char *reason(int error)
 	}
 }
 
+/* Of bringing one back. */
+static const char *restore_reason(int error)
+{
+	switch (error) {
+	case EACCES:
+		return "the process does not let the daemon see its descriptors";
+	case ESRCH:
+		return "the process has no such descriptor, or is not known";
+	case ESTALE:
+		return "the descriptor is not this region's, or another one was given its name";
+	case ETIMEDOUT:
+		return "what the descriptor is could not be found out in time";
+	default:
+		return reason(error);
+	}
+}
+
 /* `limit`: which one an EDQUOT is about. */
-static void fail(struct client *client, uint32_t request, int r, const char *limit)
+static void fail(struct client *client, uint32_t request, int r, const char *limit, const char *why)
 {
 	char text[WIRE_MAX_TEXT];
 
 	if (limit)
 		snprintf(text, sizeof(text), "regions would take more than the daemon allows a user (%s)", limit);
-	client_send_error(client, request, -r, limit ? text : reason(-r));
+	client_send_error(client, request, -r, limit ? text : why);
 }
 
 /* --- open, create, replace ------------------------------------------------------------------------------ */
@@ -140,7 +157,7 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 		return DROP_MALFORMED;
 	member = client_member(client, body.topic);
 	if (!member)
-		return DROP_TOPIC;
+		return DROP_NOT_OPEN;
 	writes = member->rights & WIRE_RIGHT_POST && !(body.flags & WIRE_REGION_READ_ONLY);
 	if (member->subscriber) {
 		r = -EOPNOTSUPP;
@@ -153,7 +170,7 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 	if (r == 0)
 		r = hold(region, member, writes, &holder, &fd);
 	if (r < 0) {
-		fail(client, header->request, r, limit);
+		fail(client, header->request, r, limit, reason(-r));
 		return DROP_NONE;
 	}
 	if (old) { /* only now, when nothing can go wrong any more */
@@ -210,7 +227,7 @@ static void hold_restored(struct client *client, uint32_t request, const struct 
 
 	if (r < 0) {
 		region_free_unheld(region);
-		fail(client, request, r, NULL);
+		fail(client, request, r, NULL, restore_reason(-r));
 		return;
 	}
 	holder->restore = request;
@@ -251,7 +268,7 @@ static void looked_at(void *arg, int error, const struct files_reply *reply, int
 	if (fd >= 0)
 		last_close(fd); /* whoever had it may have closed it meanwhile */
 	if (r < 0)
-		fail(client, restoring->request, r, limit);
+		fail(client, restoring->request, r, limit, restore_reason(-r));
 	else
 		hold_restored(client, restoring->request, asked, restoring->member, region);
 	restoring_free(restoring);
@@ -297,14 +314,14 @@ enum drop frame_region_restore(struct client *client, const struct wire_header *
 		return DROP_MALFORMED;
 	member = client_member(client, body.topic);
 	if (!member)
-		return DROP_TOPIC;
+		return DROP_NOT_OPEN;
 	r = member->subscriber ? -EOPNOTSUPP : member->pid == 0 ? -ESRCH : find_known(member, &body, &known);
 	if (r == 0 && known)
 		hold_restored(client, header->request, &body, member, known);
 	else if (r == 0)
 		r = look_at(client, member, header->request, &body);
 	if (r < 0)
-		fail(client, header->request, r, NULL);
+		fail(client, header->request, r, NULL, restore_reason(-r));
 	return DROP_NONE;
 }
 
@@ -366,7 +383,7 @@ enum drop frame_region_list(struct client *client, const struct wire_header *hea
 		return DROP_MALFORMED;
 	member = client_member(client, body.topic);
 	if (!member)
-		return DROP_TOPIC;
+		return DROP_NOT_OPEN;
 	region = region_after(member->name->topic, body.after);
 	if (!region) {
 		client_send(client, bytes, wire_put_done(bytes, header->request), NULL, 0, NULL);

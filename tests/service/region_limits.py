@@ -103,6 +103,18 @@ def test_brought_back_as_it_was():
             assert (again.size, again.flags, again.id) == (8192, 0, region.id)
 
 
+def test_why_not_brought_back():
+    with bus.daemon() as daemon, daemon.connect() as client:
+        topic = client.open(daemon.folder / "file", bus.POST)
+        region = Region(topic, b"name", CREATE, 4096)
+        client.send(region.close_frame())
+        for fd, number, text in ((0, errno.ESTALE, "not this region's"), (1 << 20, errno.ESRCH, "no such descriptor")):
+            client.send(restore_frame(50, topic, region, fd=fd))
+            client.expect_error(number, 50, text)
+        client.send(bus.frame(bus.REGION_LIST, 51, struct.pack("<IIQ", 99, 0, 0)))
+        client.expect_error(errno.EBADMSG, 0, "a topic that is not open")
+
+
 def test_replaced_ones_stay_away():
     before = bus.Daemon()
     with before.connect() as maker:
