@@ -151,7 +151,7 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 	const char *limit = NULL;
 	struct member *member;
 	bool writes;
-	int fd, r = 0;
+	int fd = -1, r = 0;
 
 	if (wire_get_region_open(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;

@@ -109,13 +109,18 @@ void os_advise_huge(void *map, size_t size)
 
 /* --- opening anew ------------------------------------------------------------------------------------ */
 
-int os_reopen(int fd, bool writable)
+static int open_anew(int fd, int flags)
 {
 	char name[LINK_SIZE];
 
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	fd = open(name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	fd = open(name, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+int os_reopen(int fd, bool writable)
+{
+	return open_anew(fd, writable ? O_RDWR : O_RDONLY);
 }
 
 bool os_is_sealed(int fd)
@@ -153,7 +158,7 @@ int os_shared_of_process(pid_t pid, int number, const char *label)
 	if (has_label(path, label) && fstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
 	    (st.st_mode & 07777) == 0600 && st.st_nlink == 0 && fstatfs(path, &fs) == 0 &&
 	    ((uint32_t)fs.f_type == TYPE_TMPFS || (uint32_t)fs.f_type == TYPE_HUGETLBFS))
-		fd = os_reopen(path, true);
+		fd = open_anew(path, O_RDWR | O_NONBLOCK); /* its holder may have a lease on it, which is waited for */
 	close(path);
 	if (fd >= 0 && !os_is_sealed(fd)) {
 		close(fd);
