@@ -116,7 +116,7 @@ static int write_state(const struct lock_file *file, uint32_t flags, const struc
 
 /* --- names' records ----------------------------------------------------------------------------------------------- */
 
-int lock_file_lock_table(int file)
+static int lock_table(int file)
 {
 	uint64_t deadline = os_now_ns() + JOIN_NS;
 	int r;
@@ -188,8 +188,7 @@ static int take_record(struct lock_file *file)
 	return r == -EAGAIN ? -EBUSY : r;
 }
 
-/* Is it ours, or what is left of one that was shortened, perhaps to nothing? 1: that. */
-static int check_magic(int file)
+int lock_file_check(int file)
 {
 	static const char nothing[sizeof(LOCK_FILE_MAGIC)];
 	char there[sizeof(LOCK_FILE_MAGIC)];
@@ -213,11 +212,11 @@ static int find_record(struct lock_file *file)
 	if (file->record >= 0)
 		os_lock(file->file, OS_LOCK_NONE, LOCK_FILE_USE + file->record, 1);
 	file->record = -1;
-	r = lock_file_lock_table(file->file);
+	r = lock_table(file->file);
 	if (r < 0)
 		return r;
 	lock_file_step(LOCK_STEP_TABLE);
-	r = check_magic(file->file);
+	r = lock_file_check(file->file);
 	if (r == 1)
 		r = lock_file_write(file->file, LOCK_FILE_MAGIC, sizeof(LOCK_FILE_MAGIC), 0);
 	/* It may have been made when others could write the topic's file; and its owner alone can change that. */
@@ -343,7 +342,7 @@ int lock_file_join(struct lock_file *file)
 	}
 	lock_file_step(LOCK_STEP_JOINED);
 	file->record = file->slot = -1;
-	r = check_magic(file->file);
+	r = lock_file_check(file->file);
 	if (r >= 0)
 		r = find_record(file);
 	if (r == -EEXIST)

@@ -159,7 +159,8 @@ ssize_t lock_file_read(int file, void *to, size_t size, off_t at);
 int lock_file_write(int file, const void *from, size_t size, off_t at);
 /* Has somebody died with it, or has it? */
 bool lock_name_is_marked(const struct lock_name *record);
-int lock_file_lock_table(int file);
+/* Is it ours (0), or what is left of one that was shortened, perhaps to nothing (1)? Else -EEXIST. */
+int lock_file_check(int file);
 uint64_t lock_file_wall_ns(void);
 
 /* --- test seams -------------------------------------------------------------------------------------------------- */

@@ -35,6 +35,11 @@ static int begin(pathbus_topic *topic, struct look *ret)
 	place_deinit(&place);
 	if (ret->file < 0)
 		return ret->file;
+	r = lock_file_check(ret->file);
+	if (r < 0) {
+		close(ret->file);
+		return r;
+	}
 	ret->slots = malloc(size);
 	n = ret->slots ? lock_file_read(ret->file, ret->slots, size, LOCK_FILE_SLOTS_AT) : -ENOMEM;
 	if (n < 0) {

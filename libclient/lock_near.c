@@ -80,8 +80,8 @@ static bool map(struct lock_file *file)
 
 	if (file->near)
 		return true;
-	if (lock_file_lock_table(file->file) < 0)
-		return false;
+	if (os_lock(file->file, OS_LOCK_EXCLUSIVE, LOCK_FILE_TABLE, 1) < 0)
+		return false; /* another time: nobody is waited for here */
 	may = may_map(file);
 	os_lock(file->file, OS_LOCK_NONE, LOCK_FILE_TABLE, 1);
 	if (!may)

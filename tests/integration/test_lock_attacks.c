@@ -76,6 +76,23 @@ static void expect_refusal(int error)
 	ck_assert(!lock_is_there(path));
 }
 
+static int any(const struct pathbus_lock_info *info, void *arg)
+{
+	(void)info, (void)arg;
+	return 1;
+}
+
+static void expect_no_look(int error)
+{
+	static struct pathbus_lock_info info = { .size = sizeof(info) };
+	pathbus *bus = transport_new();
+	pathbus_topic *topic = transport_open(bus, "data", 0);
+
+	ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), error);
+	ck_assert_int_eq(pathbus_lock_list(topic, any, NULL), error);
+	pathbus_free(bus);
+}
+
 START_TEST(planted_files)
 {
 	const char *victim;
@@ -90,10 +107,12 @@ START_TEST(planted_files)
 	ck_assert_int_eq(link(victim, lock_path(path)), 0);
 	expect_refusal(-EEXIST);
 	ck_assert_int_eq(mkfifo(lock_path(path), 0600), 0); /* opening it would block */
+	expect_no_look(-EEXIST);
 	expect_refusal(-EEXIST);
 	ck_assert_int_eq(mkdir(lock_path(path), 0700), 0);
 	expect_refusal(-EEXIST);
 	harness_write_file(lock_path(path), "data of mine\n");
+	expect_no_look(-EEXIST);
 	expect_refusal(-EEXIST);
 	harness_write_file(lock_path(path), "path");
 	ck_assert_int_eq(truncate(lock_path(path), 100), 0);
