@@ -4,16 +4,19 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "conformance/lockers.h"
 #include "harness/process.h"
+#include "libclient/internal.h"
 #include "libclient/lock_file.h"
 
 #define NAME "a lock"
@@ -140,6 +143,25 @@ END_TEST
 
 /* --- several processes ------------------------------------------------------------------------------------------------ */
 
+/* In the call that waits for a lock, or nobody can tell. */
+static bool sleeps_in_the_kernel(pid_t pid)
+{
+	char path[32], text[64];
+	unsigned long fd, command;
+	long call;
+	FILE *f;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	if (fgets(text, sizeof(text), f))
+		n = sscanf(text, "%ld %lx %lx", &call, &fd, &command);
+	fclose(f);
+	return n == 3 ? call == SYS_fcntl && command == F_OFD_SETLKW : n < 1 && errno == EPERM;
+}
+
 START_TEST(who_waits_gets_it)
 {
 	struct locker one, other;
@@ -154,6 +176,8 @@ START_TEST(who_waits_gets_it)
 		locker_expect(&other, "try", -EBUSY);
 		locker_tell(&other, "%s", ways[i % 3]);
 		lock_await(transport_path("data"), NAME, 1, 1);
+		if (i % 3 != 1)
+			harness_await(sleeps_in_the_kernel(other.process.pid));
 		locker_expect(&one, "release", 0);
 		ck_assert_int_eq(locker_hear(&other), 0);
 		lock_await(transport_path("data"), NAME, 1, 0);
@@ -186,6 +210,38 @@ START_TEST(deadlines)
 	}
 	locker_end(&holder);
 	ck_assert_int_eq(pathbus_lock_acquire(lock, 0, harness_deadline(HARNESS_LIMIT_MS)), 0);
+	end();
+}
+END_TEST
+
+/* Who has a deadline is woken by who gives it back, on the same lane, and need not come to its next look. */
+START_TEST(who_has_a_deadline_is_woken)
+{
+	struct locker waiter;
+	pathbus_lock *lock;
+
+	transport_begin(_i);
+	locker_start(&waiter, transport_path("data"), NAME);
+	open_topic();
+	lock = open_lock(NAME);
+	for (int i = 0; i < 5; i++) {
+		uint32_t moved = atomic_load(&topic->page->lock_moved);
+
+		ck_assert_int_eq(pathbus_lock_try(lock, PATHBUS_LOCK_NEAR), 0);
+		locker_tell(&waiter, "within 20000");
+		harness_await(atomic_load(&topic->page->lock_waits) == 1);
+		ck_assert_int_eq(pathbus_lock_release(lock), 0);
+		ck_assert_uint_eq(atomic_load(&topic->page->lock_moved), moved + 1);
+		ck_assert_int_eq(locker_hear(&waiter), 0);
+		locker_expect(&waiter, "release", 0);
+		/* And it costs nobody anything when nobody waits. */
+		ck_assert_int_eq(pathbus_lock_try(lock, 0), 0);
+		atomic_store(&topic->page->lock_waits, 0);
+		moved = atomic_load(&topic->page->lock_moved);
+		ck_assert_int_eq(pathbus_lock_release(lock), 0);
+		ck_assert_uint_eq(atomic_load(&topic->page->lock_moved), moved);
+	}
+	locker_end(&waiter);
 	end();
 }
 END_TEST
@@ -719,6 +775,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(names_and_mistakes, N),
 	HARNESS_CASE_EACH(who_waits_gets_it, N),
 	HARNESS_CASE_EACH(deadlines, N),
+	HARNESS_CASE_EACH(who_has_a_deadline_is_woken, N_FIELD_TRANSPORTS),
 	HARNESS_CASE_EACH(signals_interrupt, N),
 	HARNESS_CASE_EACH(a_holder_that_is_killed, N),
 	HARNESS_CASE_EACH(others_that_are_killed, N),
