@@ -314,6 +314,41 @@ START_TEST(who_keeps_it_near)
 }
 END_TEST
 
+/* One keeps it near and does nothing for long, while others take it, who would keep it near as well. */
+START_TEST(who_has_not_noticed)
+{
+	struct locker one, other, third;
+
+	transport_begin(_i);
+	path = transport_path("data");
+	locker_start(&one, path, NAME);
+	locker_start(&other, path, NAME);
+	locker_start(&third, path, NAME);
+	for (int i = 0; i < 4; i++) {
+		locker_expect(&one, "keep", 0);
+		ck_assert(is_kept());
+		locker_expect(&other, "keep", 0);
+		locker_expect(&other, "near", 0);
+		if (i % 2) {
+			locker_expect(&one, "try", -EBUSY);
+			locker_expect(&third, "try", -EBUSY);
+		} else {
+			locker_expect(&third, "share", -EBUSY);
+			locker_expect(&one, "share", -EBUSY);
+		}
+		locker_expect(&other, "release", 0);
+		locker_expect(&third, "within 20000", 0);
+		locker_expect(&one, "try", -EBUSY);
+		locker_expect(&other, "try", -EBUSY);
+		locker_expect(&third, "release", 0);
+	}
+	locker_end(&third);
+	locker_end(&one);
+	locker_end(&other);
+	ck_assert_int_eq(n_files(), 0);
+}
+END_TEST
+
 /* Who wants it dies when it has said so: nobody waits for it. */
 START_TEST(who_wants_it)
 {
@@ -365,6 +400,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_party_that_stands_still, N_CASES),
 	HARNESS_CASE_EACH(what_a_crash_leaves, 2 * LOCK_N_STEPS),
 	HARNESS_CASE_EACH(who_keeps_it_near, 64),
+	HARNESS_CASE_EACH(who_has_not_noticed, N_FIELD_TRANSPORTS),
 	HARNESS_CASE_EACH(who_wants_it, 4),
 	HARNESS_CASE_EACH(a_file_that_goes_meanwhile, 4),
 	HARNESS_CASE_EACH(makers_that_meet, N_FIELD_TRANSPORTS),
