@@ -22,7 +22,7 @@ class Region:
         self.id, self.fd = answer.body[40:56], answer.fds[0]
 
     def close_frame(self):
-        return bus.frame(bus.REGION_CLOSE, 0, struct.pack("<II", self.topic.id, self.holder))
+        return bus.frame(bus.REGION_CLOSE, 0, struct.pack("<III", self.topic.id, self.holder, 0))
 
 
 def test_larger_than_a_file_may_be():
