@@ -152,6 +152,19 @@ static bool can_create(pathbus_topic *topic, const char *name)
 	return try_create(topic, name) == 0;
 }
 
+static bool region_files_are(int n)
+{
+	DIR *dir = opendir(transport_runtime_folder());
+	struct dirent *entry;
+	int found = 0;
+
+	while (dir && (entry = readdir(dir)))
+		found += strstr(entry->d_name, ".region") != NULL;
+	if (dir)
+		closedir(dir);
+	return found == n;
+}
+
 START_TEST(goes_with_its_last_holder)
 {
 	pathbus_region *ours, *theirs;
@@ -166,6 +179,7 @@ START_TEST(goes_with_its_last_holder)
 	pathbus_region_close(ours);
 	ck_assert_int_eq(try_create(two.of_a, "r"), -EEXIST);
 	pathbus_region_close(theirs);
+	ck_assert(!transport_own_runtime() || region_files_are(0));
 	harness_await(try_open(two.of_a, "r") == -ENOENT);
 	ours = create(two.of_a, "r", 0);
 	ck_assert_uint_eq(info(ours).version, 0);
@@ -174,19 +188,6 @@ START_TEST(goes_with_its_last_holder)
 	end_two();
 }
 END_TEST
-
-static bool region_files_are(int n)
-{
-	DIR *dir = opendir(transport_runtime_folder());
-	struct dirent *entry;
-	int found = 0;
-
-	while (dir && (entry = readdir(dir)))
-		found += strstr(entry->d_name, ".region") != NULL;
-	if (dir)
-		closedir(dir);
-	return found == n;
-}
 
 static int hold(struct harness_process *peer, void *arg)
 {

@@ -150,6 +150,13 @@ START_TEST(replaced_ones_are_not)
 	has_in_list = false;
 	ck_assert_int_eq(pathbus_region_list(b.topic, note, (void *)(uintptr_t)"r"), 0);
 	ck_assert(!has_in_list);
+	/* Nor where nobody else has the name. */
+	end_daemon(true);
+	await_both(PATHBUS_PEER);
+	harness_daemon_start(&world_daemon, NULL);
+	await_both(PATHBUS_BUS);
+	ck_assert(ours->holder == 0 && ours->restoring == 0);
+	ck_assert_int_eq(world_try_open(&b, "r"), -ENOENT);
 	world_expect(ours, 1, 1);
 	finish();
 }
