@@ -885,6 +885,8 @@ END_TEST
 
 /* --- forks ------------------------------------------------------------------------------------------------------------ */
 
+static pathbus_region *only_ours;
+
 static int be_child(struct harness_process *peer, void *arg)
 {
 	pathbus_region *region = arg, *none = NULL;
@@ -905,6 +907,7 @@ static int be_child(struct harness_process *peer, void *arg)
 	ck_assert_int_eq(pathbus_region_open(two.of_a, "r", 0, &none), -ECHILD);
 	ck_assert_int_eq(pathbus_region_list(two.of_a, stop_at_once, NULL), -ECHILD);
 	ck_assert_ptr_null(pathbus_region_close(region));
+	ck_assert_ptr_null(pathbus_region_close(only_ours));
 	pathbus_free(two.a);
 	return 0;
 }
@@ -918,6 +921,7 @@ START_TEST(a_forked_child_changes_nothing)
 
 	begin_two(_i);
 	ours = create(two.of_a, "r", PATHBUS_REGION_DOUBLE);
+	only_ours = create(two.of_a, "only", 0);
 	theirs = open_region(two.of_b, "r", 0);
 	ck_assert_int_eq(pathbus_region_read_begin(ours, &data, NULL), 0);
 	ck_assert_int_eq(pathbus_region_begin(ours, 0, 0, &to), 0);
@@ -929,7 +933,9 @@ START_TEST(a_forked_child_changes_nothing)
 	ck_assert_int_eq(pathbus_region_read_end(ours), 0);
 	publish(theirs, 2);
 	ck_assert_int_eq(try_create(two.of_b, "r"), -EEXIST);
-	ck_assert(current_transport() != ON_RUNTIME || region_files_are(1));
+	ck_assert_int_eq(try_create(two.of_b, "only"), -EEXIST);
+	ck_assert_int_eq(try_open(two.of_b, "only"), 0);
+	ck_assert(!transport_own_runtime() || region_files_are(2));
 	end_two();
 }
 END_TEST

@@ -150,7 +150,20 @@ START_TEST(replaced_ones_are_not)
 	has_in_list = false;
 	ck_assert_int_eq(pathbus_region_list(b.topic, note, (void *)(uintptr_t)"r"), 0);
 	ck_assert(!has_in_list);
-	/* Nor where nobody else has the name. */
+	world_expect(ours, 1, 1);
+	finish();
+}
+END_TEST
+
+START_TEST(nor_where_nobody_has_the_name)
+{
+	pathbus_region *ours, *new;
+
+	begin(true);
+	ours = world_create(&a, "r", 0);
+	world_publish(ours, 1);
+	ck_assert_int_eq(pathbus_region_replace(ours, 77, 0, &new), 0);
+	pathbus_region_close(new);
 	end_daemon(true);
 	await_both(PATHBUS_PEER);
 	harness_daemon_start(&world_daemon, NULL);
@@ -164,6 +177,12 @@ END_TEST
 
 /* --- a holder that stands still ------------------------------------------------------------------------------------ */
 
+/* Has it asked another daemon to take the region back, and been told? */
+static bool is_answered(const struct world_member *me, const pathbus_region *region, uint32_t before)
+{
+	return region->bus_serial != before && region->bus_serial == me->bus->connection.serial && region->restoring == 0;
+}
+
 static int hold(struct harness_process *peer, void *arg)
 {
 	struct world_member me = world_join(PATHBUS_AUTO, TIMEOUT_MS);
@@ -175,8 +194,9 @@ static int hold(struct harness_process *peer, void *arg)
 	harness_tell(peer, "holding");
 	while (harness_hear(peer)) {
 		/* "go on": until it is on the bus, and knows what became of its region */
-		world_await_place(&me, PATHBUS_BUS);
-		harness_await((n += world_pump(&me, PATHBUS_EVENT_REGION_REPLACED), region->restoring == 0));
+		uint32_t before = me.bus->connection.serial;
+
+		harness_await((n += world_pump(&me, PATHBUS_EVENT_REGION_REPLACED), is_answered(&me, region, before)));
 		n += world_pump(&me, PATHBUS_EVENT_REGION_REPLACED);
 		world_expect(region, 5, 1);
 		harness_tell(peer, n ? "replaced" : "restored");
@@ -398,6 +418,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(holders_bring_it_back, 2),
 	HARNESS_CASE(a_dropped_connection_too),
 	HARNESS_CASE(replaced_ones_are_not),
+	HARNESS_CASE(nor_where_nobody_has_the_name),
 	HARNESS_CASE(its_name_is_in_use_meanwhile),
 	HARNESS_CASE(it_is_waited_for),
 	HARNESS_CASE(the_first_to_come_back_has_the_name),
