@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,88 @@ START_TEST(serves_those_who_wait)
 }
 END_TEST
 
+struct other_thread {
+	pthread_t thread;
+	pid_t main_task;
+	pathbus_topic *topic;
+	int go; /* written to when it is through */
+};
+
+static char state_of(pid_t task)
+{
+	char path[64], state = '?';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)task);
+	file = fopen(path, "re");
+	if (file) {
+		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+			state = '?';
+		fclose(file);
+	}
+	return state;
+}
+
+/* While the handle's thread waits others may do what any thread may, what needs the handle's lock included. */
+static void *do_other_things(void *arg)
+{
+	struct other_thread *other = arg;
+	struct pathbus_transport transport = { .size = sizeof(transport) };
+
+	for (int n = 0; n < 50;) {
+		if (state_of(other->main_task) != 'S') {
+			n = 0;
+			continue;
+		}
+		ck_assert_int_eq(pathbus_post(other->topic), 0);
+		ck_assert_int_eq(pathbus_transport(other->topic, &transport), 0);
+		n++;
+	}
+	ck_assert_int_eq(write(other->go, "x", 1), 1);
+	return NULL;
+}
+
+static int listen_when_told(struct harness_process *peer, void *arg)
+{
+	pathbus *bus = transport_new();
+	pathbus_topic *topic = transport_open(bus, "file", PATHBUS_POST);
+	pathbus_endpoint *endpoint;
+
+	harness_tell(peer, "ready");
+	ck_assert_int_eq(read(*(int *)arg, &(char){ 0 }, 1), 1);
+	endpoint = listen_at(topic, "service", 0);
+	close(accept_one(bus, endpoint));
+	pathbus_free(bus);
+	return 0;
+}
+
+START_TEST(other_threads_go_on_meanwhile)
+{
+	struct other_thread other = { .main_task = getpid() };
+	struct pathbus_connection connection;
+	struct harness_process child;
+	int go[2];
+	pathbus *bus;
+
+	transport_begin(_i);
+	ck_assert_int_eq(pipe2(go, O_CLOEXEC), 0);
+	harness_spawn(&child, listen_when_told, &go[0]);
+	harness_expect_line(&child, "ready");
+	bus = transport_new();
+	other.topic = transport_open(bus, "file", PATHBUS_POST);
+	other.go = go[1];
+	ck_assert_int_eq(pthread_create(&other.thread, NULL, do_other_things, &other), 0);
+	connection = dial_soon(other.topic, "service");
+	expect_end(connection.fd);
+	close(connection.fd);
+	ck_assert_int_eq(pthread_join(other.thread, NULL), 0);
+	harness_expect_exit(&child, 0);
+	close(go[0]);
+	close(go[1]);
+	pathbus_free(bus);
+}
+END_TEST
+
 static void on_alarm(int number)
 {
 	(void)number;
@@ -439,6 +522,41 @@ START_TEST(tokens_are_redeemed_once)
 	ck_assert_int_eq(pathbus_token_redeem(third, token, 0, &connection), -EINVAL);
 	connection.size = 1;
 	ck_assert_int_eq(pathbus_token_redeem(third, second, 0, &connection), -EINVAL);
+	pathbus_free(one);
+	pathbus_free(other);
+	pathbus_free(third);
+}
+END_TEST
+
+/* On to a third program, by a message of the topic itself. */
+START_TEST(tokens_are_passed_on)
+{
+	char token[PATHBUS_TOKEN_SIZE];
+	struct pathbus_connection connection = connection_of();
+	struct pathbus_event event;
+	pathbus *one, *other, *third;
+	pathbus_topic *served, *used;
+	pathbus_endpoint *endpoint;
+	int fd;
+
+	transport_begin(_i);
+	one = transport_new();
+	other = transport_new();
+	third = transport_new();
+	served = transport_open(one, "file", PATHBUS_POST);
+	used = transport_open(other, "file", PATHBUS_POST);
+	transport_open(third, "file", PATHBUS_SUBSCRIBE);
+	endpoint = listen_at(served, "service", 0);
+	ck_assert_int_eq(pathbus_token_make(used, "service", token), 0);
+	ck_assert_int_eq(pathbus_publish(used, token, sizeof(token)), 0);
+	take_soon(third, &event);
+	ck_assert_int_eq(event.kind, PATHBUS_EVENT_MESSAGE);
+	ck_assert_uint_eq(event.data_size, sizeof(token));
+	ck_assert_int_eq(pathbus_token_redeem(third, event.data, 0, &connection), 0);
+	fd = accept_one(one, endpoint);
+	expect_joined(connection.fd, fd);
+	close(fd);
+	close(connection.fd);
 	pathbus_free(one);
 	pathbus_free(other);
 	pathbus_free(third);
@@ -645,10 +763,12 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(two_on_one_name, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waits_for_a_listener, N_TRANSPORTS),
 	HARNESS_CASE_EACH(serves_those_who_wait, N_TRANSPORTS),
+	HARNESS_CASE_EACH(other_threads_go_on_meanwhile, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waiting_is_interrupted, N_TRANSPORTS),
 	HARNESS_CASE_EACH(takes_no_more_than_it_gives, N_TRANSPORTS),
 	HARNESS_CASE_EACH(closes_what_was_not_taken, N_TRANSPORTS),
 	HARNESS_CASE_EACH(tokens_are_redeemed_once, N_TRANSPORTS),
+	HARNESS_CASE_EACH(tokens_are_passed_on, N_TRANSPORTS),
 	HARNESS_CASE_EACH(tokens_are_raced_for, N_TRANSPORTS),
 	HARNESS_CASE_EACH(lists, N_TRANSPORTS),
 	HARNESS_CASE_EACH(who_may_only_read_does_not_listen, N_TRANSPORTS),

@@ -338,7 +338,7 @@ START_TEST(another_was_faster_at_the_daemon)
 	begin();
 	one = new_auto();
 	served = open_auto(one);
-	endpoint = listen_at(served, "service", 0);
+	endpoint = listen_at(served, "service", PATHBUS_ENDPOINT_TAKE_OVER);
 	harness_daemon_start(&daemon_here, NULL);
 	on_bus = options;
 	on_bus.transport = PATHBUS_BUS;
