@@ -38,12 +38,12 @@ int call_sleep(struct pathbus *bus, uint64_t deadline_ns)
 		return r;
 	fds[1].fd = bus->connection.nudge;
 	control_finish(bus);
+	os_bell_drain(bus->connection.nudge); /* of before the caller's last look, which had the lock */
 	bus->sleeps = true;
 	handle_unlock(bus);
 	interrupted = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno == EINTR;
 	pthread_mutex_lock(&bus->lock);
 	bus->sleeps = false;
-	os_bell_drain(bus->connection.nudge);
 	control_process(bus);
 	return interrupted ? -EINTR : 0;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -208,6 +209,34 @@ void server_kill(struct server *server)
 {
 	harness_signal(&server->process, SIGKILL);
 	harness_expect_signal(&server->process, SIGKILL);
+}
+
+char state_of(pid_t pid, pid_t task)
+{
+	char path[64], state = '?';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)task);
+	file = fopen(path, "re");
+	if (file) {
+		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+			state = '?';
+		fclose(file);
+	}
+	return state;
+}
+
+static bool is_asleep(pid_t pid)
+{
+	for (int i = 0; i < 20; i++)
+		if (state_of(pid, pid) != 'S' || usleep(500) < 0)
+			return false;
+	return true;
+}
+
+void await_sleep(pid_t pid)
+{
+	harness_await(is_asleep(pid));
 }
 
 void expect_echo(int fd)

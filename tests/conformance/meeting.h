@@ -40,6 +40,10 @@ struct server {
 void server_start(struct server *server);
 void server_end(struct server *server);
 void server_kill(struct server *server);
+/* The process sleeps, and goes on doing so: what it waits for has not come. */
+void await_sleep(pid_t pid);
+/* As in its stat file. */
+char state_of(pid_t pid, pid_t task);
 /* The server at the other end answers. */
 void expect_echo(int fd);
 

@@ -9,9 +9,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -191,6 +193,59 @@ START_TEST(two_on_one_name)
 }
 END_TEST
 
+static int listen_in_turn(struct harness_process *peer, void *arg)
+{
+	_Atomic int *n_listening = arg;
+	pathbus *bus = transport_new();
+	pathbus_topic *topic = transport_open(bus, "file", PATHBUS_POST);
+
+	harness_tell(peer, "ready");
+	harness_expect_line(peer, "go");
+	for (int n = 0; n < 60;) {
+		struct pathbus_connection connection;
+		pathbus_endpoint *endpoint;
+		struct pathbus_event event;
+		int r = pathbus_listen(topic, "service", 0, &endpoint);
+
+		ck_assert_msg(r == 0 || r == -EADDRINUSE, "%s", strerror(-r));
+		if (r < 0)
+			continue;
+		ck_assert_int_eq(atomic_fetch_add(n_listening, 1), 0); /* nobody else */
+		connection = dial(topic, "service");
+		ck_assert_int_eq(connection.pid, getpid());
+		event = event_of(bus, endpoint, PATHBUS_EVENT_CONNECTION);
+		ck_assert_int_eq(event.pid, getpid());
+		close(event.fd);
+		close(connection.fd);
+		atomic_fetch_sub(n_listening, 1);
+		pathbus_unlisten(endpoint);
+		n++;
+	}
+	pathbus_free(bus);
+	return 0;
+}
+
+/* Of several at once one listens. */
+START_TEST(one_at_a_time)
+{
+	enum { N = 3 };
+	struct harness_process children[N];
+	_Atomic int *n_listening = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	transport_begin(_i);
+	ck_assert_ptr_ne(n_listening, MAP_FAILED);
+	for (int i = 0; i < N; i++) {
+		harness_spawn(&children[i], listen_in_turn, (void *)(uintptr_t)n_listening);
+		harness_expect_line(&children[i], "ready");
+	}
+	for (int i = 0; i < N; i++)
+		harness_tell(&children[i], "go");
+	for (int i = 0; i < N; i++)
+		harness_expect_exit(&children[i], 0);
+	munmap((void *)(uintptr_t)n_listening, 4096);
+}
+END_TEST
+
 START_TEST(waits_for_a_listener)
 {
 	pathbus *bus;
@@ -274,21 +329,6 @@ struct other_thread {
 	int go; /* written to when it is through */
 };
 
-static char state_of(pid_t task)
-{
-	char path[64], state = '?';
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)task);
-	file = fopen(path, "re");
-	if (file) {
-		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-			state = '?';
-		fclose(file);
-	}
-	return state;
-}
-
 /* While the handle's thread waits others may do what any thread may, what needs the handle's lock included. */
 static void *do_other_things(void *arg)
 {
@@ -296,7 +336,7 @@ static void *do_other_things(void *arg)
 	struct pathbus_transport transport = { .size = sizeof(transport) };
 
 	for (int n = 0; n < 50;) {
-		if (state_of(other->main_task) != 'S') {
+		if (state_of(getpid(), other->main_task) != 'S') {
 			n = 0;
 			continue;
 		}
@@ -761,6 +801,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(introduces_who_only_posts, N_TRANSPORTS),
 	HARNESS_CASE_EACH(names_are_told_apart, N_TRANSPORTS),
 	HARNESS_CASE_EACH(two_on_one_name, N_TRANSPORTS),
+	HARNESS_CASE_EACH(one_at_a_time, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waits_for_a_listener, N_TRANSPORTS),
 	HARNESS_CASE_EACH(serves_those_who_wait, N_TRANSPORTS),
 	HARNESS_CASE_EACH(other_threads_go_on_meanwhile, N_TRANSPORTS),

@@ -108,6 +108,7 @@ START_TEST(a_listener_dies_and_another_comes)
 	ck_assert_int_lt(n, 20); /* full */
 	harness_spawn(&child, dialer, NULL);
 	harness_expect_line(&child, "ready");
+	await_sleep(child.pid);
 	server_kill(&server);
 	server_start(&next);
 	harness_expect_line(&child, "through");
@@ -176,6 +177,8 @@ START_TEST(who_connects_dies)
 
 		harness_spawn(&child, dialer, NULL);
 		harness_expect_line(&child, "ready");
+		if (i > 0)
+			await_sleep(child.pid);
 		harness_signal(&child, SIGKILL);
 		harness_expect_signal(&child, SIGKILL);
 		endpoint = listen_at(topic, "service", 0);

@@ -235,6 +235,7 @@ START_TEST(waiting)
 
 		harness_spawn(&child, wait_there, NULL);
 		harness_expect_line(&child, "ready");
+		await_sleep(child.pid);
 		if (_i & 2)
 			server_start(&server);
 		if (has_daemon)
@@ -276,6 +277,7 @@ START_TEST(waiting_for_the_daemon)
 	harness_daemon_start(&daemon_here, NULL);
 	harness_spawn(&child, _i ? wait_for_daemon_by_socket : wait_for_daemon, NULL);
 	harness_expect_line(&child, "ready");
+	await_sleep(child.pid);
 	harness_daemon_kill(&daemon_here);
 	server_start(&server); /* beside the file, where the other does not go */
 	harness_daemon_start(&daemon_here, NULL);
@@ -378,6 +380,7 @@ START_TEST(a_sidecar_that_is_removed)
 	/* Under one that waits. */
 	harness_spawn(&child, wait_there, NULL);
 	harness_expect_line(&child, "ready");
+	await_sleep(child.pid);
 	ck_assert_int_eq(rename(sidecar_path("file", NULL), harness_path("away")), 0);
 	remove_all(harness_path("away"));
 	server_start(&server);

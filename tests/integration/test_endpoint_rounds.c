@@ -92,6 +92,12 @@ static void run(pathbus *one, pathbus_topic *served, pathbus *other, pathbus_top
 			expect_joined(connection.fd, fd);
 			close(fd);
 		}
+		if (i % 10 == 4) {
+			uint64_t seen = 0;
+
+			(void)pathbus_wait(served, &seen, 0, 0); /* it has come, and is not taken */
+			(void)pathbus_wait(served, &seen, 0, 0);
+		}
 		close(connection.fd);
 		pathbus_unlisten(endpoint);
 	}
