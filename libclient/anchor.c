@@ -248,6 +248,7 @@ void anchor_leave(struct anchor *anchor)
 		leave(dir, anchor->name, anchor->file);
 		close(dir);
 	}
+	os_lock(anchor->file, OS_LOCK_NONE, 0, 0); /* all: a forked child may have a copy of the descriptor */
 	anchor_drop(anchor);
 }
 

@@ -91,6 +91,8 @@ static void end(struct attachment *attachment, bool forked)
 	pathbus_region *region = (pathbus_region *)attachment;
 
 	if (!forked) {
+		/* Those of its brackets, too: a forked child may have a copy of the descriptor, and with it of the locks. */
+		os_lock(region->file, OS_LOCK_NONE, REGION_LOCK_FRAME, 0);
 		if (region->place == PATHBUS_BUS) {
 			region_bus_close(region);
 			close(region->file); /* makes room in a full table for what follows */

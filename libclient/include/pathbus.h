@@ -459,7 +459,8 @@ PATHBUS_PUBLIC const char *pathbus_address(pathbus *bus);
  * has closed it or died. The daemon's end does not disturb holders; they bring it back to the next one.
  *
  * Names have 1 to 255 bytes, any but NUL. All calls belong to the handle's thread. After fork() every call returns -ECHILD; the
- * memory stays mapped in the child, who may read it until it closes the region or ends, and keeps it alive for as long.
+ * memory stays mapped in the child, who may read it until it closes the region or ends, and keeps it alive for as long. A process
+ * that dies within a bracket is in writers' way until such children have exited, started another program or freed the handle.
  * A process of the same user that truncates the file of a region without a daemon makes its holders fault.
  */
 #define PATHBUS_REGION_RESERVE (1u << 0)   /* create, replace: take all of its pages now: -ENOSPC instead of a fault later */

@@ -940,6 +940,43 @@ START_TEST(a_forked_child_changes_nothing)
 }
 END_TEST
 
+static int linger(struct harness_process *peer, void *arg)
+{
+	(void)arg;
+	harness_tell(peer, "here");
+	(void)harness_hear(peer);
+	return 0;
+}
+
+/* A child that has copies of the descriptors does not hold open what its parent has closed. */
+START_TEST(closing_with_a_child_alive)
+{
+	struct harness_process child;
+	pathbus_region *ours, *theirs;
+	const void *data;
+	void *to;
+
+	begin_two(_i);
+	ours = create(two.of_a, "r", PATHBUS_REGION_DOUBLE);
+	theirs = open_region(two.of_b, "r", 0);
+	ck_assert_int_eq(pathbus_region_read_begin(ours, &data, NULL), 0);
+	ck_assert_int_eq(pathbus_region_begin(ours, 0, 0, &to), 0);
+	harness_spawn(&child, linger, NULL);
+	harness_expect_line(&child, "here");
+	ck_assert_int_eq(pathbus_region_begin(theirs, 0, 0, &to), -EBUSY);
+	pathbus_region_close(ours);
+	for (int i = 1; i <= 3; i++) {
+		publish(theirs, i);
+		expect_published(theirs, i, (uint64_t)i);
+	}
+	pathbus_region_close(theirs);
+	ck_assert_int_eq(try_open(two.of_b, "r"), -ENOENT);
+	harness_tell(&child, "go");
+	harness_expect_exit(&child, 0);
+	end_two();
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(shared_by_name, N_SHARED),
 	HARNESS_CASE_EACH(goes_with_its_last_holder, N_SHARED),
@@ -964,6 +1001,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(reservation, N_SHARED),
 	HARNESS_CASE_EACH(huge_pages_or_what_there_is, N_SHARED),
 	HARNESS_CASE_EACH(a_forked_child_changes_nothing, N_SHARED),
+	HARNESS_CASE_EACH(closing_with_a_child_alive, N_SHARED),
 	{ 0 }
 };
 
