@@ -116,23 +116,24 @@ static void list_holders(int file, const struct region_header *header, struct fo
 	found->entry.n_holders = found->entry.n_listed;
 }
 
-/* True: it is one of this topic's. What nobody holds is removed. */
-static bool look_at(int dir, const char *name, const struct topic_key *key, struct found *found)
+/* 1: it is one of this topic's; 0; -EMFILE, -ENFILE, -ENOMEM. What nobody holds is removed. */
+static int look_at(int dir, const char *name, const struct topic_key *key, struct found *found)
 {
 	struct region_header *header = NULL;
 	struct region_shape shape;
 	struct stat st;
 	unsigned flags;
-	int file = os_open_own_file(dir, name);
-	bool good = false;
+	int file = os_open_own_file(dir, name), r = 0;
 
 	if (file < 0)
-		return false;
-	if (fstat(file, &st) == 0 && st.st_size >= (off_t)REGION_PAGE)
+		return file == -EMFILE || file == -ENFILE || file == -ENOMEM ? file : 0;
+	if (fstat(file, &st) == 0 && st.st_size >= (off_t)REGION_PAGE) {
 		header = os_map(file, REGION_PAGE, false, NULL);
+		r = header ? 0 : -ENOMEM;
+	}
 	if (header && region_header_check(header, (uint64_t)st.st_size, key, NULL, &shape, &flags, found->name) == 0 &&
 	    os_lock_is_held(file, REGION_LOCK_MEMBER, 1) > 0) {
-		good = true;
+		r = 1;
 		found->entry = (struct pathbus_region_entry){
 			.name = found->name,
 			.data_size = shape.data_size,
@@ -146,9 +147,9 @@ static bool look_at(int dir, const char *name, const struct topic_key *key, stru
 	if (header)
 		munmap(header, REGION_PAGE);
 	close(file);
-	if (!good)
+	if (r == 0)
 		anchor_tidy(dir, name);
-	return good;
+	return r;
 }
 
 static bool is_region_name(const char *name)
@@ -179,9 +180,13 @@ static int list_folder(pathbus_topic *topic, pathbus_region_fn *fn, void *arg)
 		if (again >= 0)
 			close(again);
 	}
-	while (r == 0 && (entry = readdir(folder)))
-		if (is_region_name(entry->d_name) && look_at(dir, entry->d_name, &key, &found))
+	while (r == 0 && (entry = readdir(folder))) {
+		if (!is_region_name(entry->d_name))
+			continue;
+		r = look_at(dir, entry->d_name, &key, &found);
+		if (r == 1)
 			r = fn(&found.entry, arg);
+	}
 	if (folder)
 		closedir(folder);
 	close(dir);
