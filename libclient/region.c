@@ -9,6 +9,7 @@
  * Where there is no such folder the daemon alone decides.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -342,6 +343,8 @@ static int open_locked(pathbus_topic *topic, pathbus_region *region)
 		if (r == -ENOTCONN && topic->bus->kind == PATHBUS_BUS && topic->place != PLACE_BUS)
 			return r;
 		pause_for(topic->bus, &pause);
+		if (r != -ENOTCONN && os_now_ns() >= deadline) /* too late to ask again, and known why */
+			return -EBUSY;
 	}
 }
 
@@ -373,10 +376,45 @@ int pathbus_region_open(pathbus_topic *topic, const char *name, unsigned flags, 
 
 /* --- replace --------------------------------------------------------------------------------------------- */
 
+/* What would fail when the old one has lost its name already. */
+static int check_room(const struct region_shape *shape, unsigned flags)
+{
+	int r = flags & PATHBUS_REGION_RESERVE ? os_may_reserve(shape->total) : 0;
+	void *map;
+
+	if (r < 0)
+		return r;
+	map = mmap(NULL, (size_t)shape->total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	munmap(map, (size_t)shape->total);
+	return 0;
+}
+
+static int replace_on_bus(pathbus_topic *topic, pathbus_region *region, pathbus_region *old, const struct topic_key *key,
+                          const struct region_plan *plan, uint64_t deadline_ns)
+{
+	char name[ANCHOR_NAME_SIZE];
+	int r, spare;
+
+	region_anchor_name(key, region->name, name);
+	r = join_marker(region, name); /* the same one as before; `old` holds it too */
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	spare = fcntl(old->file, F_DUPFD_CLOEXEC, 0); /* room for the new one's */
+	r = spare < 0 ? -errno : 0;
+	if (spare >= 0)
+		close(spare);
+	if (r == 0)
+		r = region_bus_open(topic, region, plan, old, deadline_ns);
+	if (r < 0)
+		anchor_leave(&region->anchor);
+	return r;
+}
+
 static int replace_locked(pathbus_topic *topic, pathbus_region *region, pathbus_region *old, const struct region_plan *plan)
 {
 	uint64_t deadline = os_now_ns() + topic->bus->timeout_ns;
-	char name[ANCHOR_NAME_SIZE];
 	struct topic_key key;
 	int r = find_way(topic, deadline);
 
@@ -389,12 +427,7 @@ static int replace_locked(pathbus_topic *topic, pathbus_region *region, pathbus_
 	if (r == 0)
 		return -ENOTCONN;
 	region_bus_settle(old, deadline);
-	r = region_bus_open(topic, region, plan, old, deadline);
-	if (r < 0)
-		return r;
-	region_anchor_name(&key, region->name, name);
-	(void)join_marker(region, name); /* the same one as before; `old` holds it too */
-	return 0;
+	return replace_on_bus(topic, region, old, &key, plan, deadline);
 }
 
 int pathbus_region_replace(pathbus_region *region, size_t data_size, unsigned flags, pathbus_region **ret)
@@ -415,6 +448,9 @@ int pathbus_region_replace(pathbus_region *region, size_t data_size, unsigned fl
 		return -EINVAL;
 	if (!region->writable)
 		return -EACCES;
+	r = check_room(&shape, flags);
+	if (r < 0)
+		return r;
 	made = region_new(topic, region->name, true);
 	if (!made)
 		return -ENOMEM;

@@ -538,7 +538,8 @@ PATHBUS_PUBLIC int pathbus_region_open(pathbus_topic *topic, const char *name, u
  * @ret  receives the new one
  * Returns 0, or as pathbus_region_create, and -ESTALE (another has replaced it already), -EACCES (it may not be written),
  * -EBUSY (somebody else is about to). Where *ret was filled, but the post failed, its error: then others may not have been
- * told yet.
+ * told yet. After an error the old one has its name still, except where memory or descriptors run out while the daemon's are
+ * being taken, though there were enough just before, and where the daemon has not answered in time.
  */
 PATHBUS_PUBLIC int pathbus_region_replace(pathbus_region *region, size_t data_size, unsigned flags, pathbus_region **ret);
 

@@ -4,11 +4,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -777,6 +779,49 @@ START_TEST(replaced_ones_are_kept_and_told)
 }
 END_TEST
 
+/* Replaces it while there are no descriptors left. */
+static int replace_in_a_full_table(pathbus_region *region)
+{
+	struct rlimit before, limit;
+	pathbus_region *new = NULL;
+	int fds[100], r;
+	unsigned n = 0;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 100;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	while ((fds[n] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		n++;
+	r = pathbus_region_replace(region, SIZE, 0, &new);
+	ck_assert_ptr_null(new);
+	while (n > 0)
+		close(fds[--n]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	return r;
+}
+
+START_TEST(a_replacement_that_fails_changes_nothing)
+{
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * 4096;
+	pathbus_region *ours, *new = NULL;
+	int r;
+
+	begin_two(_i);
+	ours = create(two.of_a, "r", 0);
+	publish(ours, 1);
+	r = pathbus_region_replace(ours, all + all / 8, PATHBUS_REGION_RESERVE, &new);
+	ck_assert_msg(r == -ENOSPC || r == -EDQUOT, "more than there is: %s", strerror(-r));
+	ck_assert(!info(ours).replaced);
+	ck_assert_int_eq(try_open(two.of_b, "r"), 0);
+	ck_assert_int_eq(replace_in_a_full_table(ours), -EMFILE);
+	ck_assert(!info(ours).replaced);
+	ck_assert_int_eq(try_open(two.of_b, "r"), 0);
+	expect_published(ours, 1, 1);
+	end_two();
+}
+END_TEST
+
 /* --- lists ------------------------------------------------------------------------------------------------------- */
 
 struct listed {
@@ -997,6 +1042,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(versions_are_events, N_SHARED),
 	HARNESS_CASE_EACH(a_version_is_waited_for, N_SHARED),
 	HARNESS_CASE_EACH(replaced_ones_are_kept_and_told, N_SHARED),
+	HARNESS_CASE_EACH(a_replacement_that_fails_changes_nothing, N_SHARED),
 	HARNESS_CASE_EACH(lists_what_there_is, N_SHARED),
 	HARNESS_CASE_EACH(reservation, N_SHARED),
 	HARNESS_CASE_EACH(huge_pages_or_what_there_is, N_SHARED),
