@@ -275,6 +275,16 @@ static bool has_no_unnamed(int error)
 	return error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOENT;
 }
 
+/* Others may have come to it meanwhile, and gone again, and made another: only what nobody has a lock on, and is ours. */
+static void take_back(int fd, int dir, const char *name)
+{
+	struct stat there, mine;
+
+	if (os_lock(fd, OS_LOCK_EXCLUSIVE, 0, 0) == 0 && fstat(fd, &mine) == 0 &&
+	    fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == mine.st_dev && there.st_ino == mine.st_ino)
+		unlinkat(dir, name, 0);
+}
+
 int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(int fd, void *arg), void *arg)
 {
 	int fd = openat(dir, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600), r;
@@ -295,7 +305,7 @@ int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(
 		r = -errno;
 	if (r < 0) {
 		if (named)
-			unlinkat(dir, name, 0);
+			take_back(fd, dir, name);
 		close(fd);
 		return r;
 	}
