@@ -20,6 +20,7 @@ static int apart_settle(pathbus_topic *topic, uint64_t deadline_ns)
 	if (r < 0)
 		return r;
 	may_write = place.may_write;
+	topic->key = place.key;
 	place_deinit(&place);
 	if (!may_write)
 		return -EACCES;

@@ -194,7 +194,7 @@ struct pathbus_topic {
 	struct left *left;                /* sync.c: who was on a lane of a daemon that died; NULL: nobody */
 	struct sidecar sidecar;
 	uint64_t sidecar_seen_ns;         /* when it was last seen to be there */
-	struct topic_key key;             /* PLACE_PEER, and after: where to meet if the folder goes away */
+	struct topic_key key;             /* PLACE_PEER, and after: where to meet if the folder goes away; PLACE_APART */
 	bool has_key;
 	int folder_watch;                 /* while in the runtime folder: id of the watch on the file's folder */
 	struct pathbus_transport transport;
@@ -504,6 +504,11 @@ void call_nudge(struct pathbus *bus);
 /* Sleeps without the lock until something has happened besides posts, at most until the deadline, and sees to that. Belongs to
  * the handle's thread. 0, -EINTR; no descriptor for it: -EMFILE, -ENFILE, -ENOMEM. */
 int call_sleep(struct pathbus *bus, uint64_t deadline_ns);
+
+/* --- lock.c --- */
+/* Where the file of the topic's locks lies. -ESTALE: the topic's path leads to another file's by now; -EIO: the lane is
+ * damaged; as place_resolve. */
+int lock_place(const pathbus_topic *topic, struct place *ret);
 
 /* --- attachment.c --- */
 /*

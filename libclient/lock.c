@@ -44,6 +44,25 @@ static void end(struct attachment *attachment, bool forked)
 
 static const struct attachment_type type = { .end = end };
 
+/* The topic is told by what it was opened as, and its path may lead to another by now. Over the socket that is not known. */
+int lock_place(const pathbus_topic *topic, struct place *ret)
+{
+	struct topic_key key;
+	int r = place_resolve(-1, topic->path, ret);
+
+	if (r < 0 || topic->remote)
+		return r;
+	/* Once; any member can write there. */
+	memcpy(&key, topic_is_apart(topic) ? &topic->key : &topic->page->key, sizeof(key));
+	if (key.name_size > KEY_NAME_MAX)
+		r = -EIO;
+	else if (!key_equal(&key, &ret->key))
+		r = -ESTALE;
+	if (r < 0)
+		place_deinit(ret);
+	return r;
+}
+
 int pathbus_lock_open(pathbus_topic *topic, const char *name, pathbus_lock **ret)
 {
 	struct place place;
@@ -59,7 +78,7 @@ int pathbus_lock_open(pathbus_topic *topic, const char *name, pathbus_lock **ret
 	lock = calloc(1, sizeof(*lock));
 	if (!lock)
 		return -ENOMEM;
-	r = place_resolve(-1, topic->path, &place);
+	r = lock_place(topic, &place);
 	if (r == 0) {
 		r = lock_file_open(&place, name, &lock->file);
 		place_deinit(&place);
@@ -153,7 +172,7 @@ static int take_once(pathbus_lock *lock, enum os_lock kind, uint64_t deadline_ns
 	if (lock->file.file < 0) { /* left, and could not be joined anew */
 		r = lock_file_join(&lock->file);
 		if (r < 0)
-			return r;
+			return r == -ESTALE ? -EIO : r; /* a network's folder that is gone: no use in trying again */
 	}
 	r = lock_file_take(&lock->file, kind, false);
 	if (r == -EAGAIN && deadline_ns != 0) {

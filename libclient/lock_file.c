@@ -5,7 +5,7 @@
  * Coming: the file is opened, a shared lock taken on LOCK_FILE_MEMBER, and then the folder must still have this file under
  * its name, else all over again. Going: the shared lock is dropped, then the exclusive one tried (two who changed theirs at
  * once would both fail); who gets it is alone, and removes the name before it lets go. So nobody works on a file that others
- * do not find. What is removed by hand under living handles is noticed by its link count when a lock has been taken.
+ * do not find. What is removed, or moved away, by hand under living handles is noticed when a lock has been taken.
  *
  * A lock that is held alone: first its byte is taken, then its record says HELD. Before the byte is given back the record says
  * that it is free. So who takes the byte and finds HELD knows that the last holder died with it. Who dies before it has
@@ -243,12 +243,22 @@ static int prepare(int file, void *arg)
 	return r;
 }
 
-static bool path_is(const struct lock_file *file)
+int lock_file_find(const struct lock_file *file)
 {
 	struct stat there, mine;
 
-	return fstatat(file->dir, file->name, &there, AT_SYMLINK_NOFOLLOW) == 0 && fstat(file->file, &mine) == 0 &&
-	       there.st_dev == mine.st_dev && there.st_ino == mine.st_ino;
+	if (fstat(file->file, &mine) < 0)
+		return -errno;
+	if (mine.st_nlink == 0)
+		return 0;
+	if (fstatat(file->dir, file->name, &there, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return there.st_dev == mine.st_dev && there.st_ino == mine.st_ino;
+}
+
+static bool path_is(const struct lock_file *file)
+{
+	return lock_file_find(file) == 1;
 }
 
 /* One try. -EAGAIN: somebody is coming or going. */
@@ -445,12 +455,9 @@ static int look_at_flags(struct lock_file *file, enum os_lock kind, struct lock_
 static int note(struct lock_file *file, enum os_lock kind, bool wait)
 {
 	struct lock_name record;
-	struct stat st;
 	int r, died;
 
-	if (fstat(file->file, &st) < 0)
-		return -errno;
-	if (st.st_nlink == 0)
+	if (lock_file_find(file) == 0) /* who may not look into the folder any more goes on */
 		return -ESTALE;
 	r = read_record(file, &record);
 	if (r < 0)

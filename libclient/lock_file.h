@@ -121,7 +121,7 @@ void lock_file_leave(struct lock_file *file);
 void lock_file_drop(struct lock_file *file);
 
 /* Tries to take the lock, or (`wait`) sleeps until it can be had, and notes that. Returns 1: abandoned; 0; -EAGAIN; -EINTR;
- * -ESTALE: the file has been removed under us, and is left; -errno. */
+ * -ESTALE: the file has been removed, or moved, under us, and is left; -errno. */
 int lock_file_take(struct lock_file *file, enum os_lock kind, bool wait);
 /* Says for people that it waits, until it has taken the lock or says otherwise. */
 void lock_file_wait_begins(struct lock_file *file, bool shared);
@@ -151,6 +151,8 @@ void near_unmap(struct lock_file *file);
 
 /* --- for lock_near.c and lock_look.c ------------------------------------------------------------------------------------------- */
 
+/* Does the folder still have it under its name? 1, 0, -errno. */
+int lock_file_find(const struct lock_file *file);
 uint64_t lock_file_hash(const char *lock, size_t size);
 /* Is it this lock's, or anybody's, and whole? `lock` NULL: anybody's. */
 bool lock_name_is(const struct lock_name *record, const char *lock, size_t size);

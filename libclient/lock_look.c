@@ -26,7 +26,7 @@ static int begin(pathbus_topic *topic, struct look *ret)
 	char name[KEY_NAME_MAX + 1];
 	struct place place;
 	ssize_t n;
-	int r = place_resolve(-1, topic->path, &place);
+	int r = lock_place(topic, &place);
 
 	if (r < 0)
 		return r;

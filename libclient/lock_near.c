@@ -35,7 +35,7 @@ _Static_assert(offsetof(struct lock_name, near_wanted) - offsetof(struct lock_na
                offsetof(struct lock_near, wanted), "layout");
 
 enum {
-	GONE_NS = 10000000, /* looks this often whether the file has been removed */
+	GONE_NS = 10000000, /* looks this often whether the file has been removed, or moved */
 };
 
 /* Times, before it is kept near: those who take turns would only hinder each other. */
@@ -122,12 +122,10 @@ void near_drop(struct lock_file *file)
 
 static bool is_gone(struct lock_file *file, uint64_t now)
 {
-	struct stat st;
-
 	if (now - file->seen_ns < GONE_NS)
 		return false;
 	file->seen_ns = now;
-	return fstat(file->file, &st) == 0 && st.st_nlink == 0;
+	return lock_file_find(file) == 0;
 }
 
 bool near_take(struct lock_file *file)

@@ -72,6 +72,16 @@ int os_open_beside(int dir, const char *name, const char *model, bool writable)
 	return fd;
 }
 
+/* Others may have come to it meanwhile, and gone again, and made another: only what nobody has a lock on, and is ours. */
+static void take_back(int fd, int dir, const char *name)
+{
+	struct stat there, mine;
+
+	if (os_lock(fd, OS_LOCK_EXCLUSIVE, 0, 0) == 0 && fstat(fd, &mine) == 0 &&
+	    fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == mine.st_dev && there.st_ino == mine.st_ino)
+		unlinkat(dir, name, 0);
+}
+
 int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(int fd, void *arg), void *arg)
 {
 	int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600), r;
@@ -82,7 +92,7 @@ int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(
 	if (r == 0)
 		r = os_share_beside(fd, dir, model);
 	if (r < 0) {
-		unlinkat(dir, name, 0);
+		take_back(fd, dir, name);
 		close(fd);
 		return r;
 	}

@@ -686,6 +686,8 @@ PATHBUS_PUBLIC int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *
  *   -EROFS    the folder is on a read-only mount
  *   -EBUSY    a process stands still half-way through opening or closing a lock of this file
  *   -EUSERS   1024 names are open, or abandoned
+ *   -ESTALE   the path of the topic leads elsewhere by now: a symbolic link in it, or the file's folder, is another one.
+ *             Others on this topic have the locks where it was; who opens the topic anew is where the path leads
  *   -ENOLCK, -EOPNOTSUPP  the file system, or this system, has no such locks
  *   -ENOSPC, -EDQUOT, -EMFILE, -ENFILE, -ENOMEM, -ECHILD, -EIO, and as pathbus_open for the path
  */
@@ -762,7 +764,7 @@ struct pathbus_lock_info {
  * pathbus_lock_get_info: who holds a lock, since when, and who waits. Takes nothing and disturbs nobody; may be outdated at
  * once. Blocks for the file system only.
  * Returns 0; -ENOENT (nobody has this lock open, and it is not abandoned); -EINVAL, -ENAMETOOLONG, -ECHILD; -EACCES,
- * -EPERM, -EEXIST, -EMFILE, -ENFILE, -ENOMEM, -EIO as pathbus_lock_open.
+ * -EPERM, -EEXIST, -ESTALE, -EMFILE, -ENFILE, -ENOMEM, -EIO as pathbus_lock_open.
  */
 PATHBUS_PUBLIC int pathbus_lock_get_info(pathbus_topic *topic, const char *name, struct pathbus_lock_info *ret);
 

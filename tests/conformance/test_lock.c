@@ -362,6 +362,53 @@ START_TEST(others_that_are_killed)
 }
 END_TEST
 
+/* --- the file, and what becomes of it ---------------------------------------------------------------------------------- */
+
+START_TEST(a_file_that_is_moved_away)
+{
+	pathbus_lock *ours, *theirs;
+
+	transport_begin(transport_of(_i));
+	open_topic();
+	ours = open_lock(NAME);
+	ck_assert_int_eq(rename(lock_path(transport_path("data")), transport_edit("away")), 0);
+	theirs = open_lock(NAME);
+	ck_assert_int_eq(pathbus_lock_try(ours, 0), 0);
+	ck_assert_int_eq(pathbus_lock_try(theirs, 0), -EBUSY);
+	end();
+	ck_assert_int_eq(unlink(transport_edit("away")), 0);
+}
+END_TEST
+
+/* Two on one topic never have one lock in two places. */
+START_TEST(a_path_that_leads_elsewhere)
+{
+	static struct pathbus_lock_info info = { .size = sizeof(info) };
+	pathbus_lock *ours, *none = NULL;
+	pathbus *another;
+
+	transport_begin(transport_of(_i));
+	ck_assert_int_eq(mkdir(transport_edit("one"), 0700), 0);
+	ck_assert_int_eq(mkdir(transport_edit("two"), 0700), 0);
+	ck_assert_int_eq(symlink("one", transport_edit("now")), 0);
+	bus = transport_new();
+	another = transport_new();
+	topic = transport_open(bus, "now/data", 0);
+	ours = open_lock(NAME);
+	topic = transport_open(another, "now/data", 0);
+	ck_assert_int_eq(unlink(transport_edit("now")), 0);
+	ck_assert_int_eq(symlink("two", transport_edit("now")), 0);
+	ck_assert_int_eq(pathbus_lock_open(topic, NAME, &none), -ESTALE);
+	ck_assert_int_eq(pathbus_lock_get_info(topic, NAME, &info), -ESTALE);
+	ck_assert_ptr_null(none);
+	ck_assert_int_eq(pathbus_lock_try(ours, 0), 0); /* stays where it was */
+	topic = transport_open(another, "now/data", 0);
+	ck_assert_int_eq(pathbus_lock_open(topic, NAME, &none), 0);
+	pathbus_free(another);
+	bus = pathbus_free(bus);
+}
+END_TEST
+
 /* --- who is shown ------------------------------------------------------------------------------------------------------- */
 
 static int count_lock(const struct pathbus_lock_info *info, void *arg)
@@ -786,6 +833,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(ten_thousand_rounds, N),
 	HARNESS_CASE_EACH(locks_only, N),
 	HARNESS_CASE(a_folder_on_a_read_only_mount),
+	HARNESS_CASE_EACH(a_file_that_is_moved_away, N),
+	HARNESS_CASE_EACH(a_path_that_leads_elsewhere, N - 1), /* over the socket it is not known */
 	{ 0 },
 };
 
