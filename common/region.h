@@ -107,7 +107,7 @@ int region_name_check(const char *name);
 /* Of a topic's key and a region's name: what the region is called where all topics' lie together. */
 void region_hash(const struct topic_key *key, const void *name, size_t size, char ret[HASH_TEXT_SIZE]);
 /* The name of the daemon's memory, by which it knows its own again, and of what shape it made it. */
-#define REGION_LABEL_SIZE 96
+#define REGION_LABEL_SIZE 112
 void region_label(const char hash[HASH_TEXT_SIZE], const uint8_t id[REGION_ID_SIZE], uint64_t data_size, unsigned flags,
                   char ret[REGION_LABEL_SIZE]);
 

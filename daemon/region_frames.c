@@ -45,8 +45,6 @@ static const char *reason(int error)
 		return "the file may not be written";
 	case EOPNOTSUPP:
 		return "regions need shared memory";
-	case EMFILE:
-		return "the daemon has no descriptors left, or regions have too many holders";
 	case EINVAL:
 		return "a region of that size cannot be";
 	case EMFILE:

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 
 #include "region.h"
@@ -57,11 +58,12 @@ START_TEST(names_tell_apart)
 	ck_assert_str_ne(one, two);
 	region_hash(&other_key, "r", 1, two);
 	ck_assert_str_ne(one, two);
-	region_label(one, id, label);
-	ck_assert_uint_eq(strlen(label), 15 + 32 + 1 + 32);
+	region_label(one, id, 0x1234, REGION_DOUBLE, label);
 	ck_assert(strncmp(label, "pathbus-region:", 15) == 0);
 	ck_assert(strncmp(label + 15, one, 32) == 0);
-	ck_assert_str_eq(label + 47, ":ab0102030405060708090a0b0c0d0eff");
+	ck_assert_str_eq(label + 47, ":ab0102030405060708090a0b0c0d0eff:1234:4");
+	region_label(one, id, UINT64_MAX, UINT_MAX, label); /* the longest */
+	ck_assert_uint_eq(strlen(label), 47 + 33 + 1 + 16 + 1 + 8);
 }
 END_TEST
 
