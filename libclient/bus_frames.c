@@ -348,9 +348,9 @@ int bus_handle_frames(struct pathbus *bus)
 
 	while ((r = wire_get_header(connection->in + at, connection->in_used - at, &header)) > 0) {
 		r = handle_frame(bus, connection->in + at, &header);
+		at += header.size; /* also one that was no good: its descriptors have been taken */
 		if (r < 0)
-			return r;
-		at += header.size;
+			break;
 	}
 	if (at == 0 && connection->in_used == connection->in_size)
 		return -EPROTO; /* more than any frame that can come */

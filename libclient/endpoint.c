@@ -36,6 +36,8 @@ void endpoint_keep(pathbus_endpoint *endpoint, const struct kept *kept)
 
 		if (!larger) {
 			close(kept->fd);
+			if (kept->serial)
+				endpoint_bus_taken(endpoint, kept);
 			return;
 		}
 		endpoint->kept = larger;

@@ -40,7 +40,7 @@ struct pathbus_region {
 	uint32_t holder, bus_topic, bus_serial; /* PATHBUS_BUS: the daemon's numbers, on the connection of this serial; 0: none */
 	uint32_t restoring;                /* the request by which it is being brought back; 0: none */
 	unsigned restore_tries;            /* on this connection */
-	bool lost_name;                    /* another came back under its name first */
+	_Atomic bool lost_name;            /* another came back under its name first; read without the lock, too */
 
 	/* --- the handle's thread only --------------------------------------------------------------------- */
 	uint64_t claim;                    /* its number as a writer; 0: it has none yet */

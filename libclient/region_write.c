@@ -100,6 +100,9 @@ static int clear_frame(pathbus_region *region, unsigned frame, unsigned flags, s
 {
 	int r;
 
+	/* One's own lock there keeps nobody out but others. */
+	if (region->reading && (region_version(region->read_sequence) & 1) == frame && !(flags & PATHBUS_REGION_OVERTAKE))
+		return -EBUSY;
 	while ((r = os_lock(region->file, OS_LOCK_EXCLUSIVE, REGION_LOCK_FRAME + (off_t)frame, 1)) == -EAGAIN)
 		if (!look_again(patience))
 			return flags & PATHBUS_REGION_OVERTAKE ? 0 : -EBUSY;

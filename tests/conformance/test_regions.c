@@ -448,6 +448,30 @@ START_TEST(double_has_always_a_whole_one)
 }
 END_TEST
 
+/* Its own reading keeps a writer out as another's does. */
+START_TEST(double_does_not_overtake_itself)
+{
+	pathbus_region *ours;
+	const void *data;
+	void *to;
+
+	begin_two(_i);
+	ours = create(two.of_a, "r", PATHBUS_REGION_DOUBLE);
+	publish(ours, 1);
+	ck_assert_int_eq(pathbus_region_read_begin(ours, &data, NULL), 0);
+	publish(ours, 2); /* in the other frame */
+	ck_assert_int_eq(pathbus_region_begin(ours, 0, 0, &to), -EBUSY);
+	ck_assert_int_eq(pathbus_region_read_end(ours), 0);
+	ck_assert_int_eq(pathbus_region_read_begin(ours, &data, NULL), 0);
+	publish(ours, 3);
+	ck_assert_int_eq(pathbus_region_begin(ours, PATHBUS_REGION_OVERTAKE, 0, &to), 0);
+	ck_assert_int_eq(pathbus_region_read_end(ours), -EAGAIN);
+	ck_assert_int_eq(pathbus_region_end(ours), 0);
+	expect_published(ours, 2, 4); /* the frame of version 2, which nobody has written since */
+	end_two();
+}
+END_TEST
+
 START_TEST(double_overtakes_if_told_to)
 {
 	pathbus_region *ours, *theirs;
@@ -1035,6 +1059,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_torn_read_is_told, N_SHARED),
 	HARNESS_CASE_EACH(one_writer_at_a_time, N_SHARED),
 	HARNESS_CASE_EACH(double_has_always_a_whole_one, N_SHARED),
+	HARNESS_CASE_EACH(double_does_not_overtake_itself, N_SHARED),
 	HARNESS_CASE_EACH(double_overtakes_if_told_to, N_SHARED),
 	HARNESS_CASE_EACH(a_killed_reader_is_in_nobody_s_way, N_SHARED),
 	HARNESS_CASE_EACH(a_killed_writer_is_in_nobody_s_way, 2 * N_SHARED),
