@@ -122,7 +122,7 @@ static int run(const struct pathbus_options *options, size_t n_files, char **fil
 const struct command command_check = {
 	.name = "check",
 	.arguments = "FILE",
-	.summary = "print which transport a file's topic has and why, and what the rights allow",
+	.summary = "print which transport a topic has and why, and what the rights allow",
 	.about = "Opens the topic as a program would, looks, and closes it.",
 	.options = specs,
 	.set = set,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "escape.h"
+#include "found.h"
 #include "line.h"
 #include "tell.h"
 
@@ -36,15 +37,20 @@ static json_t *hex(const char *name)
 }
 
 /* JSON's strings are Unicode, names are bytes: one that is not UTF-8 comes escaped, and exactly beside it. */
-static int set_file(json_t *object, const char *name)
+static int set_name(json_t *object, const char *key, const char *key_exact, const char *name)
 {
 	json_t *exact = json_string(name); /* NULL: it is not UTF-8 */
 
 	if (exact)
-		return json_object_set_new(object, "file", exact);
-	if (json_object_set_new(object, "file", json_string(tell_name(name))) < 0)
+		return json_object_set_new(object, key, exact);
+	if (json_object_set_new(object, key, json_string(tell_name(name))) < 0)
 		return -1;
-	return json_object_set_new(object, "file_bytes_hex", hex(name));
+	return json_object_set_new(object, key_exact, hex(name));
+}
+
+static int set_file(json_t *object, const char *name)
+{
+	return set_name(object, "file", "file_bytes_hex", name);
 }
 
 static json_t *time_string(struct timespec time)
@@ -206,23 +212,35 @@ char *line_check_json(const struct line_check *check)
 	return finish(object, failed);
 }
 
+/* The object, if nothing has failed; else NULL, and it is freed. */
+static json_t *whole(json_t *object, int failed)
+{
+	if (!failed)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static int set_process(json_t *object, pid_t pid, uid_t uid, const char *command)
+{
+	int failed = json_object_set_new(object, "pid", json_integer(pid));
+
+	if (uid != (uid_t)-1) {
+		failed |= json_object_set_new(object, "uid", json_integer(uid));
+		failed |= json_object_set_new(object, "user", json_string(tell_name(line_user(uid))));
+	}
+	if (command[0])
+		failed |= json_object_set_new(object, "command", json_string(tell_name(command)));
+	return failed;
+}
+
 static json_t *laggard(const struct pathbus_laggard *from)
 {
 	json_t *object = json_object();
-	int failed = json_object_set_new(object, "pid", json_integer(from->pid));
+	int failed = set_process(object, from->pid, from->uid, from->command);
 
-	if (from->uid != (uid_t)-1) {
-		failed |= json_object_set_new(object, "uid", json_integer(from->uid));
-		failed |= json_object_set_new(object, "user", json_string(tell_name(line_user(from->uid))));
-	}
-	if (from->command[0])
-		failed |= json_object_set_new(object, "command", json_string(tell_name(from->command)));
 	failed |= json_object_set_new(object, "origin", origin_string(from->origin));
-	if (failed) {
-		json_decref(object);
-		return NULL;
-	}
-	return object;
+	return whole(object, failed);
 }
 
 char *line_sync_json(const struct line_sync *line)
@@ -254,40 +272,154 @@ char *line_state_json(const char *file, uint64_t value, uint64_t version)
 	return finish(object, failed);
 }
 
+/* --- what is found under a file ------------------------------------------------------------------------------------ */
+
+static int set_flag(json_t *object, const char *name, bool flag)
+{
+	return json_object_set_new(object, name, json_boolean(flag));
+}
+
+static int set_text(json_t *object, const char *name, const char *text)
+{
+	return json_object_set_new(object, name, json_string(text));
+}
+
+/* A size is exact in a signed number of 64 bits. */
+static int set_region(json_t *object, uint64_t size, uint64_t version, unsigned flags, enum pathbus_region_pages pages,
+		      enum pathbus_transport_kind place)
+{
+	int failed = json_object_set_new(object, "size", number(size));
+
+	failed |= json_object_set_new(object, "version", number(version));
+	failed |= set_flag(object, "double", flags & PATHBUS_REGION_DOUBLE);
+	failed |= set_flag(object, "reserved", flags & PATHBUS_REGION_RESERVE);
+	failed |= set_text(object, "pages", found_pages(pages));
+	failed |= set_text(object, "where", tell_transport(place));
+	return failed;
+}
+
+char *line_region_json(const struct line_region *line)
+{
+	const struct pathbus_region_info *info = line->info;
+	json_t *object = json_object();
+	int failed = set_file(object, line->file);
+
+	failed |= set_name(object, "name", "name_bytes_hex", line->name);
+	failed |= set_region(object, info->data_size, line->version, info->flags, info->pages, info->place);
+	failed |= set_flag(object, "replaced", info->replaced);
+	failed |= set_flag(object, "whole", line->bytes != NULL);
+	if (line->bytes)
+		failed |= json_object_set_new(object, "data_base64", base64(line->bytes, line->n_bytes));
+	return finish(object, failed);
+}
+
+static json_t *member(const struct pathbus_member *from)
+{
+	json_t *object = json_object();
+	int failed = set_process(object, from->pid, from->uid, from->command);
+
+	failed |= json_object_set_new(object, "origin", origin_string(from->origin));
+	failed |= set_flag(object, "subscribes", from->subscribes);
+	failed |= json_object_set_new(object, "posts", number(from->n_posts));
+	failed |= set_flag(object, "link", from->is_link);
+	return whole(object, failed);
+}
+
+static json_t *region(const struct pathbus_region_entry *from)
+{
+	json_t *object = json_object(), *holders = json_array();
+	int failed = set_name(object, "name", "name_bytes_hex", from->name);
+
+	failed |= set_region(object, from->data_size, from->version, from->flags, from->pages, from->place);
+	failed |= json_object_set_new(object, "n_holders", number(from->n_holders));
+	for (unsigned i = 0; i < from->n_listed; i++) {
+		json_t *holder = json_object();
+		int bad = set_process(holder, from->holders[i].pid, from->holders[i].uid, from->holders[i].command);
+
+		bad |= set_flag(holder, "writes", from->holders[i].writes);
+		failed |= json_array_append_new(holders, whole(holder, bad));
+	}
+	failed |= json_object_set_new(object, "holders", holders);
+	return whole(object, failed);
+}
+
 static json_t *party(const struct pathbus_lock_party *from)
 {
 	json_t *object = json_object();
-	int failed = json_object_set_new(object, "pid", json_integer(from->pid));
+	int failed = set_process(object, from->pid, from->uid, from->command);
 
-	failed |= json_object_set_new(object, "uid", json_integer(from->uid));
-	failed |= json_object_set_new(object, "user", json_string(tell_name(line_user(from->uid))));
-	if (from->command[0])
-		failed |= json_object_set_new(object, "command", json_string(tell_name(from->command)));
 	failed |= json_object_set_new(object, "since", time_string(line_time_of(from->since_ns)));
-	failed |= json_object_set_new(object, "shared", json_boolean(from->shared));
-	if (failed) {
-		json_decref(object);
-		return NULL;
-	}
-	return object;
+	failed |= set_flag(object, "shared", from->shared);
+	return whole(object, failed);
+}
+
+static int set_lock(json_t *object, const struct pathbus_lock_info *from)
+{
+	json_t *holders = json_array(), *waiters = json_array();
+	int failed = set_text(object, "state", found_lock_state(from->state));
+
+	failed |= set_flag(object, "abandoned", from->abandoned);
+	failed |= json_object_set_new(object, "n_holders", number(from->n_holders));
+	failed |= json_object_set_new(object, "n_waiters", number(from->n_waiters));
+	for (unsigned i = 0; i < from->n_parties; i++)
+		failed |= json_array_append_new(from->parties[i].waits ? waiters : holders, party(&from->parties[i]));
+	failed |= json_object_set_new(object, "holders", holders);
+	failed |= json_object_set_new(object, "waiters", waiters);
+	return failed;
 }
 
 char *line_lock_json(const char *file, const struct pathbus_lock_info *info)
 {
-	static const char *const states[] = {
-		[PATHBUS_LOCK_FREE] = "free", [PATHBUS_LOCK_IS_EXCLUSIVE] = "held", [PATHBUS_LOCK_IS_SHARED] = "shared",
-	};
-	json_t *object = json_object(), *holders = json_array(), *waiters = json_array();
+	json_t *object = json_object();
 	int failed = set_file(object, file);
 
 	failed |= set_bytes(object, "lock", "lock_base64", info->name, strlen(info->name));
-	failed |= json_object_set_new(object, "state", json_string(states[info->state]));
-	failed |= json_object_set_new(object, "abandoned", json_boolean(info->abandoned));
-	failed |= json_object_set_new(object, "n_holders", number(info->n_holders));
-	failed |= json_object_set_new(object, "n_waiters", number(info->n_waiters));
-	for (unsigned i = 0; i < info->n_parties; i++)
-		failed |= json_array_append_new(info->parties[i].waits ? waiters : holders, party(&info->parties[i]));
-	failed |= json_object_set_new(object, "holders", holders);
-	failed |= json_object_set_new(object, "waiters", waiters);
+	failed |= set_lock(object, info);
+	return finish(object, failed);
+}
+
+static json_t *lock(const struct pathbus_lock_info *from)
+{
+	json_t *object = json_object();
+	int failed = set_name(object, "name", "name_bytes_hex", from->name);
+
+	failed |= set_lock(object, from);
+	return whole(object, failed);
+}
+
+static json_t *endpoint(const struct pathbus_endpoint_entry *from)
+{
+	json_t *object = json_object();
+	int failed = set_name(object, "name", "name_bytes_hex", from->name);
+
+	failed |= set_process(object, from->pid, from->uid, from->command);
+	failed |= set_text(object, "type", from->flags & PATHBUS_ENDPOINT_SEQPACKET ? "seqpacket" : "stream");
+	failed |= set_text(object, "for", from->flags & PATHBUS_ENDPOINT_READERS ? "readers" :
+					  from->flags & PATHBUS_ENDPOINT_WRITERS ? "writers" : "user");
+	failed |= set_text(object, "where", tell_transport(from->place));
+	failed |= json_object_set_new(object, "waiting", number(from->n_waiting));
+	return whole(object, failed);
+}
+
+char *found_json(const struct found *found)
+{
+	json_t *object = json_object(), *lists[4] = { json_array(), json_array(), json_array(), json_array() };
+	static const char *const names[4] = { "members", "regions", "locks", "endpoints" };
+	int failed = set_file(object, found->file);
+
+	failed |= set_text(object, "transport", tell_transport(found->transport));
+	for (size_t i = 0; i < found->n_members; i++)
+		failed |= json_array_append_new(lists[0], member(&found->members[i]));
+	for (size_t i = 0; i < found->n_regions; i++)
+		failed |= json_array_append_new(lists[1], region(&found->regions[i]));
+	for (size_t i = 0; i < found->n_locks; i++)
+		failed |= json_array_append_new(lists[2], lock(&found->locks[i]));
+	for (size_t i = 0; i < found->n_endpoints; i++)
+		failed |= json_array_append_new(lists[3], endpoint(&found->endpoints[i]));
+	for (unsigned i = 0; i < 4; i++)
+		if (found->parts & 1u << i)
+			failed |= json_object_set_new(object, names[i], lists[i]);
+		else
+			json_decref(lists[i]);
 	return finish(object, failed);
 }

@@ -37,6 +37,21 @@ void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE])
 	snprintf(ret, LINE_ORIGIN_SIZE, "%016llx", (unsigned long long)origin);
 }
 
+void line_bytes(uint64_t n, char ret[LINE_BYTES_SIZE])
+{
+	static const char suffixes[] = "KMGTPE";
+	unsigned i = 0;
+
+	while (i + 1 < sizeof(suffixes) && n >> (10 * (i + 1)))
+		i++;
+	if (i == 0)
+		snprintf(ret, LINE_BYTES_SIZE, "%llu", (unsigned long long)n);
+	else if (n & ((UINT64_C(1) << 10 * i) - 1))
+		snprintf(ret, LINE_BYTES_SIZE, "%.1f%c", (double)n / (double)(UINT64_C(1) << 10 * i), suffixes[i - 1]);
+	else
+		snprintf(ret, LINE_BYTES_SIZE, "%llu%c", (unsigned long long)(n >> 10 * i), suffixes[i - 1]);
+}
+
 const char *line_user(uid_t uid)
 {
 	static char text[24];

@@ -13,6 +13,7 @@
 
 #define LINE_TIME_SIZE 32
 #define LINE_ORIGIN_SIZE 17
+#define LINE_BYTES_SIZE 24
 
 /* An event as `listen` shows it. */
 struct line_event {
@@ -41,6 +42,15 @@ struct line_sync {
 	bool prefixed; /* of several files: the text begins with the name */
 };
 
+/* What `region dump` found. */
+struct line_region {
+	const char *file, *name;
+	const struct pathbus_region_info *info;
+	uint64_t version;           /* of the bytes */
+	const unsigned char *bytes; /* the first n_bytes; NULL: there is no whole version to see */
+	size_t n_bytes;
+};
+
 /* RFC 3339, UTC, milliseconds. */
 void line_time(struct timespec time, char ret[LINE_TIME_SIZE]);
 /* CLOCK_MONOTONIC nanoseconds of the past, as wall-clock time. */
@@ -49,6 +59,8 @@ struct timespec line_wall_clock(uint64_t monotonic_ns);
 struct timespec line_time_of(uint64_t wall_ns);
 /* 16 hexadecimal digits. Too large for a number of JSON, and nobody calculates with it. */
 void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE]);
+/* "100M": 1024 based, with one digit after the point where it is no whole number of them. */
+void line_bytes(uint64_t n, char ret[LINE_BYTES_SIZE]);
 /* The user's name, or the number; "unknown". Valid until the next call. */
 const char *line_user(uid_t uid);
 /* "post", "resync" ... */
@@ -63,6 +75,7 @@ char *line_state_json(const char *file, uint64_t value, uint64_t version);
 char *line_lock_json(const char *file, const struct pathbus_lock_info *);
 /* Several lines: the lock, and one for each that holds it or waits. */
 void line_print_lock(const struct pathbus_lock_info *);
+char *line_region_json(const struct line_region *);
 /* Several lines: the count, and one for each that is missing. */
 void line_print_sync(const struct line_sync *);
 

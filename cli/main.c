@@ -13,9 +13,10 @@
 #define MAX_TIMEOUT_MS 3600000u
 
 static const struct command *const commands[] = {
-	&command_post,      &command_listen,    &command_state_get, &command_state_set,
-	&command_state_cas, &command_lock_run,  &command_lock_show, &command_check,
-	&command_ping,      &command_version,
+	&command_post, &command_listen, &command_state_get, &command_state_set, &command_state_cas,
+	&command_lock_run, &command_lock_show, &command_region_list, &command_region_create,
+	&command_region_read, &command_region_write, &command_region_dump, &command_check, &command_ping,
+	&command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -46,11 +47,12 @@ static const char epilogue[] =
 	"  2    the command line is wrong\n"
 	"  3    post --wait: not all subscribers have caught up in time\n"
 	"  4    state cas: the value was another\n"
-	"  66   the folder of the file does not exist\n"
+	"  66   the folder of the file does not exist, or there is no region of that name\n"
 	"  69   no daemon answers\n"
 	"  75   lock run --no-wait: others hold the lock\n"
 	"  77   not permitted\n"
-	"  124  listen: --timeout was over before --count was reached; lock run: before it had the lock\n"
+	"  124  --timeout was over before it was done; listen: before --count was reached; lock run: before\n"
+	"       it had the lock\n"
 	"  126  lock run: the command cannot be run\n"
 	"  127  lock run: the command is not there; otherwise its status is that of the command\n";
 
@@ -111,7 +113,7 @@ static int help(const char *word)
 	       "Commands (each has a --help of its own)\n", word ? word : "COMMAND");
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (!word || begins_with(commands[i]->name, word))
-			printf("  %-10s %-19s %s\n", commands[i]->name,
+			printf("  %-16s %-19s %s\n", commands[i]->name,
 			       commands[i]->arguments ? commands[i]->arguments : "", commands[i]->summary);
 	printf("\nOptions\n");
 	options_help(specs);

@@ -170,6 +170,29 @@ bool options_value(const char *name, const char *value, uint64_t *ret)
 	return true;
 }
 
+bool options_size(const char *name, const char *value, uint64_t *ret)
+{
+	static const char suffixes[] = "KMGT";
+	char *end;
+	unsigned long long number;
+	const char *suffix;
+	unsigned shift = 0;
+
+	errno = 0;
+	number = strtoull(value, &end, 10);
+	suffix = *end ? strchr(suffixes, *end >= 'a' ? *end - 'a' + 'A' : *end) : NULL;
+	if (suffix) {
+		shift = 10 * (unsigned)(suffix - suffixes + 1);
+		end++;
+	}
+	if (value[0] < '0' || value[0] > '9' || *end || errno || number == 0 || number > UINT64_MAX >> shift) {
+		tell("%s needs a number of bytes, such as 4096, 64K, 100M or 2G, not \"%s\"", name, tell_name(value));
+		return false;
+	}
+	*ret = number << shift;
+	return true;
+}
+
 bool options_seconds(const char *option, const char *value, uint64_t *ret_ns)
 {
 	char *end;

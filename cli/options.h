@@ -42,6 +42,7 @@ void options_help(const struct option_spec *specs);
 /* Values. False: told. `name` is what to call it: "--state". */
 bool options_value(const char *name, const char *value, uint64_t *ret); /* all of 64 bits; 0x: hexadecimal */
 bool options_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret);
+bool options_size(const char *name, const char *value, uint64_t *ret);  /* bytes: 4096, 100M, 2G; at least 1 */
 bool options_seconds(const char *option, const char *value, uint64_t *ret_ns);
 
 #endif

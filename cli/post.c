@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* post.c - `pathbusctl post FILE...`: a post, or a message, on each. */
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,10 +228,7 @@ static int run(const struct pathbus_options *options, size_t n_files, char **fil
 	}
 	free(topics);
 	error = tell_flush();
-	if (wait_stopped()) {
-		signal(wait_stopped(), SIG_DFL);
-		raise(wait_stopped());
-	}
+	wait_end();
 	return status == STATUS_OK ? error : status;
 }
 

@@ -48,6 +48,14 @@ int wait_stopped(void)
 	return stopped_by;
 }
 
+void wait_end(void)
+{
+	if (!stopped_by)
+		return;
+	signal(stopped_by, SIG_DFL);
+	raise(stopped_by);
+}
+
 static int print(const struct wait *wait, const struct line_sync *line)
 {
 	char *text;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wait.h - the end of `post --wait`: until those who listen have caught up.
+ * wait.h - the end of `post --wait`: until those who listen have caught up. And how a signal interrupts that, or
+ * whatever else waits with a limit.
  */
 #ifndef PATHBUS_CLI_WAIT_H
 #define PATHBUS_CLI_WAIT_H
@@ -25,6 +26,9 @@ int wait_init(void);
 
 /* The signal that has come, or 0. */
 int wait_stopped(void);
+
+/* If one has come: lets it end the process after all, so that whoever started it sees why. */
+void wait_end(void);
 
 /* Waits until deadline_ns (CLOCK_MONOTONIC) and prints what it found. Returns the exit status; STATUS_FAILED, and
  * nothing printed, after a signal. */

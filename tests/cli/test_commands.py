@@ -10,7 +10,8 @@ import time
 
 import ctl
 
-EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "check", "ping", "version"]
+EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "region list", "region create",
+                 "region read", "region write", "region dump", "check", "ping", "version"]
 
 
 class CommandLine(ctl.Case):

@@ -4,6 +4,7 @@
 
 import os
 import pwd
+import signal
 import subprocess
 import unittest
 
@@ -56,6 +57,22 @@ class Rights(ctl.Case):
         self.make(0o400)
         self.expect(77, "post", self.path(), **someone())
         self.assertEqual(self.rights(), "listen only")
+
+    def test_regions(self):
+        self.make(0o600)
+        holder = self.start([ctl.CTL, *ctl.PATIENT, "region", "create", self.path(), "r", "1K"], **someone())
+        self.assertRegex(holder.err.line(), rb"\Aholding ")
+        os.chmod(self.path(), 0o400)
+        for words in [["create", self.path(), "s", "1K"], ["write", self.path(), "r"]]:
+            error = self.expect(77, "region", *words, input=b"", **someone()).stderr
+            self.assertIn(b"rights", error)
+        self.assertEqual(self.expect(0, "region", "read", self.path(), "r", **someone()).stdout, bytes(1024))
+        self.assertIn(b" pathbusctl (writes)\n", self.expect(0, "region", "list", self.path(), **someone()).stdout)
+        os.chmod(self.path(), 0o000)
+        for words in [["region", "read", self.path(), "r"], ["region", "list", self.path()]]:
+            self.assertIn(b"rights", self.expect(77, *words, input=b"", **someone()).stderr)
+        holder.send(signal.SIGTERM)
+        self.assertEqual(holder.exit(), 0)
 
     def test_write_only(self):
         self.make(0o200)

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * found.h - what is found under a file: its members, and what programs share there; all of it copied, to be printed at
+ * leisure.
+ */
+#ifndef PATHBUS_CLI_FOUND_H
+#define PATHBUS_CLI_FOUND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pathbus.h"
+
+enum { FOUND_MEMBERS = 1, FOUND_REGIONS = 2, FOUND_LOCKS = 4, FOUND_ENDPOINTS = 8 };
+
+struct found {
+	const char *file;
+	enum pathbus_transport_kind transport;
+	unsigned parts; /* FOUND_: what was looked for, and could be looked at */
+	struct pathbus_member *members;           /* without the one that looks */
+	struct pathbus_region_entry *regions;
+	struct pathbus_lock_info *locks;
+	struct pathbus_endpoint_entry *endpoints;
+	size_t n_members, n_regions, n_locks, n_endpoints;
+};
+
+/* Looks for these parts of the topic. What cannot be looked at is told, and left out. Returns the exit status. */
+int found_look(pathbus_topic *topic, const char *file, unsigned parts, struct found *ret);
+void found_free(struct found *);
+
+/* Names for people, and for JSON. */
+const char *found_pages(enum pathbus_region_pages pages);
+const char *found_lock_state(enum pathbus_lock_state state);
+
+/* A line of JSON, to be freed, or NULL: out of memory. In json.c. */
+char *found_json(const struct found *);
+/* One table of all, or one of regions or endpoints alone. False: out of memory (told). */
+bool found_print_who(const struct found *);
+bool found_print_regions(const struct found *);
+bool found_print_endpoints(const struct found *);
+/* As the user asked for. Returns the exit status. */
+int found_print(const struct found *, bool as_json, bool (*print)(const struct found *));
+
+#endif
