@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""pathbusctl who: everybody who has to do with a file."""
+
+import json
+import os
+import signal
+import sys
+
+import ctl
+
+
+class Who:
+    def helper(self, role, name, ready, *words):
+        process = self.start([os.environ["PATHBUS_HELPER"], role, self.path(), name, *words])
+        self.assertEqual(process.out.line(), ready)
+        return process
+
+    def who(self):
+        found = json.loads(self.expect(0, "who", "--json", self.path()).stdout)
+        self.assertEqual(set(found), {"file", "transport", "members", "regions", "locks", "endpoints"})
+        self.assertEqual((found["file"], found["transport"]), (os.fsdecode(self.path()), self.transport))
+        return found
+
+    def rows(self):
+        """Of the table, without its head: lists of words."""
+        lines = self.expect(0, "who", self.path()).stdout.decode().splitlines()
+        self.assertRegex(lines[0], r"\AWHAT +NAME +PROCESS +USER +COMMAND +DETAILS\Z")
+        return [line.split(None, 5) for line in lines[1:]]
+
+    def test_nobody(self):
+        out = self.expect(0, "who", self.path()).stdout
+        self.assertEqual(out, b"nobody has " + self.path() + b" open\n")
+        found = self.who()
+        self.assertEqual([found[part] for part in ["members", "regions", "locks", "endpoints"]], [[], [], [], []])
+
+    def test_members(self):
+        listener = self.listen("--json", self.path())
+        other = self.listen(self.path())
+        self.post(self.path())
+        members = {who["pid"]: who for who in self.who()["members"]}
+        self.assertEqual(set(members), {listener.pid, other.pid})  # not the one that asks
+        for who in members.values():
+            self.assertEqual((who["uid"], who["command"]), (os.geteuid(), "pathbusctl"))
+            self.assertEqual((who["subscribes"], who["posts"], who["link"]), (True, 0, False))
+            self.assertRegex(who["origin"], r"\A[0-9a-f]{16}\Z")
+        rows = self.rows()
+        self.assertEqual({(row[0], row[1], int(row[2]), row[4], row[5]) for row in rows},
+                         {("member", "-", pid, "pathbusctl", "subscribes, 0 posts") for pid in members})
+
+    def test_everything(self):
+        holder = self.background("region", "create", "-q", self.path(), "frames", "64K", "--double")
+        ctl.wait_until("it is there", lambda: self.who()["regions"])
+        reader = self.helper("holder", "frames", b"open")
+        locker = self.helper("locker", "exclusive", b"held")
+        waiter = self.helper("waiter", "exclusive", b"waiting")
+        sharers = [self.helper("locker", "shared", b"held", "shared") for _ in range(2)]
+        listener = self.helper("echo", "talk", b"listening")
+        ctl.wait_until("it waits", lambda: sum(lock["n_waiters"] for lock in self.who()["locks"]) == 1)
+        found = self.who()
+        self.assertEqual({who["pid"] for who in found["members"]},
+                         {process.pid for process in [holder, reader, locker, waiter, listener, *sharers]})
+        self.assertEqual({who["pid"]: who["writes"] for who in found["regions"][0]["holders"]},
+                         {holder.pid: True, reader.pid: False})
+        locks = {lock["name"]: lock for lock in found["locks"]}
+        self.assertEqual({name: (lock["state"], lock["n_holders"], lock["n_waiters"], lock["abandoned"])
+                          for name, lock in locks.items()},
+                         {"exclusive": ("held", 1, 1, False), "shared": ("shared", 2, 0, False)})
+        self.assertEqual([[who["pid"] for who in locks["exclusive"][part]] for part in ["holders", "waiters"]],
+                         [[locker.pid], [waiter.pid]])
+        self.assertEqual({(who["pid"], who["shared"]) for who in locks["shared"]["holders"]},
+                         {(sharer.pid, True) for sharer in sharers})
+        self.assertEqual([(e["name"], e["pid"], e["type"]) for e in found["endpoints"]], [("talk", listener.pid, "stream")])
+
+        rows = {(row[0], row[1], int(row[2])): row[5] for row in self.rows()}
+        self.assertEqual(len(rows), 7 + 2 + 4 + 1)
+        self.assertEqual(rows["region", "frames", holder.pid], "writes, 64K, version 0, double")
+        self.assertEqual(rows["region", "frames", reader.pid], "reads, 64K, version 0, double")
+        self.assertRegex(rows["lock", "exclusive", locker.pid], r"\Aholds it, exclusive since 20\d\d-\S+Z\Z")
+        self.assertRegex(rows["lock", "exclusive", waiter.pid], r"\Awaits for it, exclusive since ")
+        self.assertRegex(rows["lock", "shared", sharers[0].pid], r"\Aholds it, shared since ")
+        self.assertEqual(rows["endpoint", "talk", listener.pid], "listens, streams, for this user")
+        locker.send(signal.SIGUSR1)  # releases it
+        self.assertEqual(waiter.out.line(), b"held")
+
+    def test_an_abandoned_lock(self):
+        locker = self.helper("locker", "l", b"held")
+        locker.send(signal.SIGKILL)
+        self.assertEqual(locker.exit(), -signal.SIGKILL)
+        lock, = self.who()["locks"]
+        self.assertEqual((lock["name"], lock["state"], lock["abandoned"], lock["holders"]), ("l", "free", True, []))
+        self.assertIn(["lock", "l", "-", "-", "-", "abandoned"], self.rows())
+        self.call("lock", "run", "--consistent", self.path(), "l", "--", "true")  # so that its file can go
+        self.assertEqual(self.who()["locks"], [])
+
+    def test_names_are_escaped(self):
+        self.helper("away", b"\x1b[31m \xff", b"listening")
+        text = self.expect(0, "who", self.path()).stdout
+        self.assertRegex(text, rb"\A[ -~\n]+\Z")
+        self.assertIn(rb"\x1b[31m \xff", text)
+        self.assertEqual(self.who()["endpoints"][0]["name_bytes_hex"], b"\x1b[31m \xff".hex())
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            self.assertIn(b"output", self.expect(1, "who", self.path(), stdout=full).stderr)
+
+
+class Words(ctl.Case):
+    def test_usage(self):
+        for words in [[], [self.path(), self.path()], ["--bogus", self.path()]]:
+            self.expect(2, "who", *words)
+        self.expect(66, "who", self.path("none/x"))
+
+    def test_socket(self):
+        self.start_daemon()
+        self.assertIn(b"shared memory", self.expect(1, "--transport", "socket", "who", self.path()).stderr)
+
+
+ctl.over_both(sys.modules[__name__], Who)
+if __name__ == "__main__":
+    ctl.main()
