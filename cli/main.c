@@ -15,8 +15,8 @@
 static const struct command *const commands[] = {
 	&command_post, &command_listen, &command_state_get, &command_state_set, &command_state_cas,
 	&command_lock_run, &command_lock_show, &command_region_list, &command_region_create,
-	&command_region_read, &command_region_write, &command_region_dump, &command_who, &command_check,
-	&command_ping, &command_version,
+	&command_region_read, &command_region_write, &command_region_dump, &command_endpoint_list,
+	&command_endpoint_connect, &command_who, &command_check, &command_ping, &command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -48,7 +48,7 @@ static const char epilogue[] =
 	"  3    post --wait: not all subscribers have caught up in time\n"
 	"  4    state cas: the value was another\n"
 	"  66   the folder of the file does not exist, or there is no region of that name\n"
-	"  69   no daemon answers\n"
+	"  69   no daemon answers, or nobody listens on the endpoint\n"
 	"  75   lock run --no-wait: others hold the lock\n"
 	"  77   not permitted\n"
 	"  124  --timeout was over before it was done; listen: before --count was reached; lock run: before\n"

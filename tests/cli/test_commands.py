@@ -11,7 +11,8 @@ import time
 import ctl
 
 EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "region list", "region create",
-                 "region read", "region write", "region dump", "who", "check", "ping", "version"]
+                 "region read", "region write", "region dump", "endpoint list", "endpoint connect", "who", "check",
+                 "ping", "version"]
 
 
 class CommandLine(ctl.Case):

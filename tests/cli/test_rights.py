@@ -69,7 +69,8 @@ class Rights(ctl.Case):
         self.assertEqual(self.expect(0, "region", "read", self.path(), "r", **someone()).stdout, bytes(1024))
         self.assertIn(b" pathbusctl (writes)\n", self.expect(0, "region", "list", self.path(), **someone()).stdout)
         os.chmod(self.path(), 0o000)
-        for words in [["region", "read", self.path(), "r"], ["region", "list", self.path()], ["who", self.path()]]:
+        for words in [["region", "read", self.path(), "r"], ["region", "list", self.path()], ["who", self.path()],
+                      ["endpoint", "list", self.path()], ["endpoint", "connect", self.path(), "e"]]:
             self.assertIn(b"rights", self.expect(77, *words, input=b"", **someone()).stderr)
         holder.send(signal.SIGTERM)
         self.assertEqual(holder.exit(), 0)
