@@ -3,6 +3,7 @@
 """The examples do what they say, since people copy them."""
 
 import os
+import re
 import signal
 import sys
 
@@ -41,11 +42,60 @@ class Examples:
         self.end(waiter)
 
     def test_errors(self):
-        for name in ["listen", "post", "wait"]:
+        for name in ["listen", "post", "wait", "frames-viewer"]:
             for words in [[], [self.path("none/x")]]:
                 process = self.example(name, *words)
                 self.assertEqual(process.exit(), 1)
-                self.assertRegex(process.err.line(), rb"\A%s FILE: " % name.encode())
+                self.assertRegex(process.err.line(), rb"\A%s FILE( \[FRAMES\])?: " % name.split("-")[-1].encode())
+        self.assertEqual(self.example("frames-server", self.path("none/x")).exit(), 1)
+        for words in [[], ["-n", "0", self.path()], ["-d", "200e6", self.path()], ["-x", self.path()]]:
+            self.assertEqual(self.example("frames-server", *words).exit(), 2)
+
+
+    def test_frames(self):
+        server = self.example("frames-server", "-n", "3", "-s", "100000", "-d", "20000", "-r", "200", self.path())
+        self.assertRegex(server.out.line(), rb"\A3 regions of 0\.1 MB, two frames each, 200 times a second")
+        viewers = [self.example("frames-viewer", self.path(), "300") for _ in range(2)]
+        for viewer in viewers:
+            self.assertEqual(viewer.out.line(), b"viewing 3 regions")
+            said = viewer.out.all()
+            self.assertRegex(said[0], rb"from drawn to woken: p50 \d+ us, p99 \d+ us\Z")
+            match = re.fullmatch(rb"in all (\d+) frames, 0 torn, \d+ read again, \d+ missed", said[-1])
+            self.assertTrue(match, said[-1])
+            self.assertGreaterEqual(int(match[1]), 300)
+            self.assertEqual(viewer.exit(), 0)
+        self.assertRegex(server.out.line(), rb" frames/s in each of 3 regions, \d+ MB/s drawn, \d+ skipped\Z")
+        server.send(signal.SIGTERM)
+        self.assertEqual(server.exit(), 0)
+
+    def test_frames_as_fast_as_it_goes(self):
+        """Viewers and server get in each other's way all the time, and still no frame is torn."""
+        server = self.example("frames-server", "-n", "1", "-s", "1e6", "-d", "1e6", "-r", "1e6", self.path())
+        viewers = [self.example("frames-viewer", self.path(), "500") for _ in range(2)]
+        for viewer in viewers:
+            self.assertRegex(viewer.out.all()[-1], rb"\Ain all \d+ frames, 0 torn, ")
+            self.assertEqual(viewer.exit(), 0)
+        server.send(signal.SIGTERM)
+        self.assertEqual(server.exit(), 0)
+
+    def test_frames_viewer_first_and_server_again(self):
+        viewer = self.example("frames-viewer", self.path())
+        small = ["-n", "2", "-s", "4096", "-d", "4096", "-r", "100", self.path()]
+        server = self.example("frames-server", *small)
+        self.assertEqual(viewer.out.line(), b"viewing 2 regions")
+        said = viewer.out.line()  # it has seen some
+        for number in [signal.SIGKILL, signal.SIGTERM]:
+            server.send(number)
+            server.exit()
+            other = self.example("frames-server", "-n", "2", "-s", "5000", "-d", "5000", self.path())
+            self.assertEqual(other.exit(), 1)  # the viewer still has those of another size
+            server = self.example("frames-server", *small)
+            self.assertRegex(server.out.line(), rb"\A2 regions")
+            self.assertIn(b" 0 torn", viewer.out.line())
+        for process in [server, viewer]:
+            process.send(signal.SIGTERM)
+            self.assertEqual(process.exit(), 0)
+        self.assertRegex(viewer.out.all()[-1], rb"\Ain all [1-9]\d* frames, 0 torn")
 
 
 ctl.over_both(sys.modules[__name__], Examples)
