@@ -5,6 +5,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import ctl
@@ -42,7 +43,7 @@ class Examples:
         self.end(waiter)
 
     def test_errors(self):
-        for name in ["listen", "post", "wait", "frames-viewer"]:
+        for name in ["listen", "post", "wait", "chat", "frames-viewer"]:
             for words in [[], [self.path("none/x")]]:
                 process = self.example(name, *words)
                 self.assertEqual(process.exit(), 1)
@@ -96,6 +97,51 @@ class Examples:
             process.send(signal.SIGTERM)
             self.assertEqual(process.exit(), 0)
         self.assertRegex(viewer.out.all()[-1], rb"\Ain all [1-9]\d* frames, 0 torn")
+
+    def start_chat(self):
+        person = subprocess.Popen([os.path.join(os.environ["PATHBUS_EXAMPLES"], "chat"), self.path()], env=self.env,
+                                  bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(self.end_chat, person)
+        return person
+
+    def end_chat(self, person):
+        person.kill()
+        person.wait()
+        for file in [person.stdin, person.stdout, person.stderr]:
+            file.close()
+
+    def expect_line(self, file, line):
+        self.assertTrue(ctl.select.select([file], [], [], ctl.LIMIT_S)[0], f"nothing, not {line}")
+        self.assertEqual(file.readline(), line)
+
+    def test_chat(self):
+        # One after the other, then both at once: who listens is whoever is faster.
+        for waits in [True, False]:
+            one = self.start_chat()
+            if waits:
+                self.expect_line(one.stderr, b"waiting for somebody to talk to\n")
+            other = self.start_chat()
+            for person, partner in [(one, other), (other, one)]:
+                said = person.stderr.readline()
+                if said.startswith(b"waiting"):
+                    said = person.stderr.readline()
+                self.assertEqual(said, b"talking to process %d of user %d\n" % (partner.pid, os.geteuid()))
+            for person, partner in [(one, other), (other, one)]:
+                person.stdin.write(b"hello\n")
+                self.expect_line(partner.stdout, b"hello\n")
+            one.stdin.close()  # has said all; the other has not
+            other.stdin.write(b"bye\n")
+            self.expect_line(one.stdout, b"bye\n")
+            other.stdin.close()
+            for person in [one, other]:
+                self.assertEqual(person.wait(ctl.LIMIT_S), 0)
+
+    def test_chat_when_the_other_dies(self):
+        one, other = self.start_chat(), self.start_chat()
+        one.stdin.write(b"hello\n")
+        self.expect_line(other.stdout, b"hello\n")
+        other.kill()
+        self.assertEqual(one.wait(ctl.LIMIT_S), 0)
 
 
 ctl.over_both(sys.modules[__name__], Examples)
