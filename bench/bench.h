@@ -11,6 +11,7 @@
  *   sync.c     pathbus_sync
  *   open.c     pathbus_open
  *   locks.c    pathbus_lock_acquire and _release
+ *   regions.c  regions against plain shared memory, and opening one
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
  *
@@ -152,5 +153,7 @@ void measure_message_latency(const struct settings *settings); /* of the family 
 void measure_sync(const struct settings *settings);
 void measure_open(const struct settings *settings);
 void measure_locks(const struct settings *settings);
+void measure_regions(const struct settings *settings);
+void measure_region_latency(const struct settings *settings); /* of the family region; in wakeup.c */
 
 #endif

@@ -24,6 +24,7 @@ static const struct family {
 	{ "sync", measure_sync },
 	{ "open", measure_open },
 	{ "lock", measure_locks },
+	{ "region", measure_regions },
 };
 
 static void usage(FILE *to)
@@ -35,7 +36,8 @@ static void usage(FILE *to)
 	      "  --daemon PID        that daemon, to pin its processes\n"
 	      "  --json FILE         writes the figures there too\n"
 	      "  --quick             fewer repetitions\n"
-	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open or lock; of that what has WAY in its name\n"
+	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open, lock or region; of that what has\n"
+	      "                      WAY in its name\n"
 	      "  --help\n"
 	      "\n"
 	      "The exit status says whether it could be measured, not whether the targets were met.\n",

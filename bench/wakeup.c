@@ -152,7 +152,7 @@ static void go_round(struct game *games, unsigned n, unsigned round)
 /* Under a title that is printed already. */
 static void measure(const struct settings *settings, const char *family, const struct way *table, unsigned n_table)
 {
-	static struct game games[N_WAYS];
+	static struct game games[N_REGION_WAYS]; /* the longest */
 	unsigned n_rounds = settings->quick ? N_ROUNDS_QUICK : N_ROUNDS, n;
 	const char *policy;
 
@@ -180,6 +180,11 @@ void measure_wakeup(const struct settings *settings)
 {
 	report_family("From post to wake-up, one way");
 	measure(settings, "wakeup", ways, N_WAYS);
+}
+
+void measure_region_latency(const struct settings *settings)
+{
+	measure(settings, "region", region_ways, N_REGION_WAYS);
 }
 
 void measure_message_latency(const struct settings *settings)

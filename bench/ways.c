@@ -168,6 +168,72 @@ static void play_messages(struct side *side, unsigned n)
 	play_events(side, n, publish, PATHBUS_EVENT_MESSAGE);
 }
 
+/* --- regions ----------------------------------------------------------------------------------------------------- */
+
+/* A version of which one word is written. */
+static void publish_version(struct side *side)
+{
+	void *data;
+	int r = pathbus_region_begin(side->region, 0, 0, &data);
+
+	if (r < 0)
+		die(r, "pathbus_region_begin");
+	*(volatile uint64_t *)data = ++side->version;
+	r = pathbus_region_end(side->region);
+	if (r < 0)
+		die(r, "pathbus_region_end");
+}
+
+static void wait_for_version(struct side *side)
+{
+	int r;
+
+	do
+		r = pathbus_region_wait(side->region, &side->version, UINT64_MAX, 0);
+	while (r == -EINTR);
+	if (r < 0)
+		die(r, "pathbus_region_wait");
+}
+
+static void play_versions(struct side *side, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!side->first)
+			wait_for_version(side);
+		publish_version(side);
+		if (side->first)
+			wait_for_version(side);
+	}
+}
+
+static void pass_version(struct side *side)
+{
+	struct pathbus_region_info info = { .size = sizeof(info) };
+
+	(void)pathbus_region_get_info(side->region, &info); /* the event loop does not wait: which one is it? */
+	side->version = info.version;
+	publish_version(side);
+}
+
+static void play_region_events(struct side *side, unsigned n)
+{
+	play_events(side, n, pass_version, PATHBUS_EVENT_REGION);
+}
+
+static void open_region(struct side *side)
+{
+	struct pathbus_region_info info = { .size = sizeof(info) };
+	int r = pathbus_region_create(side->topic, "turns", 4096, 0, &side->region);
+
+	if (r == -EEXIST) /* the other side's */
+		r = pathbus_region_open(side->topic, "turns", 0, &side->region);
+	if (r == 0)
+		r = pathbus_region_get_info(side->region, &info);
+	if (r < 0)
+		die(r, "a region");
+	side->version = info.version;
+}
+
 /* --- the table ------------------------------------------------------------------------------------------------- */
 
 const struct way ways[N_WAYS] = {
@@ -186,6 +252,18 @@ const struct way message_ways[N_MESSAGE_WAYS] = {
 	{ "latency, a message", PATHBUS_PEER, play_messages, "a post", LIMIT_RATIO, 1.25 },
 };
 
+/* A plain post, and the same over a region; paired, since each way's reference is the one before it. */
+const struct way region_ways[N_REGION_WAYS] = {
+	{ "a post, pathbus_wait", PATHBUS_BUS, play_wait, NULL, LIMIT_NONE, 0 },
+	{ "a version, region_wait", PATHBUS_BUS, play_versions, "a post", LIMIT_RATIO, 1.25 },
+	{ "a post, poll", PATHBUS_BUS, play_poll, NULL, LIMIT_NONE, 0 },
+	{ "a version, poll", PATHBUS_BUS, play_region_events, "a post", LIMIT_RATIO, 1.25 },
+	{ "a post, pathbus_wait", PATHBUS_PEER, play_wait, NULL, LIMIT_NONE, 0 },
+	{ "a version, region_wait", PATHBUS_PEER, play_versions, "a post", LIMIT_RATIO, 1.25 },
+	{ "a post, poll", PATHBUS_PEER, play_poll, NULL, LIMIT_NONE, 0 },
+	{ "a version, poll", PATHBUS_PEER, play_region_events, "a post", LIMIT_RATIO, 1.25 },
+};
+
 void side_open(struct side *side)
 {
 	const struct way *way = side->way;
@@ -196,7 +274,9 @@ void side_open(struct side *side)
 	snprintf(file, sizeof(file), "wakeup-%u", side->number);
 	side->bus = handle_new(side->settings, way->transport);
 	side->topic = topic_with_ring(side->settings, side->bus, file, 0);
-	if (way->play != play_wait)
+	if (way->play == play_versions || way->play == play_region_events)
+		open_region(side);
+	if (way->play != play_wait && way->play != play_versions)
 		drain(side->bus); /* who only waits never listens: the handle's own set stays out of it */
 	while (pathbus_check(side->topic, &side->seen) == 1)
 		;

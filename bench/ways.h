@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-enum { N_WAYS = 6, N_MESSAGE_WAYS = 4 };
+enum { N_WAYS = 6, N_MESSAGE_WAYS = 4, N_REGION_WAYS = 8 };
 
 /* What the two sides of the ways without a topic share. */
 struct turns {
@@ -39,10 +39,12 @@ struct side {
 	pathbus *bus;
 	pathbus_topic *topic;
 	uint64_t seen;
+	pathbus_region *region; /* both have the same one */
+	uint64_t version;
 };
 
 /* A way's reference is the last one before it that has none itself. */
-extern const struct way ways[N_WAYS], message_ways[N_MESSAGE_WAYS];
+extern const struct way ways[N_WAYS], message_ways[N_MESSAGE_WAYS], region_ways[N_REGION_WAYS];
 
 struct turns *turns_new(void); /* shared with the children that are forked afterwards */
 void side_open(struct side *side);
