@@ -12,6 +12,7 @@
  *   open.c     pathbus_open
  *   locks.c    pathbus_lock_acquire and _release
  *   regions.c  regions against plain shared memory, and opening one
+ *   endpoints.c  a connection against a plain socket pair
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
  *
@@ -155,5 +156,6 @@ void measure_open(const struct settings *settings);
 void measure_locks(const struct settings *settings);
 void measure_regions(const struct settings *settings);
 void measure_region_latency(const struct settings *settings); /* of the family region; in wakeup.c */
+void measure_endpoints(const struct settings *settings);
 
 #endif

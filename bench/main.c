@@ -25,6 +25,7 @@ static const struct family {
 	{ "open", measure_open },
 	{ "lock", measure_locks },
 	{ "region", measure_regions },
+	{ "endpoint", measure_endpoints },
 };
 
 static void usage(FILE *to)
@@ -36,7 +37,7 @@ static void usage(FILE *to)
 	      "  --daemon PID        that daemon, to pin its processes\n"
 	      "  --json FILE         writes the figures there too\n"
 	      "  --quick             fewer repetitions\n"
-	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open, lock or region; of that what has\n"
+	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open, lock, region or endpoint; of that what has\n"
 	      "                      WAY in its name\n"
 	      "  --help\n"
 	      "\n"
