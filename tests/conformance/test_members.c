@@ -336,6 +336,30 @@ START_TEST(from_another_pid_namespace)
 }
 END_TEST
 
+/* Who comes when the table is full works, and is not in it. */
+START_TEST(more_than_the_table_holds)
+{
+	enum { N = PAGE_SLOTS + 5 };
+	pathbus *bus;
+	pathbus_topic *topics[N];
+	unsigned n_self = 0;
+
+	transport_begin(_i);
+	bus = transport_new();
+	for (int i = 0; i < N; i++)
+		topics[i] = transport_open(bus, "data", 0);
+	for (int i = 0; i < N; i++) {
+		if (i > 2 && i < N - 7)
+			continue;
+		ck_assert_uint_eq(list(topics[i]), PAGE_SLOTS);
+		for (unsigned k = 0; k < n_members; k++)
+			n_self += members[k].is_self && members[k].origin == pathbus_origin(topics[i]);
+	}
+	ck_assert_uint_eq(n_self, 3 + 2);
+	pathbus_free(bus);
+}
+END_TEST
+
 /* Any member may write the table. What is listed may be nonsense then, but nothing happens. */
 START_TEST(nonsense_in_the_table)
 {
@@ -387,6 +411,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(socket_members_are_listed),
 	HARNESS_CASE(a_link_is_told_apart),
 	HARNESS_CASE(from_another_pid_namespace),
+	HARNESS_CASE_EACH(more_than_the_table_holds, ON_RUNTIME),
 	HARNESS_CASE(nonsense_in_the_table),
 	{ 0 },
 };
