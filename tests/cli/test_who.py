@@ -100,6 +100,16 @@ class Who:
         self.assertIn(rb"\x1b[31m \xff", text)
         self.assertEqual(self.who()["endpoints"][0]["name_bytes_hex"], b"\x1b[31m \xff".hex())
 
+    def test_a_link(self):
+        if not self.daemon:
+            self.skipTest("only with a daemon")
+        one = self.listen("--json", self.path())
+        other = self.start([ctl.CTL, *ctl.PATIENT, "listen", "--transport", "peer", self.path()])
+        self.assertIn(b"(peer)", other.err.line())
+        members = ctl.wait_until("they are linked", lambda: len(found := self.who()["members"]) == 2 and found)
+        self.assertEqual({who["link"]: who["pid"] == one.pid for who in members}, {False: True, True: False})
+        self.assertIn(["link", "pathbus-link"], [[row[0], row[4]] for row in self.rows()])
+
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "wb") as full:
             self.assertIn(b"output", self.expect(1, "who", self.path(), stdout=full).stderr)
