@@ -144,6 +144,19 @@ class Examples:
         self.assertEqual(one.wait(ctl.LIMIT_S), 0)
 
 
+class Run(ctl.Case):
+    def test_frames_run(self):
+        script = os.path.join(os.path.dirname(os.environ["PATHBUS_MAN"]), "..", "examples", "frames", "run")
+        env = {**self.env, "BIN": os.path.dirname(os.environ["PATHBUS_EXAMPLES"]), "N_SECONDS": "1", "TMPDIR": self.folder}
+        for words in [[], ["--peer"]]:
+            result = subprocess.run([script, *words, "-n", "2", "-s", "1e6", "-d", "1e5"], env=env, capture_output=True,
+                                    timeout=ctl.LIMIT_S)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            self.assertEqual(len(re.findall(rb"(?m)^frame-[01] .* frames-server \(writes\)", result.stdout)), 2)
+            self.assertEqual(len(re.findall(rb"(?m)^viewer [AB]: in all \d+ frames, 0 torn, ", result.stdout)), 2)
+            self.assertEqual(sorted(os.listdir(self.folder)), ["files"])
+
+
 ctl.over_both(sys.modules[__name__], Examples)
 if __name__ == "__main__":
     ctl.main()
