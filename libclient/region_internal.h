@@ -48,6 +48,7 @@ struct pathbus_region {
 	uint64_t write_sequence, read_sequence;
 	uint64_t told;                     /* the version that events have told of */
 	bool replaced_told;
+	uint64_t looked;                   /* PATHBUS_PEER: the generation at which the file was last looked at */
 	uint64_t seen;                     /* pathbus_region_wait's cursor */
 };
 

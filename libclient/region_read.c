@@ -129,6 +129,16 @@ int pathbus_region_wait(pathbus_region *region, uint64_t *version, uint64_t dead
 	}
 }
 
+/* Asked at each look at the topic: a file is looked at only when something has been posted. */
+static bool seems_replaced(pathbus_region *region, uint64_t generation)
+{
+	if (region->place == PATHBUS_PEER && region->looked != generation) {
+		region->looked = generation;
+		return region_is_replaced(region);
+	}
+	return region->lost_name || atomic_load_explicit(&region->header->replaced, memory_order_relaxed);
+}
+
 /* Whoever has been replaced does not keep the name in use. */
 static void note_replaced(pathbus_region *region)
 {
@@ -141,7 +151,6 @@ bool region_take_event(struct attachment *attachment, uint64_t generation, struc
 	pathbus_region *region = (pathbus_region *)attachment;
 	uint64_t version = region_version(region_sequence(region)), told = region->told;
 
-	(void)generation;
 	if (version != told) {
 		region->told = version;
 		if (is_newer(version, told)) {
@@ -152,7 +161,7 @@ bool region_take_event(struct attachment *attachment, uint64_t generation, struc
 			return true;
 		}
 	}
-	if (region->lost_name || atomic_load_explicit(&region->header->replaced, memory_order_relaxed)) {
+	if (seems_replaced(region, generation)) {
 		note_replaced(region);
 		if (!region->replaced_told) {
 			region->replaced_told = true;

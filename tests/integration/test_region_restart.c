@@ -175,6 +175,43 @@ START_TEST(nor_where_nobody_has_the_name)
 }
 END_TEST
 
+static int hold_and_die(struct harness_process *peer, void *arg)
+{
+	struct world_member me = world_join(PATHBUS_AUTO, TIMEOUT_MS);
+
+	(void)arg;
+	world_publish(world_create(&me, "r", PATHBUS_REGION_RESERVE), 5);
+	harness_tell(peer, "holding");
+	(void)harness_hear(peer);
+	return 0;
+}
+
+/* Of the system's memory nothing is left, and of the files what the next to come removes. */
+START_TEST(everyone_is_killed)
+{
+	struct harness_process holder;
+	pathbus_region *region;
+
+	world_begin(true);
+	harness_spawn(&holder, hold_and_die, NULL);
+	harness_expect_line(&holder, "holding");
+	harness_signal(&world_daemon.process, SIGSTOP); /* it does not see the holder go */
+	harness_signal(&holder, SIGKILL);
+	harness_expect_signal(&holder, SIGKILL);
+	harness_daemon_kill(&world_daemon);
+	ck_assert_int_eq(world_region_files(), 1);
+	if (_i == 0)
+		harness_daemon_start(&world_daemon, NULL);
+	a = world_join(PATHBUS_AUTO, TIMEOUT_MS);
+	b = world_join(PATHBUS_AUTO, TIMEOUT_MS);
+	ck_assert_int_eq(world_try_open(&a, "r"), -ENOENT);
+	ck_assert_int_eq(world_region_files(), 0);
+	region = world_create(&a, "r", 0);
+	ck_assert_uint_eq(world_info(region).version, 0);
+	finish();
+}
+END_TEST
+
 /* --- a holder that stands still ------------------------------------------------------------------------------------ */
 
 /* Has it asked another daemon to take the region back, and been told? */
@@ -419,6 +456,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_dropped_connection_too),
 	HARNESS_CASE(replaced_ones_are_not),
 	HARNESS_CASE(nor_where_nobody_has_the_name),
+	HARNESS_CASE_EACH(everyone_is_killed, 2),
 	HARNESS_CASE(its_name_is_in_use_meanwhile),
 	HARNESS_CASE(it_is_waited_for),
 	HARNESS_CASE(the_first_to_come_back_has_the_name),
