@@ -17,7 +17,7 @@
 #include "os/os.h"
 #include "region_world.h"
 
-enum { TIMEOUT_MS = 5000, SHORT_MS = 300 };
+enum { TIMEOUT_MS = 5000, SHORT_MS = 1000 };
 
 static struct world_member a, b;
 
