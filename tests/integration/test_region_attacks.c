@@ -117,6 +117,30 @@ START_TEST(a_reader_cannot_write)
 }
 END_TEST
 
+START_TEST(more_than_a_user_may_have)
+{
+	static const char *const arguments[] = { "--max-regions", "2", "--max-region-bytes", "1000000", NULL };
+	pathbus_region *one, *new = NULL;
+
+	world_begin(false);
+	harness_daemon_start(&world_daemon, arguments);
+	a = world_join(PATHBUS_BUS, TIMEOUT_MS);
+	b = world_join(PATHBUS_BUS, TIMEOUT_MS);
+	one = world_create(&a, "one", 0);
+	ck_assert_int_eq(pathbus_region_create(b.topic, "large", 1000000, 0, &new), -EDQUOT);
+	(void)world_create(&b, "two", PATHBUS_REGION_RESERVE);
+	ck_assert_int_eq(world_try_create(&b, "three"), -EDQUOT);
+	ck_assert_int_eq(pathbus_region_replace(one, 1, 0, &new), -EDQUOT);
+	ck_assert_ptr_null(new);
+	ck_assert(!world_info(one).replaced);
+	ck_assert_int_eq(world_region_files(), 2); /* nothing stays of what could not be */
+	ck_assert_int_eq(world_try_open(&b, "one"), 0);
+	pathbus_region_close(one);
+	harness_await(world_try_create(&b, "three") == 0);
+	finish();
+}
+END_TEST
+
 /* --- another user --------------------------------------------------------------------------------------------------- */
 
 struct prey {
@@ -438,6 +462,7 @@ END_TEST
 
 static const struct harness_case cases[] = {
 	HARNESS_CASE(nobody_makes_it_smaller),
+	HARNESS_CASE(more_than_a_user_may_have),
 	HARNESS_CASE_EACH(a_reader_cannot_write, 2),
 	HARNESS_CASE_EACH(another_user_has_no_way_in, 2),
 	HARNESS_CASE_EACH(what_is_planted_is_not_touched, 2 * N_PLANTED),
