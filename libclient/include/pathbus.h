@@ -582,7 +582,7 @@ PATHBUS_PUBLIC int pathbus_region_end(pathbus_region *region);
  * waits. Until then it may be torn: check it before you trust an index or a size in it, and do not act on it.
  *
  * With PATHBUS_REGION_DOUBLE it is whole in any case, unless a writer was told to overtake; keep the bracket short all the
- * same, since writers wait for it; those of this very handle do not, and read_end tells. Two system calls; else none.
+ * same, since writers wait for it (those of this very handle get -EBUSY). Two system calls; else none.
  *
  * @ret_data     receives the frame; valid until pathbus_region_read_end
  * @ret_version  NULL, or receives its version; 0: nothing was published yet, and it is zero
