@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "conformance/meeting.h"
+#include "os/os.h"
 
 static void check_descriptor(int fd, int type)
 {
@@ -295,12 +296,15 @@ START_TEST(serves_those_who_wait)
 	pathbus_topic *topic;
 	pathbus_endpoint *endpoint;
 
-	transport_begin(_i);
+	os_seams.no_inotify = _i >= N_TRANSPORTS; /* where folders cannot be watched it looks now and then */
+	transport_begin(_i % N_TRANSPORTS);
 	bus = transport_new();
 	topic = transport_open(bus, "file", 0);
 	for (int i = 0; i < N; i++) {
 		harness_spawn(&children[i], connector, NULL);
 		harness_expect_line(&children[i], "ready");
+		if (!os_seams.no_inotify)
+			await_sleep(children[i].pid);
 	}
 	endpoint = listen_at(topic, "service", 0);
 	for (int i = 0; i < N; i++) {
@@ -803,7 +807,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(two_on_one_name, N_TRANSPORTS),
 	HARNESS_CASE_EACH(one_at_a_time, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waits_for_a_listener, N_TRANSPORTS),
-	HARNESS_CASE_EACH(serves_those_who_wait, N_TRANSPORTS),
+	HARNESS_CASE_EACH(serves_those_who_wait, 2 * N_TRANSPORTS),
 	HARNESS_CASE_EACH(other_threads_go_on_meanwhile, N_TRANSPORTS),
 	HARNESS_CASE_EACH(waiting_is_interrupted, N_TRANSPORTS),
 	HARNESS_CASE_EACH(takes_no_more_than_it_gives, N_TRANSPORTS),

@@ -371,7 +371,8 @@ START_TEST(a_sidecar_that_is_removed)
 		struct pathbus_connection connection;
 
 		remove_all(sidecar_path("file", NULL));
-		ck_assert_int_eq(pathbus_post(topic), 0); /* by which the others notice */
+		if (i == 0)
+			ck_assert_int_eq(pathbus_post(topic), 0); /* by which the others notice; or who connects tells them */
 		connection = dial_soon(topic, "service");
 		expect_echo(connection.fd);
 		close(connection.fd);
