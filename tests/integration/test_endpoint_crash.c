@@ -121,11 +121,23 @@ START_TEST(a_listener_dies_and_another_comes)
 }
 END_TEST
 
+static void allow_descriptors(int n, struct rlimit *ret_before)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the lowest that is free */
+	struct rlimit few;
+
+	close(fd);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, ret_before), 0);
+	few = *ret_before;
+	few.rlim_cur = (rlim_t)(fd + n);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
 /* Who has no descriptor left for a connection is not woken for it all the time, and gets it once there is one. */
 START_TEST(a_listener_without_descriptors)
 {
-	struct rlimit limit, few;
 	struct harness_process child;
+	struct rlimit limit;
 	pathbus_endpoint *endpoint;
 	unsigned wakes = 0;
 	int fd;
@@ -135,12 +147,7 @@ START_TEST(a_listener_without_descriptors)
 	harness_spawn(&child, dialer, NULL);
 	harness_expect_line(&child, "ready");
 	await_readable(bus);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	few = limit;
-	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	few.rlim_cur = (rlim_t)fd; /* the lowest that is free */
-	close(fd);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	allow_descriptors(0, &limit);
 	for (uint64_t end = harness_now_ns() + 350000000; harness_now_ns() < end;) {
 		struct pathbus_event event;
 
@@ -158,6 +165,47 @@ START_TEST(a_listener_without_descriptors)
 	harness_tell(&child, "end");
 	harness_expect_exit(&child, 0);
 	close(fd);
+	pathbus_free(bus);
+}
+END_TEST
+
+/* However many are left: it works or says so, and loses none. */
+START_TEST(few_descriptors)
+{
+	bool all = false;
+
+	begin(_i);
+	for (int n = 0; n < 20; n++) {
+		struct pathbus_connection connection = connection_of();
+		pathbus_endpoint *endpoint = NULL;
+		char token[PATHBUS_TOKEN_SIZE];
+		struct rlimit limit;
+		int listening, connected = -1, made;
+
+		allow_descriptors(n, &limit);
+		listening = pathbus_listen(topic, "service", 0, &endpoint);
+		if (listening == 0)
+			connected = pathbus_connect(topic, "service", 0, &connection);
+		made = pathbus_token_make(topic, "service", token);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		ck_assert_msg(listening == 0 || listening == -EMFILE, "listening: %s", strerror(-listening));
+		ck_assert_msg(listening < 0 || connected == 0 || connected == -EMFILE, "connecting: %s", strerror(-connected));
+		ck_assert_msg(made == 0 || made == -EMFILE || (listening < 0 && made == -ECONNREFUSED), "a token: %s", strerror(-made));
+		all = listening == 0 && connected == 0 && made == 0;
+		if (connected == 0) {
+			close(connection.fd);
+			if (_i == ON_PEER || _i == ON_RUNTIME)
+				close(accept_one(bus, endpoint));
+		}
+		if (made == 0) {
+			connection = connection_of();
+			ck_assert_int_eq(pathbus_token_redeem(bus, token, 0, &connection), 0);
+			close(connection.fd);
+		}
+		pathbus_unlisten(endpoint);
+		drain(bus);
+	}
+	ck_assert(all);
 	pathbus_free(bus);
 }
 END_TEST
@@ -451,6 +499,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(a_listener_dies_that_has_not_taken, N_TRANSPORTS),
 	HARNESS_CASE_EACH(a_listener_dies_and_another_comes, N_TRANSPORTS),
 	HARNESS_CASE(a_listener_without_descriptors),
+	HARNESS_CASE_EACH(few_descriptors, N_TRANSPORTS),
 	HARNESS_CASE_EACH(who_connects_dies, N_TRANSPORTS),
 	HARNESS_CASE_EACH(the_daemon_dies_and_connections_live, 2),
 	HARNESS_CASE(half_made),

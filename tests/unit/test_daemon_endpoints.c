@@ -1,9 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* test_daemon_endpoints.c - who may connect to whose endpoint: users that one private daemon never has together. */
+/* test_daemon_endpoints.c - what a private daemon never has, or not for a minute: users of several kinds, and time. */
 #include "harness/harness.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "daemon/connection.h"
 #include "daemon/endpoint.h"
+#include "daemon/limit.h"
+#include "daemon/loop.h"
+#include "os/os.h"
+
+/* The clock is the test's. */
+static uint64_t now = UINT64_C(1000000000000);
+
+uint64_t __wrap_os_now_ns(void); /* instead of os_now_ns */
+uint64_t __wrap_os_now_ns(void)
+{
+	return now;
+}
 
 START_TEST(who_may_connect)
 {
@@ -34,7 +51,97 @@ START_TEST(who_may_connect)
 }
 END_TEST
 
-static const struct harness_case cases[] = { HARNESS_CASE(who_may_connect), { 0 } };
+/* --- with connections that nothing is sent on ------------------------------------------------------------- */
+
+static struct context context;
+static struct topic topic;
+static struct topic_name name = { .topic = &topic };
+static int pair[2];
+
+static struct client client_of(uid_t uid)
+{
+	return (struct client){ .context = &context, .uid = uid, .socket = pair[0] };
+}
+
+static void begin(void)
+{
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	context.loop = loop_new();
+	ck_assert_ptr_nonnull(context.loop);
+	context.endpoints = endpoints_new(&context);
+	ck_assert_ptr_nonnull(context.endpoints);
+}
+
+static void end(void)
+{
+	context.endpoints = endpoints_free(context.endpoints);
+	loop_free(context.loop);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+START_TEST(whose_place_may_be_taken)
+{
+	const struct wire_listen plain = { .name = "a", .name_size = 1 };
+	const struct wire_listen over = { .name = "a", .name_size = 1, .flags = WIRE_ENDPOINT_TAKE_OVER };
+	struct client one, other;
+	struct member member = { .name = &name, .rights = WIRE_RIGHT_POST }, reader = { .name = &name, .rights = WIRE_RIGHT_SUBSCRIBE };
+	uint32_t number = 77;
+
+	begin();
+	one = client_of(1000);
+	other = client_of(1001);
+	endpoint_user_init(&one.endpoints);
+	endpoint_user_init(&other.endpoints);
+	ck_assert_int_eq(endpoint_listen(&one, &reader, &plain, &number), EACCES);
+	ck_assert_int_eq(endpoint_listen(&one, &member, &plain, &number), 0);
+	ck_assert_int_eq(endpoint_listen(&other, &member, &plain, &number), EADDRINUSE);
+	ck_assert_int_eq(endpoint_listen(&other, &member, &over, &number), EPERM); /* another user's */
+	one.ending = true; /* it does not listen any more, as far as others are concerned */
+	ck_assert_int_eq(endpoint_listen(&other, &member, &plain, &number), 0);
+	endpoints_client_ends(&one);
+	endpoints_client_ends(&other);
+	ck_assert_ptr_null(topic.endpoints);
+	end();
+}
+END_TEST
+
+START_TEST(tokens_end)
+{
+	const struct wire_listen listen_body = { .name = "a", .name_size = 1 };
+	const struct wire_connect of = { .name = "a", .name_size = 1 };
+	struct client one, other;
+	struct member member = { .name = &name, .rights = WIRE_RIGHT_POST };
+	struct wire_redeem redeem = { .timeout_ms = 0 };
+	struct wire_token_made made;
+	uint32_t number;
+
+	begin();
+	one = client_of(1000);
+	other = client_of(1000);
+	endpoint_user_init(&one.endpoints);
+	endpoint_user_init(&other.endpoints);
+	ck_assert_int_eq(endpoint_listen(&one, &member, &listen_body, &number), 0);
+	topic.endpoints->n_untaken = LIMIT_ENDPOINT_UNTAKEN; /* so that nobody is introduced */
+	ck_assert_int_eq(endpoint_make_token(&one, &member, &of, &made), 0);
+	memcpy(redeem.token, made.token, sizeof(redeem.token));
+	now += LIMIT_TOKEN_MS * UINT64_C(1000000) - 1;
+	ck_assert_int_eq(endpoint_redeem(&other, 5, &redeem), EAGAIN); /* it is still good */
+	now++;
+	ck_assert_int_eq(endpoint_redeem(&other, 5, &redeem), ENOENT);
+	topic.endpoints->n_untaken = 0;
+	endpoints_client_ends(&one);
+	ck_assert_ptr_null(topic.endpoints);
+	end();
+}
+END_TEST
+
+static const struct harness_case cases[] = {
+	HARNESS_CASE(who_may_connect),
+	HARNESS_CASE(whose_place_may_be_taken),
+	HARNESS_CASE(tokens_end),
+	{ 0 },
+};
 
 int main(int argc, char **argv)
 {
