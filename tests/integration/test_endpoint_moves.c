@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -289,6 +290,68 @@ START_TEST(waiting_for_the_daemon)
 }
 END_TEST
 
+/* --- all at once --------------------------------------------------------------------------------------------- */
+
+static int dial_all_the_time(struct harness_process *peer, void *arg)
+{
+	pathbus *bus = new_auto();
+	pathbus_topic *topic = open_auto(bus);
+	int n = 0;
+
+	(void)arg;
+	harness_tell(peer, "ready");
+	while (poll(&(struct pollfd){ .fd = peer->in, .events = POLLIN }, 1, 0) == 0) {
+		struct pathbus_connection connection = dial_soon(topic, "service");
+
+		expect_echo(connection.fd);
+		close(connection.fd);
+		n++;
+	}
+	ck_assert_int_gt(n, 0);
+	pathbus_free(bus);
+	return 0;
+}
+
+/* Whoever is told to be connected is, and whoever waits gets there, whatever the daemon does. */
+START_TEST(in_turmoil)
+{
+	enum { N = 3, ROUNDS = 6 };
+	struct server server = { .path = harness_path("files/file"), .new_bus = new_auto };
+	struct harness_process children[N];
+	pathbus *bus;
+	pathbus_topic *topic;
+
+	begin();
+	server_start(&server);
+	bus = new_auto();
+	topic = open_auto(bus);
+	for (int i = 0; i < N; i++) {
+		harness_spawn(&children[i], dial_all_the_time, NULL);
+		harness_expect_line(&children[i], "ready");
+	}
+	for (int i = 0; i < ROUNDS; i++) {
+		struct pathbus_connection connection;
+
+		if (i % 2)
+			harness_daemon_kill(&daemon_here);
+		else
+			harness_daemon_start(&daemon_here, NULL);
+		for (int j = 0; j < 5; j++) { /* some time, wherever the others are by now */
+			connection = dial_soon(topic, "service");
+			expect_echo(connection.fd);
+			close(connection.fd);
+		}
+		harness_await(is_on(bus, topic, i % 2 ? PATHBUS_PEER : PATHBUS_BUS));
+	}
+	for (int i = 0; i < N; i++)
+		harness_tell(&children[i], "end");
+	for (int i = 0; i < N; i++)
+		harness_expect_exit(&children[i], 0);
+	server_end(&server);
+	pathbus_free(bus);
+}
+END_TEST
+
 /* --- somebody else is there ----------------------------------------------------------------------------- */
 
 START_TEST(another_was_faster)
@@ -482,6 +545,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(none_is_lost),
 	HARNESS_CASE_EACH(waiting, 4),
 	HARNESS_CASE_EACH(waiting_for_the_daemon, 2),
+	HARNESS_CASE(in_turmoil),
 	HARNESS_CASE(another_was_faster),
 	HARNESS_CASE(another_was_faster_at_the_daemon),
 	HARNESS_CASE(a_sidecar_that_is_removed),
