@@ -445,8 +445,8 @@ START_TEST(a_sidecar_that_is_removed)
 	harness_spawn(&child, wait_there, NULL);
 	harness_expect_line(&child, "ready");
 	await_sleep(child.pid);
-	ck_assert_int_eq(rename(sidecar_path("file", NULL), harness_path("away")), 0);
-	remove_all(harness_path("away"));
+	ck_assert_int_eq(rename(sidecar_path("file", NULL), harness_path("files/away")), 0);
+	remove_all(harness_path("files/away"));
 	server_start(&server);
 	harness_expect_line(&child, "through");
 	harness_tell(&child, "end");
