@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * locks.c - taking a lock that nobody else wants and giving it back, against what the kernel has for that: a byte locked by an
- * open file description lock, which is what a lock that ends with its holder needs, and flock(2).
+ * locks.c - taking a lock that nobody else wants and giving it back, against what the kernel has for that: a byte
+ * locked by an open file description lock, which is what a lock that ends with its holder needs, and flock(2).
  */
 #include <errno.h>
 #include <fcntl.h>

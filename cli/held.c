@@ -2,9 +2,10 @@
 /*
  * held.c - the command of `lock run`.
  *
- * A lock lives as long as a copy of its descriptor does, and the command gets none. So a process in between, the keeper, which is
- * a copy of this one, waits for the command: if we are killed, the lock is held on until the command has ended, and is
- * abandoned then. If the keeper is killed the command becomes our child, where the system can do that.
+ * A lock lives as long as a copy of its descriptor does, and the command gets none. So a process in between, the
+ * keeper, which is a copy of this one, waits for the command: if we are killed, the lock is held on until the command
+ * has ended, and is abandoned then. If the keeper is killed the command becomes our child, where the system can do
+ * that.
  */
 #include "held.h"
 
@@ -80,7 +81,7 @@ static int set_environment(const char *file, const char *lock, bool abandoned)
 	return (abandoned ? setenv("PATHBUS_LOCK_ABANDONED", "1", 1) : unsetenv("PATHBUS_LOCK_ABANDONED")) < 0 ? -errno : 0;
 }
 
-/* --- in the keeper and in the command ----------------------------------------------------------------------------- */
+/* --- in the keeper and in the command ------------------------------------------------------------------------- */
 
 _Noreturn static void become(char **command)
 {
@@ -114,7 +115,7 @@ _Noreturn static void keep(char **command, int start)
 	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* --- here ---------------------------------------------------------------------------------------------------------- */
+/* --- here ----------------------------------------------------------------------------------------------------- */
 
 /* The end of the command, by way of the keeper, or, if that one dies, itself. */
 static int await_end(pid_t keeper)
@@ -144,7 +145,8 @@ int held_run(char **command, const char *file, const char *lock, bool abandoned)
 	pid_t keeper, pid = -ECHILD;
 	int ends[2], error = set_environment(file, lock, abandoned), status;
 
-	if (error == 0 && (pipe(ends) < 0 || fcntl(ends[0], F_SETFD, FD_CLOEXEC) < 0 || fcntl(ends[1], F_SETFD, FD_CLOEXEC) < 0))
+	if (error == 0 && (pipe(ends) < 0 || fcntl(ends[0], F_SETFD, FD_CLOEXEC) < 0 ||
+	                   fcntl(ends[1], F_SETFD, FD_CLOEXEC) < 0))
 		error = -errno;
 	if (error < 0) {
 		tell("cannot run %s: %s", tell_name(command[0]), strerror(-error));

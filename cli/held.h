@@ -11,9 +11,10 @@
 int held_init(void);
 
 /*
- * Runs a command with its arguments, which end with NULL, and waits for its end. Its descriptors are ours. Signals that ask to
- * end are passed on to it, unless they come from the terminal, which sends them to it anyway. Returns its exit status, 128 and
- * the number of the signal that ended it, STATUS_NOT_RUN, STATUS_NOT_FOUND, or STATUS_FAILED (told).
+ * Runs a command with its arguments, which end with NULL, and waits for its end. Its descriptors are ours. Signals
+ * that ask to end are passed on to it, unless they come from the terminal, which sends them to it anyway. Returns its
+ * exit status, 128 and the number of the signal that ended it, STATUS_NOT_RUN, STATUS_NOT_FOUND, or STATUS_FAILED
+ * (told).
  */
 int held_run(char **command, const char *file, const char *lock, bool abandoned);
 

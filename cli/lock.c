@@ -71,7 +71,7 @@ static int tell_lock_error(const char *file, const char *name, int error)
 	return tell_file_error("use the lock of", file, error);
 }
 
-/* --- run ----------------------------------------------------------------------------------------------------------- */
+/* --- run ------------------------------------------------------------------------------------------------------ */
 
 /* Waits for the lock. Returns STATUS_OK, or why not; after a signal STATUS_FAILED, and nothing is told. */
 static int acquire(pathbus_lock *lock, const char *file, const char *name, bool *ret_abandoned)
@@ -153,7 +153,7 @@ static int run_run(const struct pathbus_options *options, size_t n_words, char *
 	return status;
 }
 
-/* --- show ---------------------------------------------------------------------------------------------------------- */
+/* --- show ----------------------------------------------------------------------------------------------------- */
 
 static const char *file_of_listing;
 
@@ -206,7 +206,7 @@ static int run_show(const struct pathbus_options *options, size_t n_words, char 
 	return status;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------------ */
 
 const struct command command_lock_run = {
 	.name = "lock run",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * apart.c - PATHBUS_LOCKS_ONLY: a topic on no channel. It has a lane that nobody else is on, so that whatever looks at a topic's
- * lane finds one.
+ * apart.c - PATHBUS_LOCKS_ONLY: a topic on no channel. It has a lane that nobody else is on, so that whatever looks
+ * at a topic's lane finds one.
  */
 #include <errno.h>
 #include <unistd.h>

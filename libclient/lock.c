@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lock.c - named locks: taking them, waiting for them, giving them back. The same with and without a daemon: what excludes
- * is in the file beside the topic's (lock_file.c).
+ * lock.c - named locks: taking them, waiting for them, giving them back. The same with and without a daemon: what
+ * excludes is in the file beside the topic's (lock_file.c).
  *
- * Who waits without a deadline sleeps in the kernel. Who has one looks again and again, at growing pauses, and is woken in
- * between by who gives a lock of this topic back on the same lane. Everything but opening and closing belongs to whoever
- * uses the lock, on any thread, and takes no lock of the handle's: it may wait for long.
+ * Who waits without a deadline sleeps in the kernel. Who has one looks again and again, at growing pauses, and is
+ * woken in between by who gives a lock of this topic back on the same lane. Everything but opening and closing
+ * belongs to whoever uses the lock, on any thread, and takes no lock of the handle's: it may wait for long.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct pathbus_lock {
 	bool near; /* the last who took it asked to keep it near */
 };
 
-/* --- beginning and end --------------------------------------------------------------------------------------------------- */
+/* --- beginning and end ---------------------------------------------------------------------------------------- */
 
 static void give_back(pathbus_lock *lock);
 
@@ -112,7 +112,7 @@ pathbus_lock *pathbus_lock_close(pathbus_lock *lock)
 	return NULL;
 }
 
-/* --- waiting -------------------------------------------------------------------------------------------------------------- */
+/* --- waiting -------------------------------------------------------------------------------------------------- */
 
 /* Looks at growing pauses. The page stays where it is, also while its lane is exchanged for another: then the next look is
  * what ends the pause. */
@@ -162,7 +162,7 @@ static void give_back(pathbus_lock *lock)
 	wake(lock);
 }
 
-/* --- taking --------------------------------------------------------------------------------------------------------------- */
+/* --- taking --------------------------------------------------------------------------------------------------- */
 
 /* deadline_ns 0: does not wait. */
 static int take_once(pathbus_lock *lock, enum os_lock kind, uint64_t deadline_ns)

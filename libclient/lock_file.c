@@ -7,9 +7,9 @@
  * once would both fail); who gets it is alone, and removes the name before it lets go. So nobody works on a file that others
  * do not find. What is removed, or moved away, by hand under living handles is noticed when a lock has been taken.
  *
- * A lock that is held alone: first its byte is taken, then its record says HELD. Before the byte is given back the record says
- * that it is free. So who takes the byte and finds HELD knows that the last holder died with it. Who dies before it has
- * said HELD has not been told that it has the lock.
+ * A lock that is held alone: first its byte is taken, then its record says HELD. Before the byte is given back the
+ * record says that it is free. So who takes the byte and finds HELD knows that the last holder died with it. Who dies
+ * before it has said HELD has not been told that it has the lock.
  */
 #include "lock_file.h"
 
@@ -110,11 +110,12 @@ static int write_state(const struct lock_file *file, uint32_t flags, const struc
 	if (party)
 		record.party = *party;
 	/* Without a party: who had it last stays. */
-	return lock_file_write(file->file, &record, party ? offsetof(struct lock_name, near_since) : offsetof(struct lock_name, party),
-	                record_at(file->record));
+	return lock_file_write(file->file, &record,
+	                       party ? offsetof(struct lock_name, near_since) : offsetof(struct lock_name, party),
+	                       record_at(file->record));
 }
 
-/* --- names' records ----------------------------------------------------------------------------------------------- */
+/* --- names' records ------------------------------------------------------------------------------------------- */
 
 static int lock_table(int file)
 {
@@ -230,7 +231,7 @@ static int find_record(struct lock_file *file)
 	return r;
 }
 
-/* --- coming ------------------------------------------------------------------------------------------------------------ */
+/* --- coming --------------------------------------------------------------------------------------------------- */
 
 static int prepare(int file, void *arg)
 {
@@ -282,7 +283,7 @@ static int join_once(struct lock_file *file)
 	return r;
 }
 
-/* --- going -------------------------------------------------------------------------------------------------------------- */
+/* --- going ---------------------------------------------------------------------------------------------------- */
 
 /* Is there a lock that its last holder has died with? Nobody else is here, so what is held is not. */
 static bool remembers(const struct lock_file *file)
@@ -333,7 +334,7 @@ void lock_file_drop(struct lock_file *file)
 	close_if_open(&file->dir);
 }
 
-/* --- coming, to its end ----------------------------------------------------------------------------------------------- */
+/* --- coming, to its end --------------------------------------------------------------------------------------- */
 
 int lock_file_join(struct lock_file *file)
 {
@@ -390,7 +391,7 @@ int lock_file_open(const struct place *place, const char *lock, struct lock_file
 	return 0;
 }
 
-/* --- slots: who waits, and who holds a lock shared -------------------------------------------------------------------- */
+/* --- slots: who waits, and who holds a lock shared ------------------------------------------------------------ */
 
 static void write_slot(struct lock_file *file, uint32_t flags)
 {
@@ -401,7 +402,8 @@ static void write_slot(struct lock_file *file, uint32_t flags)
 		if (os_lock(file->file, OS_LOCK_EXCLUSIVE, LOCK_FILE_SLOT + i, 1) == 0)
 			file->slot = i;
 	if (file->slot >= 0) /* without a place it is not seen, no more */
-		(void)lock_file_write(file->file, &slot, sizeof(slot), LOCK_FILE_SLOTS_AT + (off_t)file->slot * (off_t)sizeof(slot));
+		(void)lock_file_write(file->file, &slot, sizeof(slot),
+		                      LOCK_FILE_SLOTS_AT + (off_t)file->slot * (off_t)sizeof(slot));
 	file->waits = (flags & LOCK_SLOT_WAITS) != 0;
 }
 
@@ -416,7 +418,7 @@ void lock_file_wait_ends(struct lock_file *file)
 		write_slot(file, 0);
 }
 
-/* --- taking and giving back -------------------------------------------------------------------------------------------- */
+/* --- taking and giving back ----------------------------------------------------------------------------------- */
 
 /* The record of the name as it is; found anew, or made, where it has gone. */
 static int read_record(struct lock_file *file, struct lock_name *ret)

@@ -2,13 +2,13 @@
 /*
  * lock_file.h - the file beside a topic's that holds its locks, `.NAME.pathbus-lock`.
  *
- * What excludes is open file description locks on bytes of the file, so the kernel ends them with their holder. What the file
- * contains only says what they mean: who holds a lock, who waits, and whether the last one gave it back. It is read and
- * written by calls and never mapped, since everybody who may write the topic's file may shorten it: then records are
- * missing, which means that nothing is known, and are written anew.
+ * What excludes is open file description locks on bytes of the file, so the kernel ends them with their holder. What
+ * the file contains only says what they mean: who holds a lock, who waits, and whether the last one gave it back. It
+ * is read and written by calls and never mapped, since everybody who may write the topic's file may shorten it: then
+ * records are missing, which means that nothing is known, and are written anew.
  *
- * Every handle has an open file description of its own, also several in one process: they exclude each other. See the head of
- * lock_file.c for the rules.
+ * Every handle has an open file description of its own, also several in one process: they exclude each other. See the
+ * head of lock_file.c for the rules.
  */
 #ifndef PATHBUS_LOCK_FILE_H
 #define PATHBUS_LOCK_FILE_H
@@ -132,7 +132,7 @@ int lock_file_mend(struct lock_file *file);
  * told that it was abandoned. */
 int lock_file_give_back(struct lock_file *file, enum os_lock kind, bool near);
 
-/* --- lock_near.c: under lock_file_take and _give_back -------------------------------------------------------------- */
+/* --- lock_near.c: under lock_file_take and _give_back --------------------------------------------------------- */
 
 /* Takes it without asking the kernel, if it is kept. */
 bool near_take(struct lock_file *file);
@@ -149,7 +149,7 @@ void near_keep(struct lock_file *file);
 void near_drop(struct lock_file *file);
 void near_unmap(struct lock_file *file);
 
-/* --- for lock_near.c and lock_look.c ------------------------------------------------------------------------------------------- */
+/* --- for lock_near.c and lock_look.c -------------------------------------------------------------------------- */
 
 /* Does the folder still have it under its name? 1, 0, -errno. */
 int lock_file_find(const struct lock_file *file);
@@ -165,7 +165,7 @@ bool lock_name_is_marked(const struct lock_name *record);
 int lock_file_check(int file);
 uint64_t lock_file_wall_ns(void);
 
-/* --- test seams -------------------------------------------------------------------------------------------------- */
+/* --- test seams ----------------------------------------------------------------------------------------------- */
 
 /* Called, if set, at each of these. */
 enum lock_step {

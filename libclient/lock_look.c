@@ -2,7 +2,8 @@
 /*
  * lock_look.c - who holds a lock, since when, and who waits. Only reads: it makes no file, and keeps none.
  *
- * That somebody holds a lock, or a slot, is the kernel's word; who it is, their own. Who is not alive any more is left out.
+ * That somebody holds a lock, or a slot, is the kernel's word; who it is, their own. Who is not alive any more is
+ * left out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +13,10 @@
 #include "internal.h"
 #include "lock_file.h"
 
-enum { MAX_PARTIES = sizeof(((struct pathbus_lock_info *)0)->parties) / sizeof(struct pathbus_lock_party), N_TRIES = 100 };
+enum {
+	MAX_PARTIES = sizeof(((struct pathbus_lock_info *)0)->parties) / sizeof(struct pathbus_lock_party),
+	N_TRIES = 100,
+};
 
 struct look {
 	int file;
@@ -67,7 +71,11 @@ static void add_party(struct pathbus_lock_info *info, const struct lock_party *p
 		return;
 	to = &info->parties[info->n_parties++];
 	*to = (struct pathbus_lock_party){
-		.pid = (pid_t)party->pid, .uid = (uid_t)party->uid, .since_ns = party->since_ns, .waits = waits, .shared = shared
+		.pid = (pid_t)party->pid,
+		.uid = (uid_t)party->uid,
+		.since_ns = party->since_ns,
+		.waits = waits,
+		.shared = shared,
 	};
 	memcpy(to->command, party->command, sizeof(to->command) - 1);
 }
@@ -77,14 +85,16 @@ static void add_slots(const struct look *look, uint64_t hash, uint32_t which, st
 	for (unsigned i = 0; i < look->n_slots; i++) {
 		const struct lock_slot *slot = &look->slots[i];
 
-		if (slot->hash == hash && (slot->flags & which) && os_lock_is_held(look->file, LOCK_FILE_SLOT + (off_t)i, 1) == 1)
+		if (slot->hash == hash && (slot->flags & which) &&
+		    os_lock_is_held(look->file, LOCK_FILE_SLOT + (off_t)i, 1) == 1)
 			add_party(info, &slot->party, which == LOCK_SLOT_WAITS, (slot->flags & LOCK_SLOT_SHARED) != 0);
 	}
 }
 
 static bool is_same_hold(const struct lock_name *a, const struct lock_name *b)
 {
-	return a->flags == b->flags && a->near_kept == b->near_kept && a->near_since == b->near_since && memcmp(&a->party, &b->party, sizeof(a->party)) == 0;
+	return a->flags == b->flags && a->near_kept == b->near_kept && a->near_since == b->near_since &&
+	       memcmp(&a->party, &b->party, sizeof(a->party)) == 0;
 }
 
 /* Has who keeps it near the lock? It has it without having its byte. */
@@ -179,7 +189,7 @@ static int each(const struct look *look, int (*fn)(const struct look *look, int 
 	return r;
 }
 
-/* --- one ------------------------------------------------------------------------------------------------------------------ */
+/* --- one ------------------------------------------------------------------------------------------------------ */
 
 struct wanted {
 	const char *name;
@@ -219,7 +229,7 @@ int pathbus_lock_get_info(pathbus_topic *topic, const char *name, struct pathbus
 	return r == 0 ? -ENOENT : r == 1 ? 0 : r;
 }
 
-/* --- all ------------------------------------------------------------------------------------------------------------------ */
+/* --- all ------------------------------------------------------------------------------------------------------ */
 
 struct listing {
 	pathbus_lock_fn *fn;

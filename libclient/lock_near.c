@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lock_near.c - a lock that is kept near: who has given it back takes it again by a word in memory, until somebody else wants
- * it.
+ * lock_near.c - a lock that is kept near: who has given it back takes it again by a word in memory, until somebody
+ * else wants it.
  *
- * Besides the lock's own byte there is one for who keeps the lock near. Who has the lock's own byte, be it for a moment, may
- * become that, and who finds that somebody else is has to come to terms with it before it has the lock: it sets `wanted` and
- * looks at `since` (near_settle); who keeps the lock near sets `since` and looks at `wanted` (near_take), and gives its
- * byte back when it has seen it. So one of the two sees the other, and none polls. Who only reads and writes the file by calls,
- * root for example, can do its part as well. (tests/model/lock.pml)
+ * Besides the lock's own byte there is one for who keeps the lock near. Who has the lock's own byte, be it for a
+ * moment, may become that, and who finds that somebody else is has to come to terms with it before it has the lock:
+ * it sets `wanted` and looks at `since` (near_settle); who keeps the lock near sets `since` and looks at `wanted`
+ * (near_take), and gives its byte back when it has seen it. So one of the two sees the other, and none polls. Who
+ * only reads and writes the file by calls, root for example, can do its part as well. (tests/model/lock.pml)
  *
  * Only a file that nobody else may open is mapped, and is not opened to others from then on: they could shorten it.
  */
@@ -52,7 +52,7 @@ static off_t byte_of(const struct lock_file *file)
 	return LOCK_FILE_NEAR + (off_t)file->record;
 }
 
-/* --- who keeps it near ----------------------------------------------------------------------------------------------- */
+/* --- who keeps it near ---------------------------------------------------------------------------------------- */
 
 void near_unmap(struct lock_file *file)
 {
@@ -154,7 +154,7 @@ void near_give(struct lock_file *file)
 		near_drop(file);
 }
 
-/* --- the others --------------------------------------------------------------------------------------------------------- */
+/* --- the others ----------------------------------------------------------------------------------------------- */
 
 static int read_since(const struct lock_file *file, uint64_t *ret)
 {

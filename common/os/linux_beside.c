@@ -2,9 +2,10 @@
 /*
  * linux_beside.c - a file beside another, which those may open who may write the other one.
  *
- * Each class of users (owner, named users and groups, group, others) may read and write it if it may write the model, and
- * else do nothing: who could only read it could lock it for reading and keep everybody out. The maker is the owner, unless it is
- * root, who gives it to the model's. The model's owner and group, where the new file has others, are named in a list.
+ * Each class of users (owner, named users and groups, group, others) may read and write it if it may write the model,
+ * and else do nothing: who could only read it could lock it for reading and keep everybody out. The maker is the
+ * owner, unless it is root, who gives it to the model's. The model's owner and group, where the new file has others,
+ * are named in a list.
  */
 #include "os.h"
 
@@ -127,7 +128,7 @@ static int read_rights(int dir, const char *model, struct rights *ret)
 	return 0;
 }
 
-/* --- and so the file ---------------------------------------------------------------------------------------------- */
+/* --- and so the file ------------------------------------------------------------------------------------------ */
 
 static int by_tag_and_id(const void *a, const void *b)
 {

@@ -138,14 +138,16 @@ int os_open_in_root(int root, const char *path);
  * file of this user with one link and mode 0600. -EEXIST: it is something else; -EPERM: somebody else's. */
 int os_open_own_file(int dir, const char *name);
 /*
- * A file beside another, `model` (in `dir` too; "": the folder itself), for all who may write that one, and for nobody else:
- * its group, mode bits and list of access control say so. Of a model that is not there its folder decides.
+ * A file beside another, `model` (in `dir` too; "": the folder itself), for all who may write that one, and for
+ * nobody else: its group, mode bits and list of access control say so. Of a model that is not there its folder
+ * decides.
  *
- * os_open_beside opens one, after checking, before the opening, that it is a regular file with one link, and in a folder in
- * which not everybody may take away (sticky) that it is root's, this user's, or the model's or the folder's owner's.
- * os_make_beside makes one, for reading and writing: it is `prepare`d (not 0: fails with that) before others see it, where the
- * file system can do that. os_share_beside gives one that was made long ago the rights of today; only its owner can.
- * Returns a descriptor, 0; -EEXIST: something else is there; -EPERM: somebody's who has no business there; -errno.
+ * os_open_beside opens one, after checking, before the opening, that it is a regular file with one link, and in a
+ * folder in which not everybody may take away (sticky) that it is root's, this user's, or the model's or the folder's
+ * owner's. os_make_beside makes one, for reading and writing: it is `prepare`d (not 0: fails with that) before others
+ * see it, where the file system can do that. os_share_beside gives one that was made long ago the rights of today;
+ * only its owner can. Returns a descriptor, 0; -EEXIST: something else is there; -EPERM: somebody's who has no
+ * business there; -errno.
  */
 int os_open_beside(int dir, const char *name, const char *model, bool writable);
 int os_make_beside(int dir, const char *name, const char *model, int (*prepare)(int fd, void *arg), void *arg);

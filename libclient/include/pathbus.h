@@ -637,43 +637,45 @@ PATHBUS_PUBLIC int pathbus_region_list(pathbus_topic *topic, pathbus_region_fn *
 /* --- locks ------------------------------------------------------------------------------------------------------ */
 
 /*
- * A lock has a name under a topic, excludes programs of several users, and survives who dies with it. It does not depend on
- * the daemon: what excludes is a file beside the topic's, `.NAME.pathbus-lock`, which every program on the topic finds, with
- * and without a daemon, in another mount namespace, and as another user. Who may write the file may lock, and nobody
- * else: the lock's file is made with those rights, and brought up to date by its owner's next opening (but see PATHBUS_LOCK_NEAR). The last one out
- * removes it, unless it remembers that a lock was abandoned, or lies in a folder where this user may remove nothing.
+ * A lock has a name under a topic, excludes programs of several users, and survives who dies with it. It does not
+ * depend on the daemon: what excludes is a file beside the topic's, `.NAME.pathbus-lock`, which every program on the
+ * topic finds, with and without a daemon, in another mount namespace, and as another user. Who may write the file may
+ * lock, and nobody else: the lock's file is made with those rights, and brought up to date by its owner's next
+ * opening (but see PATHBUS_LOCK_NEAR). The last one out removes it, unless it remembers that a lock was abandoned, or
+ * lies in a folder where this user may remove nothing.
  *
- * One holder at a time, or several that share it. A pathbus_lock is one candidate: two of them exclude each other in one
- * process as well, so each thread opens its own. It is used by one thread at a time, not necessarily the handle's; opening,
- * closing and asking who holds it belong to the handle's thread.
+ * One holder at a time, or several that share it. A pathbus_lock is one candidate: two of them exclude each other in
+ * one process as well, so each thread opens its own. It is used by one thread at a time, not necessarily the
+ * handle's; opening, closing and asking who holds it belong to the handle's thread.
  *
- * Who is killed while it holds a lock alone leaves it abandoned: the next one gets it, and is told so by -EOWNERDEAD. It
- * looks after what the lock protects, and says so with pathbus_lock_consistent; else everybody after it is told the same. A
- * lock that was shared is not abandoned: who shares changes nothing.
+ * Who is killed while it holds a lock alone leaves it abandoned: the next one gets it, and is told so by -EOWNERDEAD.
+ * It looks after what the lock protects, and says so with pathbus_lock_consistent; else everybody after it is told
+ * the same. A lock that was shared is not abandoned: who shares changes nothing.
  *
  * A child made by fork() has a copy of its parent's descriptors. So a lock whose holder dies stays taken until its
- * children have exited, started another program or freed the handle. Freeing it in the child does not give the lock back.
+ * children have exited, started another program or freed the handle. Freeing it in the child does not give the lock
+ * back.
  *
- * Not fair: who comes may be faster than who waits. Who removes the lock's file by hand, or shortens or overwrites it, takes
- * away what is remembered there, and by removing it also the locks that are held: others get them in a new file. The
- * users who may do that are those who may write the file, or its folder.
+ * Not fair: who comes may be faster than who waits. Who removes the lock's file by hand, or shortens or overwrites
+ * it, takes away what is remembered there, and by removing it also the locks that are held: others get them in a new
+ * file. The users who may do that are those who may write the file, or its folder.
  */
 
 #define PATHBUS_LOCK_SHARED (1u << 0) /* together with others that share it */
 /*
- * When it is given back, keep it near, so that this pathbus_lock takes it again without a system call, until somebody else
- * wants it: for who takes a lock often that others seldom want. The others need not do the same, and get it as soon as it
- * is free. Begins when it was taken some times in a row and nobody else wanted it; without effect with PATHBUS_LOCK_SHARED,
- * on a file system that spans hosts, and where another user may write the topic's file.
- * The lock's file is mapped then, and from then on keeps the rights that it has:
- * a process of this user (or root) that shortens the file ends this one by SIGBUS. Without this
- * flag nothing is mapped, and a file that is shortened harms nobody. One that is removed by hand is noticed after 10 ms.
+ * When it is given back, keep it near, so that this pathbus_lock takes it again without a system call, until somebody
+ * else wants it: for who takes a lock often that others seldom want. The others need not do the same, and get it as
+ * soon as it is free. Begins when it was taken some times in a row and nobody else wanted it; without effect with
+ * PATHBUS_LOCK_SHARED, on a file system that spans hosts, and where another user may write the topic's file. The
+ * lock's file is mapped then, and from then on keeps the rights that it has: a process of this user (or root) that
+ * shortens the file ends this one by SIGBUS. Without this flag nothing is mapped, and a file that is shortened harms
+ * nobody. One that is removed by hand is noticed after 10 ms.
  */
 #define PATHBUS_LOCK_NEAR (1u << 1)
 
 /**
- * pathbus_lock_open: opens a named lock of the topic's file; takes nothing. Blocks for the file system, and for half a second
- * at most while other processes come and go.
+ * pathbus_lock_open: opens a named lock of the topic's file; takes nothing. Blocks for the file system, and for half
+ * a second at most while other processes come and go.
  *
  * @name  1 to 255 bytes, any but NUL; copied
  * @ret   receives the lock; it belongs to the topic, and ends with it; pathbus_lock_close releases it. Two descriptors
@@ -716,9 +718,9 @@ PATHBUS_PUBLIC int pathbus_lock_acquire(pathbus_lock *lock, unsigned flags, uint
 PATHBUS_PUBLIC int pathbus_lock_try(pathbus_lock *lock, unsigned flags);
 
 /**
- * pathbus_lock_consistent: says that what the lock protects is well again, or was all the time, so that who comes next is not
- * told -EOWNERDEAD. By who holds it alone. Does not block.
- * Returns 0, or -EINVAL (NULL; or it was not abandoned), -EPERM (not held, or shared), -ECHILD, -ENOSPC, -EIO.
+ * pathbus_lock_consistent: says that what the lock protects is well again, or was all the time, so that who comes
+ * next is not told -EOWNERDEAD. By who holds it alone. Does not block. Returns 0, or -EINVAL (NULL; or it was not
+ * abandoned), -EPERM (not held, or shared), -ECHILD, -ENOSPC, -EIO.
  */
 PATHBUS_PUBLIC int pathbus_lock_consistent(pathbus_lock *lock);
 
@@ -729,8 +731,8 @@ PATHBUS_PUBLIC int pathbus_lock_consistent(pathbus_lock *lock);
 PATHBUS_PUBLIC int pathbus_lock_release(pathbus_lock *lock);
 
 /**
- * pathbus_lock_close: gives it back if it is held, and closes it. In a forked child it only releases the child's copies.
- * Does not block. Returns NULL.
+ * pathbus_lock_close: gives it back if it is held, and closes it. In a forked child it only releases the child's
+ * copies. Does not block. Returns NULL.
  */
 PATHBUS_PUBLIC pathbus_lock *pathbus_lock_close(pathbus_lock *lock);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lockers.h - processes that take locks when they are told to. They have no copies of each other's descriptors; of the case's
- * they have what it has open when it starts them, so it starts them first.
+ * lockers.h - processes that take locks when they are told to. They have no copies of each other's descriptors; of
+ * the case's they have what it has open when it starts them, so it starts them first.
  */
 #ifndef PATHBUS_TESTS_LOCKERS_H
 #define PATHBUS_TESTS_LOCKERS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_lock_attacks.c - the file of locks in the hands of others: who may open it, what is planted in its place, what happens
- * to who works on it while it is shortened, overwritten or removed.
+ * test_lock_attacks.c - the file of locks in the hands of others: who may open it, what is planted in its place, what
+ * happens to who works on it while it is shortened, overwritten or removed.
  */
 #include <dirent.h>
 #include <endian.h>
@@ -59,7 +59,7 @@ static int open_as(unsigned uid, unsigned gid)
 	return r;
 }
 
-/* --- planted in its place --------------------------------------------------------------------------------------------- */
+/* --- planted in its place ------------------------------------------------------------------------------------- */
 
 static void expect_refusal(int error)
 {
@@ -145,7 +145,7 @@ START_TEST(planted_in_a_folder_for_all)
 }
 END_TEST
 
-/* --- who may ---------------------------------------------------------------------------------------------------------- */
+/* --- who may -------------------------------------------------------------------------------------------------- */
 
 struct entry {
 	uint16_t tag, permissions;
@@ -292,7 +292,7 @@ START_TEST(a_file_that_is_missing)
 }
 END_TEST
 
-/* --- shortened, overwritten, removed --------------------------------------------------------------------------------- */
+/* --- shortened, overwritten, removed -------------------------------------------------------------------------- */
 
 static struct vandal {
 	unsigned uid;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_lock_crash.c - a party that is killed, or stopped and continued, at each step of opening, taking, giving back and
- * closing a lock: the others get it, are told that it was abandoned if it was, and nothing is left behind.
+ * test_lock_crash.c - a party that is killed, or stopped and continued, at each step of opening, taking, giving back
+ * and closing a lock: the others get it, are told that it was abandoned if it was, and nothing is left behind.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -221,7 +221,7 @@ START_TEST(makers_that_meet)
 }
 END_TEST
 
-/* --- a lock that is kept near ----------------------------------------------------------------------------------------- */
+/* --- a lock that is kept near --------------------------------------------------------------------------------- */
 
 /* Is this byte of the lock's first record locked? So it is kept near. */
 static bool is_kept(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_lock_split.c - never two holders: processes that take one lock, alone and shared, come to it by the daemon, peer to peer,
- * through another mount namespace and as another user of the file's group, while the daemon is killed and started again, and
- * they are killed themselves.
+ * test_lock_split.c - never two holders: processes that take one lock, alone and shared, come to it by the daemon,
+ * peer to peer, through another mount namespace and as another user of the file's group, while the daemon is killed
+ * and started again, and they are killed themselves.
  *
  * They note who is in, in memory of their own, which knows nothing of locks.
  */
@@ -50,7 +50,7 @@ struct party {
 	uint32_t id;
 };
 
-/* --- in a party ------------------------------------------------------------------------------------------------------- */
+/* --- in a party ----------------------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 
@@ -177,7 +177,7 @@ static int be_party(struct harness_process *peer, void *arg)
 	return 0;
 }
 
-/* --- the case ---------------------------------------------------------------------------------------------------------- */
+/* --- the case ------------------------------------------------------------------------------------------------- */
 
 static uint32_t last_id;
 
@@ -239,7 +239,8 @@ static void clean_up(void)
 START_TEST(never_two_holders)
 {
 	/* Without privileges there is neither another user nor another namespace. */
-	int n_kinds = geteuid() != 0 ? BY_PEER + 1 : _i == OF_ROOT ? BY_NAMESPACE + 1 : N_KINDS, n = n_kinds * PER_KIND, n_rounds = harness_full() ? 100 : N_ROUNDS;
+	int n_kinds = geteuid() != 0 ? BY_PEER + 1 : _i == OF_ROOT ? BY_NAMESPACE + 1 : N_KINDS;
+	int n = n_kinds * PER_KIND, n_rounds = harness_full() ? 100 : N_ROUNDS;
 	struct party parties[N_PARTIES];
 
 	owner = (enum owner)_i;
