@@ -150,7 +150,6 @@ static void put_entry(struct acl *acl, size_t *n, unsigned tag, unsigned id, boo
 static size_t make_list(struct rights *rights, bool group, struct acl *ret)
 {
 	static const unsigned tags[] = { ACL_USER, ACL_GROUP };
-	bool mask = group;
 	size_t n = 0;
 
 	qsort(rights->named, rights->n, sizeof(rights->named[0]), by_tag_and_id);
@@ -158,16 +157,25 @@ static size_t make_list(struct rights *rights, bool group, struct acl *ret)
 	put_entry(ret, &n, ACL_USER_OBJ, NOBODY_NAMED, true);
 	for (int t = 0; t < 2; t++) {
 		for (unsigned i = 0; i < rights->n; i++)
-			if (rights->named[i].tag == tags[t]) {
+			if (rights->named[i].tag == tags[t])
 				put_entry(ret, &n, tags[t], rights->named[i].id, rights->named[i].may);
-				mask |= rights->named[i].may;
-			}
 		if (t == 0)
 			put_entry(ret, &n, ACL_GROUP_OBJ, NOBODY_NAMED, group);
 	}
-	put_entry(ret, &n, ACL_MASK, NOBODY_NAMED, mask);
+	/* Never nothing: then the kernel does not look at the list, and who is named there counts as one of the others. */
+	put_entry(ret, &n, ACL_MASK, NOBODY_NAMED, true);
 	put_entry(ret, &n, ACL_OTHER, NOBODY_NAMED, rights->others);
 	return sizeof(ret->header) + n * sizeof(ret->entries[0]);
+}
+
+/* Is there anybody besides the owner? Else who is named need not be. */
+static bool is_for_several(const struct rights *rights, bool group)
+{
+	bool several = group || rights->others;
+
+	for (unsigned i = 0; i < rights->n; i++)
+		several |= rights->named[i].may;
+	return several;
 }
 
 /* Changes nothing that is as it should be: others may be opening it. */
@@ -182,7 +190,7 @@ static int set_rights(int fd, struct rights *rights, const struct stat *st)
 		add_named(rights, ACL_USER, rights->uid, rights->owner);
 	if (st->st_gid != rights->gid)
 		add_named(rights, ACL_GROUP, rights->gid, rights->group);
-	if (rights->n > 0) {
+	if (rights->n > 0 && is_for_several(rights, group)) {
 		size = (ssize_t)make_list(rights, group, &wanted);
 		if (fgetxattr(fd, ACL_NAME, &there, sizeof(there)) == size && memcmp(&there, &wanted, (size_t)size) == 0)
 			return 0;

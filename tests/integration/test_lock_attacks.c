@@ -237,6 +237,16 @@ START_TEST(who_may_only_read_may_not)
 }
 END_TEST
 
+static int try_to_lock_by_itself(struct harness_process *peer, void *arg)
+{
+	(void)peer, (void)arg;
+	ck_assert_int_eq(setgid(OTHER_GROUP + 9), 0);
+	ck_assert_int_eq(setuid(MEMBER), 0);
+	ck_assert_int_lt(open(lock_path(path), O_RDONLY | O_CLOEXEC), 0);
+	ck_assert_int_eq(errno, EACCES);
+	return 0;
+}
+
 START_TEST(lists_of_access_control)
 {
 	enum { USER_OBJ = 1, USER = 2, GROUP_OBJ = 4, GROUP_ENTRY = 8, MASK = 16, OTHER = 32, NONE = 0 };
@@ -244,7 +254,9 @@ START_TEST(lists_of_access_control)
 		{ USER_OBJ, 6, UINT32_MAX }, { USER, 6, MEMBER },         { USER, 4, STRANGER },
 		{ GROUP_OBJ, 4, UINT32_MAX }, { GROUP_ENTRY, 6, OTHER_GROUP }, { MASK, 6, UINT32_MAX }, { OTHER, 4, UINT32_MAX },
 	};
+	struct entry masked[7];
 	struct locker first;
+	struct harness_process named;
 
 	begin_among_users();
 	for (int maker = 0; maker < 3; maker++) {
@@ -261,6 +273,20 @@ START_TEST(lists_of_access_control)
 		locker_end(&first);
 		ck_assert(!lock_is_there(path));
 	}
+	/* The mask takes from those who are named, and from the group, but not from others. */
+	memcpy(masked, entries, sizeof(masked));
+	masked[5].permissions = 4;
+	masked[6].permissions = 6;
+	set_list(path, masked, 7);
+	ck_assert_int_eq(open_as(OWNER, GROUP), 0);
+	ck_assert_int_eq(open_as(MEMBER, GROUP), -EACCES);
+	ck_assert_int_eq(open_as(STRANGER + 1, GROUP + 9), 0);
+	/* Nor can they open the locks' file by themselves. */
+	locker_start(&first, path, NAME);
+	harness_spawn(&named, try_to_lock_by_itself, NULL);
+	harness_expect_exit(&named, 0);
+	locker_end(&first);
+	ck_assert(!lock_is_there(path));
 }
 END_TEST
 
