@@ -24,9 +24,9 @@
 #define WIRE_MAGIC 0x53554250u /* "PBUS" */
 #define WIRE_VERSION 1u        /* the only one so far; hello and welcome agree on one */
 #define WIRE_MAX_FRAME 66560u  /* either way; welcome tells the client. Only frames with a message are that large: */
-#define WIRE_SMALL_FRAME (512u + PATH_MAX) /* room for any frame but PUBLISH and EVENT_MESSAGE */
+#define WIRE_SMALL_FRAME (512u + 4096u) /* room for any frame but PUBLISH and EVENT_MESSAGE */
 #define WIRE_MIN_FRAME 512u    /* the least that welcome may tell: room for any frame without a path */
-#define WIRE_MAX_PATH ((unsigned)PATH_MAX - 1)
+#define WIRE_MAX_PATH 4095u    /* whatever PATH_MAX is on the system of either side */
 #define WIRE_MAX_DESCRIPTORS 2u
 #define WIRE_MAX_TEXT 255u
 #define WIRE_MAX_DATA 65536u   /* of a message; a topic may take less */

@@ -12,6 +12,9 @@
 #include <stdint.h>
 
 #include "key.h"
+#include "wire.h"
+
+_Static_assert(WIRE_MAX_PATH < PATH_MAX, "a client's path fits");
 
 /* FILES_FD_WATCH is the inotify descriptor, shared by all workers and main, so that the number of a watch
  * means the same folder to all. Workers only add to it; main reads it. */
