@@ -248,7 +248,7 @@ static void looked_at(void *arg, int error, const struct files_reply *reply, int
 	const struct wire_region_restore *asked = &restoring->asked;
 	const struct region_wish wish = { asked->name, asked->name_size, asked->data_size, asked->flags };
 	const char *limit = NULL;
-	struct region *region;
+	struct region *region = NULL;
 	int r = error;
 
 	(void)reply;
