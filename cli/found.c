@@ -183,3 +183,21 @@ int found_print(const struct found *found, bool as_json, bool (*print)(const str
 	free(text);
 	return tell_flush();
 }
+
+int found_list(const struct pathbus_options *options, const char *file, unsigned parts, bool as_json,
+	       bool (*print)(const struct found *))
+{
+	struct found found;
+	pathbus_topic *topic;
+	pathbus *bus;
+	int status = thing_open_topic(options, file, PATHBUS_SUBSCRIBE, &bus, &topic);
+
+	if (status != STATUS_OK)
+		return status;
+	status = found_look(topic, file, parts, &found);
+	if (status == STATUS_OK)
+		status = found_print(&found, as_json, print);
+	found_free(&found);
+	pathbus_free(bus);
+	return status;
+}

@@ -40,5 +40,8 @@ bool found_print_regions(const struct found *);
 bool found_print_endpoints(const struct found *);
 /* As the user asked for. Returns the exit status. */
 int found_print(const struct found *, bool as_json, bool (*print)(const struct found *));
+/* Opens the topic, looks, and prints. */
+int found_list(const struct pathbus_options *options, const char *file, unsigned parts, bool as_json,
+	       bool (*print)(const struct found *));
 
 #endif

@@ -45,20 +45,8 @@ static bool set(int id, const char *value)
 
 static int run_list(const struct pathbus_options *options, size_t n_words, char **words)
 {
-	struct found found;
-	pathbus_topic *topic;
-	pathbus *bus;
-	int status = thing_open_topic(options, words[0], PATHBUS_SUBSCRIBE, &bus, &topic);
-
 	(void)n_words;
-	if (status != STATUS_OK)
-		return status;
-	status = found_look(topic, words[0], FOUND_REGIONS, &found);
-	if (status == STATUS_OK)
-		status = found_print(&found, as_json, found_print_regions);
-	found_free(&found);
-	pathbus_free(bus);
-	return status;
+	return found_list(options, words[0], FOUND_REGIONS, as_json, found_print_regions);
 }
 
 /* --- create ------------------------------------------------------------------------------------------------------- */
