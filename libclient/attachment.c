@@ -36,6 +36,24 @@ void attachments_moved(pathbus_topic *topic)
 			one->type->moved(one);
 }
 
+bool attachments_are_stuck(const pathbus_topic *topic)
+{
+	for (const struct attachment *one = topic->attachments; one; one = one->next)
+		if (one->stuck)
+			return true;
+	return false;
+}
+
+void attachments_retry(pathbus_topic *topic)
+{
+	for (struct attachment *one = topic->attachments; one; one = one->next) {
+		if (!one->stuck)
+			continue;
+		one->stuck = false;
+		one->type->moved(one);
+	}
+}
+
 bool attachments_take_event(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event)
 {
 	for (struct attachment *one = topic->attachments; one; one = one->next)

@@ -59,7 +59,8 @@ static bool was_refused_for_now(const pathbus_topic *topic)
 static bool is_stuck(const struct pathbus *bus)
 {
 	for (const pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (topic->page && (((atomic_load(&topic->epoch) & EPOCH_LOST) && topic->fail_told) || was_refused_for_now(topic)))
+		if (topic->page && (((atomic_load(&topic->epoch) & EPOCH_LOST) && topic->fail_told) || was_refused_for_now(topic) ||
+		                    attachments_are_stuck(topic)))
 			return true;
 	return false;
 }
@@ -70,6 +71,8 @@ static void forget_refusals(struct pathbus *bus)
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
 		if (topic->request == 0 && control_may_pass(topic->request_error))
 			topic->asked = 0;
+	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
+		attachments_retry(topic);
 }
 
 static bool wants_bus(const struct pathbus *bus)

@@ -528,11 +528,14 @@ struct attachment {
 	const struct attachment_type *type;
 	pathbus_topic *topic;
 	struct attachment *next;
+	bool stuck; /* `moved` could not do its work, for a passing reason: it is called again, after growing pauses */
 };
 void attachment_add(pathbus_topic *topic, struct attachment *attachment, const struct attachment_type *type);
 void attachment_remove(struct attachment *attachment);
 void attachments_end(pathbus_topic *topic, bool forked);
 void attachments_moved(pathbus_topic *topic);
+bool attachments_are_stuck(const pathbus_topic *topic);
+void attachments_retry(pathbus_topic *topic); /* those that are stuck */
 bool attachments_take_event(pathbus_topic *topic, uint64_t generation, struct pathbus_event *event);
 
 /* --- endpoint_bus.c: what the daemon says --- */

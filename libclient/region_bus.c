@@ -13,8 +13,6 @@
 #include "region_internal.h"
 #include "wire_region.h"
 
-enum { RESTORE_TRIES = 4 };
-
 /* --- asking ------------------------------------------------------------------------------------------ */
 
 /* One of the two is 0. */
@@ -149,8 +147,9 @@ static void restore(pathbus_region *region)
 	uint32_t request;
 
 	region->holder = region->restoring = 0;
+	region->attachment.stuck = false;
 	if (topic->place != PLACE_BUS || connection->state != BUS_UP || region->lost_name ||
-	    atomic_load(&region->header->replaced) || region->restore_tries++ >= RESTORE_TRIES)
+	    atomic_load(&region->header->replaced))
 		return;
 	memcpy(body.id, region->id, sizeof(body.id));
 	request = bus_new_request(connection);
@@ -158,6 +157,8 @@ static void restore(pathbus_region *region)
 		region->restoring = request;
 		region->bus_serial = connection->serial;
 		region->bus_topic = topic->bus_topic;
+	} else {
+		region->attachment.stuck = true;
 	}
 }
 
@@ -165,10 +166,8 @@ void region_moved(struct attachment *attachment)
 {
 	pathbus_region *region = (pathbus_region *)attachment;
 
-	if (region->place != PATHBUS_BUS)
-		return;
-	region->restore_tries = 0;
-	restore(region);
+	if (region->place == PATHBUS_BUS)
+		restore(region);
 }
 
 static pathbus_region *find_restoring(struct pathbus *bus, uint32_t request)
@@ -212,8 +211,9 @@ bool region_bus_on_error(struct pathbus *bus, uint32_t request, int error)
 	if (error == -EEXIST) {
 		region->lost_name = true;
 		handle_queue(region->attachment.topic);
-	} else if (control_may_pass(error)) {
-		restore(region);
+	} else if (control_may_pass(error) || error == -EDQUOT) {
+		region->attachment.stuck = true; /* others may give something back */
+		control_due(bus);
 	}
 	return true;
 }

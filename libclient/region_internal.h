@@ -39,7 +39,6 @@ struct pathbus_region {
 	struct anchor anchor;
 	uint32_t holder, bus_topic, bus_serial; /* PATHBUS_BUS: the daemon's numbers, on the connection of this serial; 0: none */
 	uint32_t restoring;                /* the request by which it is being brought back; 0: none */
-	unsigned restore_tries;            /* on this connection */
 	_Atomic bool lost_name;            /* another came back under its name first; read without the lock, too */
 
 	/* --- the handle's thread only --------------------------------------------------------------------- */

@@ -451,7 +451,38 @@ START_TEST(a_daemon_dies_at_any_moment)
 }
 END_TEST
 
+/* The next daemon has no room for both, until one is given back. */
+START_TEST(it_is_tried_again)
+{
+	const char *const one_region[] = { "--max-regions", "1", NULL };
+	pathbus_region *regions[2];
+	struct world_member c;
+	int back = -1;
+
+	begin(true);
+	regions[0] = world_create(&a, "r", 0);
+	regions[1] = world_create(&a, "s", 0);
+	world_publish(regions[0], 1);
+	world_publish(regions[1], 1);
+	end_daemon(true);
+	await_both(PATHBUS_PEER);
+	harness_daemon_start(&world_daemon, one_region);
+	await_both(PATHBUS_BUS);
+	c = world_join(PATHBUS_AUTO, 100);
+	harness_await((world_pump(&a, 0), back = world_try_open(&c, "r") == 0 ? 0 : world_try_open(&c, "s") == 0 ? 1 : -1) >= 0);
+	ck_assert_int_eq(world_try_open(&c, back ? "r" : "s"), -EBUSY); /* in use, and the daemon does not know it */
+	pathbus_region_close(regions[back]);
+	harness_await((world_pump(&a, 0), world_try_open(&c, back ? "r" : "s") == 0));
+	world_expect(regions[!back], 1, 1);
+	ck_assert(!world_info(regions[!back]).replaced);
+	world_leave(&c);
+	pathbus_region_close(regions[!back]);
+	finish();
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE(it_is_tried_again),
 	HARNESS_CASE_EACH(holders_bring_it_back, 2),
 	HARNESS_CASE(a_dropped_connection_too),
 	HARNESS_CASE(replaced_ones_are_not),
