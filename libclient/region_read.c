@@ -47,7 +47,7 @@ static int pin(pathbus_region *region, uint64_t *ret_sequence)
 int pathbus_region_read_begin(pathbus_region *region, const void **ret_data, uint64_t *ret_version)
 {
 	bool is_double;
-	uint64_t sequence;
+	uint64_t sequence = 0;
 	int r = 0;
 
 	if (!region || !ret_data)
