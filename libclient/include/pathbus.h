@@ -34,16 +34,16 @@
  *  9. Users never share memory unasked.
  * 10. Idle is free. No timers, no polling, no wake-ups while nothing happens. Exceptions, which end by
  *     themselves: waiting for a daemon's answer; retries where the folder of the daemon's socket cannot be
- *     watched; waiting for a lock with a deadline, which looks every 1 to 20 ms; and a look every 20 ms on
- *     kernels whose pipes wake edge-triggered readers only when they were empty (Linux 5.5 to 5.10.55, 5.11
+ *     watched; waiting with a deadline for a lock, or for the readers of a double region, which looks every 1 to
+ *     20 ms; and a look every 20 ms on kernels whose pipes wake edge-triggered readers only when they were empty (Linux 5.5 to 5.10.55, 5.11
  *     to 5.13.7).
  *
  * Conventions. Functions return 0 or a positive count on success and a negative errno otherwise; a
  * pathbus_*  out-parameter is untouched on failure. Destructors accept NULL and return NULL. A `pathbus` and
  * its topics are used by one thread at a time, except that pathbus_post, pathbus_publish, pathbus_publish_keyed,
  * pathbus_check, pathbus_get_state, pathbus_set_state, pathbus_exchange_state and pathbus_transport may be called from
- * any thread while the topic is open. After fork() every call on an inherited handle returns -ECHILD. Times are
- * CLOCK_MONOTONIC nanoseconds.
+ * any thread while the topic is open, and that a pathbus_lock may be taken and given back on a thread of its own. After
+ * fork() every call on an inherited handle returns -ECHILD. Times are CLOCK_MONOTONIC nanoseconds.
  */
 #ifndef PATHBUS_H
 #define PATHBUS_H
