@@ -35,8 +35,8 @@
  * 10. Idle is free. No timers, no polling, no wake-ups while nothing happens. Exceptions, which end by
  *     themselves: waiting for a daemon's answer; retries where the folder of the daemon's socket cannot be
  *     watched; waiting with a deadline for a lock, or for the readers of a double region, which looks every 1 to
- *     20 ms; and a look every 20 ms on kernels whose pipes wake edge-triggered readers only when they were empty (Linux 5.5 to 5.10.55, 5.11
- *     to 5.13.7).
+ *     20 ms; and a look every 20 ms on kernels whose pipes wake edge-triggered readers only when they were empty
+ *     (Linux 5.5 to 5.10.55, 5.11 to 5.13.7).
  *
  * Conventions. Functions return 0 or a positive count on success and a negative errno otherwise; a
  * pathbus_*  out-parameter is untouched on failure. Destructors accept NULL and return NULL. A `pathbus` and
