@@ -72,7 +72,9 @@ void listener_expect(struct listener *listener, enum pathbus_event_kind kind)
 
 	while (count(listener, kind) == before) {
 		if (harness_now_ns() > end)
-			ck_abort_msg("no event of kind %d came", kind);
+			ck_abort_msg("no event of kind %d came: on transport %d, %u posts, %u resyncs, %u errors, the last %d",
+			             kind, listener_transport(listener), listener->n_posts, listener->n_resyncs,
+			             listener->n_errors, listener->last_error);
 		listener_turn(listener, 1000);
 	}
 }
