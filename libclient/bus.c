@@ -318,8 +318,7 @@ bool bus_await(struct pathbus *bus, uint64_t deadline_ns)
 static int connect_to(const char *address)
 {
 	struct sockaddr_un where;
-	uid_t uid;
-	pid_t pid;
+	struct os_peer peer;
 	int fd, r;
 
 	r = address_fill(address, &where);
@@ -331,8 +330,8 @@ static int connect_to(const char *address)
 	if (connect(fd, (struct sockaddr *)&where, sizeof(where)) < 0)
 		r = -errno;
 	else
-		r = os_peer(fd, &uid, &pid);
-	if (r == 0 && uid != 0 && uid != geteuid())
+		r = os_peer_credentials(fd, &peer);
+	if (r == 0 && peer.uid != 0 && peer.uid != geteuid())
 		r = -EPERM;
 	if (r < 0) {
 		close(fd);

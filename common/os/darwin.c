@@ -513,22 +513,6 @@ int os_socket_new(void)
 	return fd;
 }
 
-int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid)
-{
-	socklen_t size = sizeof(pid_t);
-	pid_t pid = 0;
-	uid_t uid;
-	gid_t gid;
-
-	if (getpeereid(socket, &uid, &gid) < 0)
-		return -errno;
-	if (getsockopt(socket, SOL_LOCAL, LOCAL_PEERPID, &pid, &size) < 0)
-		pid = 0;
-	*ret_uid = uid;
-	*ret_pid = pid;
-	return 0;
-}
-
 ssize_t os_receive(int socket, struct msghdr *message)
 {
 	ssize_t n;

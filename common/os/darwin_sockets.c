@@ -5,19 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int os_peer_credentials(int socket, struct os_peer *ret)
 {
-	struct os_peer peer;
-	int r;
+	struct os_peer peer = { .pid = 0 };
+	socklen_t size = sizeof(peer.pid);
 
 	if (getpeereid(socket, &peer.uid, &peer.gid) < 0)
 		return -errno;
-	r = os_peer(socket, &peer.uid, &peer.pid);
-	if (r == 0)
-		*ret = peer;
-	return r;
+	if (getsockopt(socket, SOL_LOCAL, LOCAL_PEERPID, &peer.pid, &size) < 0)
+		peer.pid = 0;
+	*ret = peer;
+	return 0;
 }
 
 int os_socket_pair(int type, int ret[2])

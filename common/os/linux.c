@@ -459,18 +459,6 @@ int os_socket_new(void)
 	return fd_or_errno(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
-int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid)
-{
-	struct ucred credentials;
-	socklen_t size = sizeof(credentials);
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
-		return -errno;
-	*ret_uid = credentials.uid;
-	*ret_pid = credentials.pid;
-	return 0;
-}
-
 ssize_t os_receive(int socket, struct msghdr *message)
 {
 	ssize_t n;

@@ -190,9 +190,7 @@ int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_eve
 
 /* AF_UNIX stream, non-blocking, close-on-exec. */
 int os_socket_new(void);
-/* Who is at the other end. pid 0 where not known. */
-int os_peer(int socket, uid_t *ret_uid, pid_t *ret_pid);
-/* The same, with its group. */
+/* Who is at the other end. pid 0 where not known. 0, -errno. */
 struct os_peer { pid_t pid; uid_t uid; gid_t gid; };
 int os_peer_credentials(int socket, struct os_peer *ret);
 /* A connected pair of SOCK_STREAM or SOCK_SEQPACKET, close-on-exec and blocking. 0, -errno. */

@@ -916,20 +916,20 @@ END_TEST
 
 START_TEST(peers)
 {
-	uid_t uid = 12345;
-	pid_t pid = 12345;
+	struct os_peer peer = { .uid = 12345 };
 	int pair[2];
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	ck_assert_int_eq(os_peer(pair[0], &uid, &pid), 0);
-	ck_assert_uint_eq(uid, geteuid());
-	ck_assert_int_eq(pid, getpid());
+	ck_assert_int_eq(os_peer_credentials(pair[0], &peer), 0);
+	ck_assert_uint_eq(peer.uid, geteuid());
+	ck_assert_uint_eq(peer.gid, getegid());
+	ck_assert_int_eq(peer.pid, getpid());
 	os_refuse_descriptors(pair[0]);
 	close(pair[0]);
 	close(pair[1]);
-	uid = 12345;
-	ck_assert_int_eq(os_peer(pair[0], &uid, &pid), -EBADF);
-	ck_assert_uint_eq(uid, 12345);
+	peer.uid = 12345;
+	ck_assert_int_eq(os_peer_credentials(pair[0], &peer), -EBADF);
+	ck_assert_uint_eq(peer.uid, 12345);
 }
 END_TEST
 
