@@ -102,32 +102,23 @@ static void remove_stale(int runtime)
 		closedir(entries);
 }
 
+/* It has no name until it is whole, so that who is killed over it leaves nothing. */
 static int write_token(const struct token_file *token, const uint8_t bytes[WIRE_TOKEN_BYTES])
 {
-	char name[sizeof(FILE_PREFIX) + DIGITS], making[sizeof(name) + 1];
-	int runtime = sidecar_runtime_folder(), fd, r = 0;
+	char name[sizeof(FILE_PREFIX) + DIGITS];
+	int runtime = sidecar_runtime_folder(), fd, r;
 	ssize_t n;
 
 	if (runtime < 0)
 		return runtime;
 	to_text(FILE_PREFIX, bytes, name);
 	remove_stale(runtime);
-	/* Under another name, which no token has, until it is whole. */
-	snprintf(making, sizeof(making), "%s~", name);
-	fd = openat(runtime, making, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		r = -errno;
-		close(runtime);
-		return r;
+	fd = r = os_make_unnamed(runtime);
+	if (fd >= 0) {
+		n = write(fd, token, sizeof(*token));
+		r = n == (ssize_t)sizeof(*token) ? os_link_new(fd, runtime, name) : n < 0 ? -errno : -ENOSPC;
+		close(fd);
 	}
-	n = fchmod(fd, 0600) < 0 ? -1 : write(fd, token, sizeof(*token));
-	if (n < (ssize_t)sizeof(*token))
-		r = n < 0 ? -errno : -ENOSPC;
-	else if (renameat(runtime, making, runtime, name) < 0)
-		r = -errno;
-	if (r < 0)
-		(void)unlinkat(runtime, making, 0);
-	close(fd);
 	close(runtime);
 	return r;
 }
