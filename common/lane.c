@@ -24,10 +24,12 @@ static void ring(const struct lane *lane)
 	/* Offloaded: the daemon rings for us. If it is dead the poster finds out next, by the death word. The
 	 * flag is loaded after the generation was raised: who joined a bell that this poster does not have did so
 	 * after the flag was set, and took its baseline after that. */
-	if (lane->carrier >= 0 && atomic_load(&lane->page->offload))
-		os_bell_ring(lane->carrier);
+	int bell = lane->carrier >= 0 && atomic_load(&lane->page->offload) ? lane->carrier : lane->bell;
+
+	if (lane->ring)
+		lane->ring(bell);
 	else
-		os_bell_ring(lane->bell);
+		os_bell_ring(bell);
 }
 
 void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung, const _Atomic uint64_t *epoch,

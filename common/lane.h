@@ -19,6 +19,7 @@ struct lane {
 	struct page *page;
 	int bell;    /* eventfd or FIFO, readable and writable, O_NONBLOCK */
 	int carrier; /* the daemon's own bell for offloaded lanes; -1 in a sidecar */
+	void (*ring)(int bell); /* how a bell is rung; NULL: os_bell_ring */
 };
 
 /* Generations wrap: `a` is later than `b` if it is less than half the range ahead. */

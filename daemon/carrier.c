@@ -2,28 +2,170 @@
 /*
  * carrier.c - rings offloaded lanes, and finds those that are to be.
  *
- * One bell for all of them, which every client has: whose lane it was for is seen by the generations. The bell
- * is drained before they are looked at, so a post that comes during the walk rings again. It is a module of
- * main here, where all clients are this user's processes; clients could make the bell block.
+ * Whose lane the bell was rung for is seen by the generations. It is listened to for edges and never read: its user's
+ * processes share it, and could make reading it block.
  */
 #include "carrier.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "limit.h"
 #include "os/os.h"
-#include "topic.h"
+#include "ringing.h"
+#include "topic_lane.h"
+#include "user.h"
 
 struct carrier {
 	int bell;
-	struct topics *topics;
-	struct loop_event *readable, *looking;
+	unsigned offload_members, offload_message_members;
+	struct topic_lane *carried;       /* lanes that are or were offloaded */
+	struct topic_lane *candidates;    /* lanes that will be once they have messages */
+	struct topic_lane **candidate_at; /* where the look at them has got to; NULL: it is through */
+	bool look_again;                  /* from the start, then */
+	struct loop_event *rung, *looking;
 };
+
+/* --- which ------------------------------------------------------------------------------------------- */
+
+static void candidate_remove(struct carrier *carrier, struct topic_lane *lane)
+{
+	if (!lane->candidate_at)
+		return;
+	if (carrier->candidate_at == &lane->candidate_next)
+		carrier->candidate_at = lane->candidate_at;
+	*lane->candidate_at = lane->candidate_next;
+	if (lane->candidate_next)
+		lane->candidate_next->candidate_at = lane->candidate_at;
+	lane->candidate_at = NULL;
+}
+
+/* From now on posters ring the carrier's bell. `page` then stays mapped, and the lane stays in the carrier's
+ * list as long as it lives: a poster may have seen the flag and not rung yet, whatever the flag says later. */
+static void offload(struct carrier *carrier, struct topic_lane *lane, struct page *page)
+{
+	lane->page = page;
+	candidate_remove(carrier, lane);
+	if (!lane->carry_at) {
+		lane->carry_next = carrier->carried;
+		lane->carry_at = &carrier->carried;
+		if (carrier->carried)
+			carrier->carried->carry_at = &lane->carry_next;
+		carrier->carried = lane;
+	}
+	lane->offloaded = true;
+	atomic_store(&page->offload, 1);
+}
+
+/* Listeners whose posters ring for themselves. */
+static unsigned most_listening(const struct carrier *carrier, const struct topic_lane *lane)
+{
+	if (lane->has_messages && carrier->offload_message_members < carrier->offload_members)
+		return carrier->offload_message_members;
+	return carrier->offload_members;
+}
+
+static bool has_messages(struct topic_lane *lane, const struct page *page)
+{
+	if (!lane->has_messages)
+		lane->has_messages = atomic_load(&page->messages) != 0;
+	return lane->has_messages;
+}
+
+/* Is to be offloaded as soon as it has messages: stays mapped until then. */
+static void candidate_add(struct carrier *carrier, struct topic_lane *lane, struct page *page)
+{
+	if (lane->candidate_at || lane->n_listening <= carrier->offload_message_members)
+		return;
+	lane->page = page;
+	lane->candidate_next = carrier->candidates;
+	lane->candidate_at = &carrier->candidates;
+	if (carrier->candidates)
+		carrier->candidates->candidate_at = &lane->candidate_next;
+	carrier->candidates = lane;
+}
+
+void carrier_members_came(struct topic_lane *lane, struct page *page)
+{
+	struct carrier *carrier = user_carrier(lane->user);
+
+	/* Whoever publishes first sets the flag and then rings the carrier, which knows this lane by then. */
+	if (!lane->offloaded && !has_messages(lane, page))
+		candidate_add(carrier, lane, page);
+	if (!lane->offloaded && (lane->n_groups > 1 || lane->n_listening > most_listening(carrier, lane)))
+		offload(carrier, lane, page);
+}
+
+/* Posters ring for themselves again once there are clearly fewer than it took, and only where all share the
+ * first bell, since posters know no other. */
+void carrier_members_left(struct topic_lane *lane)
+{
+	struct carrier *carrier = user_carrier(lane->user);
+
+	if (lane->offloaded && lane->n_groups == 1 && lane->n_listening <= most_listening(carrier, lane) / 2) {
+		lane->offloaded = false;
+		atomic_store(&lane->page->offload, 0);
+		if (!has_messages(lane, lane->page))
+			candidate_add(carrier, lane, lane->page);
+	}
+	if (lane->n_listening <= carrier->offload_message_members)
+		candidate_remove(carrier, lane);
+}
+
+void carrier_forget(struct topic_lane *lane)
+{
+	if (lane->carry_at) {
+		*lane->carry_at = lane->carry_next;
+		if (lane->carry_next)
+			lane->carry_next->carry_at = lane->carry_at;
+		lane->carry_at = NULL;
+	}
+	candidate_remove(user_carrier(lane->user), lane);
+}
+
+/* --- ringing ------------------------------------------------------------------------------------------- */
+
+bool carrier_look_for_messages(struct carrier *carrier, bool begin)
+{
+	if (begin && carrier->candidate_at)
+		carrier->look_again = true;
+	else if (begin)
+		carrier->candidate_at = &carrier->candidates;
+	for (unsigned n = 0; n < LIMIT_CANDIDATES_IN_A_ROW && carrier->candidate_at; n++) {
+		struct topic_lane *lane = *carrier->candidate_at;
+
+		if (!lane) {
+			carrier->candidate_at = carrier->look_again ? &carrier->candidates : NULL;
+			carrier->look_again = false;
+		} else if (has_messages(lane, lane->page)) {
+			offload(carrier, lane, lane->page); /* and the next one has its place */
+		} else {
+			carrier->candidate_at = &lane->candidate_next;
+		}
+	}
+	return carrier->candidate_at != NULL;
+}
+
+void carrier_carry(struct carrier *carrier)
+{
+	for (struct topic_lane *lane = carrier->carried; lane; lane = lane->carry_next) {
+		uint64_t generation = atomic_load(&lane->page->generation);
+
+		if (generation == lane->carried)
+			continue;
+		lane->carried = generation;
+		for (unsigned i = 0; i < lane->n_groups; i++)
+			if (lane->groups[i].n_listening > 0)
+				ringing_ring(lane->groups[i].bell);
+	}
+}
 
 static void look(void *arg)
 {
 	struct carrier *carrier = arg;
 
-	if (topics_look_for_messages(carrier->topics, false))
+	if (carrier_look_for_messages(carrier, false))
 		loop_call_soon(carrier->looking);
 }
 
@@ -31,35 +173,49 @@ static void rung(void *arg)
 {
 	struct carrier *carrier = arg;
 
-	os_bell_drain(carrier->bell);
-	topics_carry(carrier->topics);
-	if (topics_look_for_messages(carrier->topics, true))
+	carrier_carry(carrier);
+	if (carrier_look_for_messages(carrier, true))
 		loop_call_soon(carrier->looking);
 }
 
-int carrier_bell_new(void)
+/* --- life ------------------------------------------------------------------------------------------------ */
+
+int carrier_bell(const struct carrier *carrier)
 {
-	return os_bell_new();
+	return carrier->bell;
 }
 
-struct carrier *carrier_new(struct loop *loop, int bell, struct topics *topics)
+int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_message_members, struct carrier **ret)
 {
 	struct carrier *carrier = calloc(1, sizeof(*carrier));
+	int r = 0;
 
 	if (!carrier)
-		return NULL;
-	carrier->bell = bell;
-	carrier->topics = topics;
-	carrier->readable = loop_on_readable(loop, bell, rung, carrier);
-	carrier->looking = loop_timer(loop, look, carrier);
-	return carrier->readable && carrier->looking ? carrier : carrier_free(carrier);
+		return -ENOMEM;
+	*carrier = (struct carrier){ .offload_members = offload_members, .offload_message_members = offload_message_members };
+	carrier->bell = os_bell_new();
+	if (carrier->bell < 0)
+		r = carrier->bell;
+	if (r == 0 && loop) {
+		carrier->rung = loop_on_edge(loop, carrier->bell, rung, carrier);
+		carrier->looking = loop_timer(loop, look, carrier);
+		r = carrier->rung && carrier->looking ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		carrier_free(carrier);
+		return r;
+	}
+	*ret = carrier;
+	return 0;
 }
 
 struct carrier *carrier_free(struct carrier *carrier)
 {
 	if (carrier) {
-		loop_event_free(carrier->readable);
+		loop_event_free(carrier->rung);
 		loop_event_free(carrier->looking);
+		if (carrier->bell >= 0)
+			close(carrier->bell);
 		free(carrier);
 	}
 	return NULL;

@@ -1,18 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * carrier.h - rings the lanes that have more members than a poster should pay for (design 4).
+ * carrier.h - rings those lanes of a user that have more members than a poster should pay for (design 4).
+ *
+ * One bell for all of them, which every client of that user has.
  */
 #ifndef PATHBUS_DAEMON_CARRIER_H
 #define PATHBUS_DAEMON_CARRIER_H
 
+#include <stdbool.h>
+
 #include "loop.h"
+#include "page.h"
 
 struct carrier;
-struct topics;
+struct topic_lane;
 
-int carrier_bell_new(void); /* the daemon's bell: the caller's; or -errno */
-/* NULL: no memory. */
-struct carrier *carrier_new(struct loop *loop, int bell, struct topics *topics);
+/*
+ * A lane with more than `offload_members` that listen, or more than `offload_message_members` and messages, is offloaded.
+ * `loop` NULL: the caller calls carrier_carry and carrier_look_for_messages. -EMFILE, -ENFILE, -ENOMEM.
+ */
+int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_message_members, struct carrier **ret);
+/* It has no lanes any more. Takes NULL. Returns NULL. */
 struct carrier *carrier_free(struct carrier *carrier);
+int carrier_bell(const struct carrier *carrier); /* stays the carrier's */
+
+/* For topic_lane.c. The page is mapped, and stays so if the lane's `page` becomes it. */
+void carrier_members_came(struct topic_lane *lane, struct page *page);
+void carrier_members_left(struct topic_lane *lane);
+/* The lane ends. */
+void carrier_forget(struct topic_lane *lane);
+
+/* The bell has been rung: rings the lanes that are or were offloaded and have been posted to since. */
+void carrier_carry(struct carrier *carrier);
+/* Also its work: whoever publishes first in a lane rings the carrier's bell. Looks which lanes have to be offloaded for
+ * that; returns whether it wants to be called again. `begin`: the bell has been rung. */
+bool carrier_look_for_messages(struct carrier *carrier, bool begin);
 
 #endif

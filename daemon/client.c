@@ -118,6 +118,8 @@ static void client_free(struct client *client)
 	free(client->stash);
 	free(client->openings);
 	free(client->members);
+	user_release(client->user, CHARGE_CONNECTIONS, 1);
+	user_unref(client->user);
 	free(client);
 }
 
@@ -325,15 +327,19 @@ static void timer(void *arg)
 	client_writable(client);
 }
 
-static struct client *client_new(struct clients *clients, int socket, const struct os_peer *peer)
+/* Takes the reference to the user, and what is charged for a connection, over in any case. */
+static struct client *client_new(struct clients *clients, int socket, const struct os_peer *peer, struct user *user)
 {
 	struct loop *loop = clients->context->loop;
 	struct client *client = calloc(1, sizeof(*client));
 
-	if (!client)
+	if (!client) {
+		user_release(user, CHARGE_CONNECTIONS, 1);
+		user_unref(user);
 		return NULL;
+	}
 	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket,
-	                            .uid = peer->uid, .gid = peer->gid, .pid = peer->pid };
+	                            .user = user, .uid = peer->uid, .gid = peer->gid, .pid = peer->pid };
 	client->out_last = &client->out;
 	queue_init(&client->due);
 	queue_init(&client->naming);
@@ -358,9 +364,11 @@ static void refuse(int socket, enum drop why, pid_t pid, const char *text)
 
 void clients_add(struct clients *clients, int socket)
 {
+	const struct options *options = clients->context->options;
 	int send_buffer = LIMIT_CLIENT_SEND_BUFFER;
 	char text[WIRE_MAX_TEXT];
 	struct client *client;
+	struct user *user;
 	struct os_peer peer;
 
 	os_refuse_descriptors(socket);
@@ -368,7 +376,7 @@ void clients_add(struct clients *clients, int socket)
 		refuse(socket, DROP_BROKEN, 0, NULL);
 		return;
 	}
-	if (peer.uid != geteuid()) {
+	if (!options->system && peer.uid != geteuid()) {
 		snprintf(text, sizeof(text), "this pathbusd serves user %u only, not user %u", (unsigned)geteuid(),
 		         (unsigned)peer.uid);
 		refuse(socket, DROP_USER, peer.pid, text);
@@ -378,14 +386,23 @@ void clients_add(struct clients *clients, int socket)
 		refuse(socket, DROP_TOO_MANY, peer.pid, NULL);
 		return;
 	}
+	if (users_get(clients->context->users, peer.uid, &user) < 0) {
+		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
+		return;
+	}
+	if (user_charge(user, CHARGE_CONNECTIONS, 1) < 0) {
+		refuse(socket, DROP_TOO_MANY, peer.pid, charge_text(CHARGE_CONNECTIONS));
+		user_unref(user);
+		return;
+	}
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	client = client_new(clients, socket, &peer);
+	client = client_new(clients, socket, &peer, user);
 	if (!client) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		return;
 	}
 	clients->n++;
-	loop_set(client->timer, clients->context->options->hello_ms);
+	loop_set(client->timer, options->hello_ms);
 }
 
 struct clients *clients_new(const struct context *context)

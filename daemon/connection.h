@@ -10,6 +10,7 @@
 #include "endpoints.h"
 #include "queue.h"
 #include "topic.h"
+#include "user.h"
 #include "wire.h"
 
 struct departure;
@@ -33,6 +34,7 @@ struct client {
 	const struct context *context;
 	struct client *next, **at;
 	int socket;
+	struct user *user; /* what it has is charged to */
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;

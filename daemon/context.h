@@ -17,12 +17,13 @@ struct runtime;
 struct linker;
 struct endpoints;
 struct regions;
+struct users;
 
 struct context {
 	const struct options *options;
 	struct loop *loop;
 	const struct death_page *death;
-	int carrier_bell;
+	struct users *users;
 	struct topics *topics;
 	struct files *files;
 	struct folders *folders;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "carrier.h"
 #include "connection.h"
 #include "death_page.h"
 #include "limit.h"
@@ -49,7 +50,7 @@ static enum drop on_hello(struct client *client, const struct wire_header *heade
 	loop_disable(client->timer);
 	memcpy(welcome.id, context->id, sizeof(welcome.id));
 	client_send(client, answer, wire_put_welcome(answer, header->request, &welcome),
-	            (const int[]){ context->death->fd, context->carrier_bell }, 2, NULL);
+	            (const int[]){ context->death->fd, carrier_bell(user_carrier(client->user)) }, 2, NULL);
 	return DROP_NONE;
 }
 
@@ -91,13 +92,13 @@ static void forget_opening(struct client *client, const struct opening *opening)
 
 static void answer_opened(struct client *client, uint32_t request, struct member *member)
 {
-	const struct topic *topic = member->name->topic;
+	const struct topic_lane *lane = member->lane;
 	const struct wire_opened body = {
 		.topic = member->id,
 		.rights = member->rights,
 		.slot = member->slot,
-		.ring_slots = topic->shape.ring_slots,
-		.max_message = topic->shape.max_message,
+		.ring_slots = lane->shape.ring_slots,
+		.max_message = lane->shape.max_message,
 		.origin = member->subscriber ? subscriber_origin(member->subscriber) : 0,
 	};
 	unsigned char answer[WIRE_SMALL_FRAME];
@@ -106,7 +107,7 @@ static void answer_opened(struct client *client, uint32_t request, struct member
 	if (member->subscriber)
 		client_send(client, answer, size, NULL, 0, member);
 	else
-		client_send(client, answer, size, (const int[]){ topic->page_fd, member_bell(member) }, 2, member);
+		client_send(client, answer, size, (const int[]){ lane->page_fd, member_bell(member) }, 2, member);
 }
 
 static void opened(void *arg, struct opening *opening, uint32_t request, int error, const char *text,
@@ -158,7 +159,8 @@ static int make_shape(const struct options *options, const struct wire_open *bod
 
 static enum drop on_open(struct client *client, const struct wire_header *header, const void *frame)
 {
-	struct opening_request request = { .request = header->request, .pid = client->pid, .owner = client };
+	struct opening_request request = { .request = header->request, .user = client->user, .pid = client->pid,
+	                                   .owner = client };
 	char text[WIRE_MAX_TEXT];
 	struct opening *opening;
 	struct wire_open body;

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "carrier.h"
 #include "log.h"
 #include "looks.h"
+#include "user.h"
 
 enum link_state {
 	STATE_JOINING, /* JOIN sent; counts in topic->n_joining */
@@ -32,6 +34,7 @@ struct link {
 	unsigned group;
 	uint32_t slot; /* in the lane's member table */ /* its place at a bell */
 	struct topic_name *name; /* NULL: leaving */
+	struct topic_lane *lane; /* of the sidecar's user; as long as there is a name */
 };
 
 struct linker {
@@ -81,35 +84,48 @@ static struct link *link_new(struct linker *linker)
 static void link_free(struct linker *linker, struct link *link)
 {
 	if (link->name) {
-		topic_link_leave(link->name->topic, link->group, link->slot, true);
+		topic_link_leave(link->lane, link->group, link->slot, true);
 		link->name->links[link->place] = NULL;
 	}
 	table_remove(&linker->links, &link->by_id);
 	free(link);
 }
 
+/* A sidecar's processes are this user's; what they may do is decided as they do by themselves. */
+static struct topic_lane *lane_for_link(const struct topic *topic)
+{
+	struct topic_lane *best = NULL;
+
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (user_uid(lane->user) == geteuid() && !lane->retired && (!best || lane->rights > best->rights))
+			best = lane;
+	return best;
+}
+
 static int join(struct linker *linker, struct topic_name *name, enum link_place place, int folder)
 {
 	struct topic *topic = name->topic;
 	struct link_message message = { .type = LINK_JOIN, .place = place, .key = name->key };
-	struct link *link = link_new(linker);
+	struct topic_lane *lane = lane_for_link(topic);
+	struct link *link = lane ? link_new(linker) : NULL;
 	int bell, r;
 
 	if (!link)
 		return -ENOMEM;
-	bell = topic_link_join(topic, getpid(), &link->group, &message.slot);
+	bell = topic_link_join(lane, getpid(), &link->group, &message.slot);
 	if (bell < 0) {
 		link_free(linker, link);
 		return bell;
 	}
 	link->slot = message.slot;
 	link->name = name;
+	link->lane = lane;
 	link->place = place;
 	link->state = STATE_JOINING;
 	name->links[place] = link;
 	message.link = link->id;
 	r = agent_send(linker->agent, &message,
-	               (const int[]){ topic->page_fd, bell, linker->set.carrier_bell, folder }, LINK_JOIN_DESCRIPTORS);
+	               (const int[]){ lane->page_fd, bell, carrier_bell(user_carrier(lane->user)), folder }, LINK_JOIN_DESCRIPTORS);
 	if (r < 0) {
 		link_free(linker, link);
 		return r;
@@ -179,7 +195,7 @@ void linker_leave(struct linker *linker, struct topic *topic)
 
 			if (!link)
 				continue;
-			topic_link_leave(topic, link->group, link->slot, false);
+			topic_link_leave(link->lane, link->group, link->slot, false);
 			name->links[i] = NULL;
 			link->name = NULL;
 			link->state = STATE_LEAVING;

@@ -21,7 +21,6 @@ struct linker_setting {
 	struct files *files;
 	struct folders *folders;
 	struct runtime *runtime;
-	int carrier_bell;
 	int death_fd;
 	/* No link of this topic is being made any more: openings that wait can be answered. */
 	void (*settled)(void *arg, struct topic *topic);

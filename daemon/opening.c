@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crossing.h"
 #include "escape.h"
 #include "files.h"
 #include "folders.h"
@@ -133,8 +134,10 @@ void membership_end(const struct context *context, struct member *member, enum l
 		how = LEAVE_DIED;
 	subscriber_free(member);
 	topic_leave(member, how);
-	if (topic->relay)
-		syncing_look(topic->relay); /* nobody waits for it any more */
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (lane->relay)
+			syncing_look(lane->relay); /* nobody waits for it any more */
+	(void)crossing_update(context, topic);
 	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
 	if (topic->n_members == 0 && !((how != LEAVE_CLOSED || topic_was_posted(topic)) && linker_part(context->linker, topic)))
 		topic_end(context, topic);
@@ -230,16 +233,29 @@ static void join(struct opening *opening, struct topic_name *name)
 	const struct context *context = opening->context;
 	const struct files_reply *reply = opening->reply;
 	struct topic *topic = name->topic;
-	uint32_t rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u);
+	const struct joining joining = {
+		.user = opening->asked.user,
+		.pid = opening->asked.pid,
+		.rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u),
+		.listens = !(opening->asked.flags & WIRE_OPEN_SOCKET),
+		.shape = opening->asked.shape,
+	};
+	const char *limit = NULL;
 	int r = topic_name_set_path(name, reply->path[0] ? reply->path : opening->path);
 
 	if (r == 0)
-		r = topic_join(name, opening->asked.pid, rights, !(opening->asked.flags & WIRE_OPEN_SOCKET),
-		               &opening->member);
+		r = topic_join(name, &joining, &opening->member, &limit);
+	if (r == 0)
+		r = crossing_update(context, topic);
 	if (r < 0) {
+		if (opening->member)
+			topic_leave(opening->member, LEAVE_CLOSED);
+		opening->member = NULL;
 		if (topic->n_members == 0)
-			topic_free(topic);
-		fail(opening, -r, reason(-r));
+			topic_end(context, topic);
+		else
+			(void)crossing_update(context, topic);
+		fail(opening, -r, limit ? limit : reason(-r));
 		return;
 	}
 	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
@@ -267,7 +283,7 @@ static void join_new(struct opening *opening)
 		fail(opening, ENFILE, "the daemon has as many topics as it may have");
 		return;
 	}
-	r = topics_add(topics, &opening->reply->key, &opening->asked.shape, &name);
+	r = topics_add(topics, &opening->reply->key, &name);
 	if (r < 0)
 		fail(opening, -r, reason(-r));
 	else

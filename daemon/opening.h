@@ -29,6 +29,7 @@ struct opening_request {
 	uint64_t origin;  /* WIRE_OPEN_SOCKET: of its messages; 0: any */
 	uint32_t request; /* given back */
 	struct lane_shape shape; /* a checked one, of the lane if it is made */
+	struct user *user; /* stays the connection's */
 	pid_t pid;
 	const void *owner;
 };

@@ -11,6 +11,7 @@
 #include "log.h"
 
 struct options {
+	bool system; /* serves all users */
 	const char *address; /* NULL: the user's own place; points into argv */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */

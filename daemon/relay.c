@@ -14,7 +14,7 @@
 static struct relay *relay_free(struct relay *relay)
 {
 	if (relay->map)
-		munmap(relay->map, lane_size(&relay->topic->shape));
+		munmap(relay->map, lane_size(&relay->lane->shape));
 	loop_event_free(relay->looking);
 	loop_event_free(relay->lease);
 	loop_event_free(relay->syncs_looking);
@@ -23,15 +23,15 @@ static struct relay *relay_free(struct relay *relay)
 	return NULL;
 }
 
-static int relay_new(struct topic *topic, struct loop *loop, struct relay **ret)
+static int relay_new(struct topic_lane *lane, struct loop *loop, struct relay **ret)
 {
-	size_t size = lane_size(&topic->shape);
+	size_t size = lane_size(&lane->shape);
 	struct relay *relay = calloc(1, sizeof(*relay));
 	int r = -ENOMEM;
 
 	if (!relay)
 		return r;
-	relay->topic = topic;
+	relay->lane = lane;
 	relay->loop = loop;
 	queue_init(&relay->resting);
 	queue_init(&relay->looked_at);
@@ -42,22 +42,22 @@ static int relay_new(struct topic *topic, struct loop *loop, struct relay **ret)
 	relay->syncs_looking = loop_timer(loop, syncing_looking, relay);
 	relay->syncs_poll = loop_timer(loop, syncing_poll, relay);
 	if (relay->looking && relay->lease && relay->syncs_looking && relay->syncs_poll) {
-		relay->map = os_map(topic->page_fd, size, true, NULL);
+		relay->map = os_map(lane->page_fd, size, true, NULL);
 		r = relay->map ? 0 : -errno;
 	}
 	if (r < 0) {
 		relay_free(relay);
 		return r;
 	}
-	ring_attach(&relay->ring, (struct page *)relay->map, (unsigned char *)relay->map + PAGE_SIZE_BYTES, &topic->shape);
+	ring_attach(&relay->ring, (struct page *)relay->map, (unsigned char *)relay->map + PAGE_SIZE_BYTES, &lane->shape);
 	*ret = relay;
 	return 0;
 }
 
-int relay_join(struct topic *topic, struct loop *loop, struct relay **ret)
+int relay_join(struct topic_lane *lane, struct loop *loop, struct relay **ret)
 {
-	int r = topic->relay ? 0 : relay_new(topic, loop, &topic->relay);
-	struct relay *relay = topic->relay;
+	int r = lane->relay ? 0 : relay_new(lane, loop, &lane->relay);
+	struct relay *relay = lane->relay;
 	uint64_t now = os_now_ns();
 
 	if (r < 0)
@@ -74,7 +74,7 @@ void relay_leave(struct relay *relay)
 {
 	if (--relay->n_members > 0)
 		return;
-	relay->topic->relay = NULL;
+	relay->lane->relay = NULL;
 	relay_free(relay);
 }
 
@@ -89,12 +89,12 @@ int relay_listen(struct relay *relay)
 
 	if (relay->n_listening++ > 0)
 		return 0;
-	bell = topic_listen(relay->topic, &relay->group);
+	bell = topic_lane_listen(relay->lane, &relay->group);
 	if (bell >= 0) {
 		relay->rung = loop_on_edge(relay->loop, bell, rung, relay);
 		if (relay->rung)
 			return 0;
-		topic_unlisten(relay->topic, relay->group);
+		topic_lane_unlisten(relay->lane, relay->group);
 	}
 	relay->n_listening--;
 	return bell < 0 ? bell : -ENOMEM;
@@ -105,7 +105,7 @@ void relay_unlisten(struct relay *relay)
 	if (--relay->n_listening > 0)
 		return;
 	relay->rung = loop_event_free(relay->rung); /* before its bell is closed */
-	topic_unlisten(relay->topic, relay->group);
+	topic_lane_unlisten(relay->lane, relay->group);
 }
 
 void relay_take_slot(struct relay *relay, uint32_t slot)
@@ -133,9 +133,5 @@ uint64_t relay_new_number(struct relay *relay, uint64_t last)
 
 struct lane relay_lane(const struct relay *relay)
 {
-	return (struct lane){
-		.page = relay->ring.page,
-		.bell = relay->topic->groups[0].bell, /* with others the lane is offloaded */
-		.carrier = relay->topic->topics->carrier_bell,
-	};
+	return topic_lane_view(relay->lane, relay->ring.page);
 }

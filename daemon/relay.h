@@ -13,7 +13,7 @@
 #include "topic.h"
 
 struct relay {
-	struct topic *topic;
+	struct topic_lane *lane;
 	struct loop *loop;
 	void *map;
 	struct ring ring; /* ring.page: the lane's */
@@ -36,7 +36,7 @@ struct relay {
 };
 
 /* The topic's, made if it has none; it counts one member more. 0, -ENOMEM, -errno. */
-int relay_join(struct topic *topic, struct loop *loop, struct relay **ret);
+int relay_join(struct topic_lane *lane, struct loop *loop, struct relay **ret);
 void relay_leave(struct relay *relay);
 /* Listens, if it does not yet: one of its members wants events. 0, -ENOMEM, -EMFILE... */
 int relay_listen(struct relay *relay);

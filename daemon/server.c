@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "carrier.h"
 #include "client.h"
 #include "context.h"
 #include "death_page.h"
@@ -24,6 +23,7 @@
 #include "files.h"
 #include "folders.h"
 #include "linker.h"
+#include "limit.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -33,6 +33,7 @@
 #include "runtime.h"
 #include "serving.h"
 #include "topic.h"
+#include "user.h"
 #include "version.h"
 
 enum { ON_TERM, ON_INT, ON_CHILD, N_SIGNALS };
@@ -41,7 +42,6 @@ struct server {
 	struct context context;
 	struct death_page death;
 	struct serving serving;
-	struct carrier *carrier;
 	struct clients *clients;
 	struct listener *listener;
 	struct elder *elder;
@@ -175,19 +175,24 @@ static int make_core(struct server *server, const struct options *options)
 	context->loop = loop_new();
 	if (!context->loop)
 		return -ENOMEM;
-	r = context->carrier_bell = carrier_bell_new();
-	if (r < 0)
-		return r;
-	context->topics = topics_new(options->offload_members, options->offload_message_members, context->carrier_bell);
+	context->users = users_new(&(struct users_setting){
+		.loop = context->loop,
+		.offload_members = options->offload_members,
+		.offload_message_members = options->offload_message_members,
+		.most = { [CHARGE_CONNECTIONS] = LIMIT_CLIENTS, [CHARGE_MEMBERS] = UINT64_MAX,
+		          [CHARGE_LANES] = LIMIT_TOPICS, [CHARGE_LANE_BYTES] = UINT64_MAX },
+	});
+	if (!context->users)
+		return -ENOMEM;
+	context->topics = topics_new();
 	if (!context->topics)
 		return -ENOMEM;
 	context->regions = regions_new(options->max_region_bytes, options->max_regions);
 	if (!context->regions)
 		return -ENOMEM;
-	server->carrier = carrier_new(context->loop, context->carrier_bell, context->topics);
 	server->clients = clients_new(context);
 	context->endpoints = endpoints_new(context);
-	return server->carrier && server->clients && context->endpoints ? 0 : -ENOMEM;
+	return server->clients && context->endpoints ? 0 : -ENOMEM;
 }
 
 static int make_files(struct server *server)
@@ -220,7 +225,6 @@ static int make_linker(struct server *server)
 		.files = context->files,
 		.folders = context->folders,
 		.runtime = context->runtime,
-		.carrier_bell = context->carrier_bell,
 		.death_fd = server->death.fd,
 		.settled = on_settled,
 		.arg = server,
@@ -277,23 +281,21 @@ static void stop(struct server *server)
 	elder_free(server->elder);
 	linker_free(context->linker);
 	files_free(context->files);
-	carrier_free(server->carrier);
 	topics_free(context->topics);
 	regions_free(context->regions);
+	users_free(context->users);
 	runtime_free(context->runtime);
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
 	loop_free(context->loop);
-	if (context->carrier_bell >= 0)
-		close(context->carrier_bell);
 	if (server->death.page)
 		death_page_deinit(&server->death);
 }
 
 int server_run(const struct options *options)
 {
-	struct server server = { .context.carrier_bell = -1 };
+	struct server server = { 0 };
 	int status, r;
 
 	log_set_level(options->log_level);

@@ -21,6 +21,7 @@
 #include "own_tickets.h"
 #include "reader.h"
 #include "relay.h"
+#include "ringing.h"
 #include "syncing.h"
 #include "told.h"
 #include "turns.h"
@@ -381,7 +382,7 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 		return -EMSGSIZE;
 	/* Readers look at the ring, and the carrier counts members differently, only once somebody has published. */
 	if (atomic_exchange(&page->messages, 1) == 0)
-		os_bell_ring(lane.carrier);
+		ringing_ring(lane.carrier);
 	subscriber->number = message.number;
 	message.before = atomic_load(&page->generation);
 	count_own(subscriber, GENERATION_MESSAGE);
@@ -449,7 +450,7 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 	int r = subscriber ? 0 : -ENOMEM;
 
 	if (r == 0)
-		r = relay_join(member->name->topic, client->context->loop, &subscriber->relay);
+		r = relay_join(member->lane, client->context->loop, &subscriber->relay);
 	if (r < 0) {
 		free(subscriber);
 		return r;

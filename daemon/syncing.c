@@ -58,7 +58,7 @@ static bool count(struct syncing *syncing, struct wire_synced *ret, struct wire_
 {
 	bool is_untold = false;
 
-	*ret = (struct wire_synced){ .n_untracked = syncing->relay->topic->n_unslotted };
+	*ret = (struct wire_synced){ .n_untracked = syncing->relay->lane->n_unslotted };
 	if (syncing->member->slot == WIRE_NO_SLOT)
 		ret->n_untracked--;
 	for (unsigned i = 0; i < PAGE_SLOTS; i++) {

@@ -2,8 +2,8 @@
 /*
  * topic.h - the topic engine: keys, names, lanes, members. Knows no sockets and no event loop.
  *
- * A topic has one lane and one or more names (hard links of one file are one topic). It lives while it has
- * members. Pages stay unmapped here, except those of offloaded lanes.
+ * A topic has one or more names (hard links of one file are one topic) and a lane for each user, and each set of rights, that
+ * its members have (topic_lane.h). It lives while it has members.
  */
 #ifndef PATHBUS_DAEMON_TOPIC_H
 #define PATHBUS_DAEMON_TOPIC_H
@@ -16,6 +16,7 @@
 #include "key.h"
 #include "page.h"
 #include "table.h"
+#include "topic_lane.h"
 
 enum { TOPIC_PLACES = 2 }; /* where a topic may have a sidecar: enum link_place */
 
@@ -25,7 +26,7 @@ struct member;
 struct link;    /* linker.c */
 struct opening; /* opening.c */
 struct endpoint;   /* endpoints.c */
-struct relay;      /* relay.c */
+struct crossing;   /* crossing.c */
 struct subscriber; /* subscriber.c */
 struct region;        /* regions.c */
 struct region_holder;
@@ -57,38 +58,18 @@ struct topic_name {
 	struct topic_name *look_next, **look_at;
 };
 
-/* One bell and who shares it. */
-struct topic_group {
-	int bell;
-	unsigned n_listening; /* members, and links */
-};
-
 struct topic {
 	struct topics *topics;
 	struct topic_name *names;
 	struct member *members;
 	unsigned n_members;
 
-	int page_fd;
-	struct page *page; /* mapped only once the lane has been, or may have to be, offloaded; NULL before */
-	struct topic_group *groups; /* at least one */
-	unsigned n_groups;
-	unsigned n_listening;
-	struct lane_shape shape;
-	uint64_t slots[(PAGE_SLOTS + 63) / 64]; /* taken ones, a bit each */
-	unsigned n_unslotted;                   /* members beyond */
-
-	bool offloaded;   /* what the page's flag was set to last */
-	bool has_messages; /* as far as has been looked */
-	uint64_t carried; /* the generation for which the carrier rang last */
-	struct topic *carry_next, **carry_at;
-	/* Among those that are offloaded once they have messages. */
-	struct topic *candidate_next, **candidate_at;
+	struct topic_lane *lanes; /* at least one while it has members */
 
 	struct endpoint *endpoints; /* endpoints.c; they end with their members */
 	struct region *regions; /* regions.c: named memory under it, the oldest first */
 
-	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
+	struct crossing *crossing; /* crossing.c; NULL: it has one lane only */
 
 	unsigned n_joining;      /* linker.c: links that openings wait for */
 	struct opening *waiting; /* opening.c: those openings */
@@ -97,8 +78,9 @@ struct topic {
 /* One open handle of a client on a topic. */
 struct member {
 	struct topic_name *name;
+	struct topic_lane *lane;
 	struct member *next, **at; /* among the topic's */
-	uint32_t rights;           /* WIRE_RIGHT_* */
+	uint32_t rights;           /* WIRE_RIGHT_*: the lane's */
 	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
 	pid_t pid;                 /* the client's; 0: not known */
 	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
@@ -119,9 +101,7 @@ enum leave {
 	               * and nobody else gets its slot */
 };
 
-/* A lane with more than `offload_members`, or more than `offload_message_members` and messages, is offloaded;
- * `carrier_bell` stays the caller's. NULL: no memory. */
-struct topics *topics_new(unsigned offload_members, unsigned offload_message_members, int carrier_bell);
+struct topics *topics_new(void); /* NULL: no memory */
 struct topics *topics_free(struct topics *topics); /* and all topics, members and names */
 size_t topics_count(const struct topics *topics);
 
@@ -133,9 +113,8 @@ struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, u
 /* Walks all names: NULL gives the first; NULL after the last. The table must not change meanwhile. */
 void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg);
 
-/* A new topic with one name and no members. `shape`: a checked one. -EMFILE, -ENFILE, -ENOMEM. */
-int topics_add(struct topics *topics, const struct topic_key *key, const struct lane_shape *shape,
-               struct topic_name **ret);
+/* A new topic with one name and no members. -ENOMEM. */
+int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret);
 /* Another name for a topic. -ENOMEM. */
 int topic_add_name(struct topic *topic, const struct topic_key *key, struct topic_name **ret);
 /* Nobody may refer to it, its names or its members any more. Returns NULL. */
@@ -144,35 +123,39 @@ struct topic *topic_free(struct topic *topic);
 void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
 int topic_name_set_path(struct topic_name *name, const char *path); /* copies; -ENOMEM: keeps the old one */
 
-/* Adds a member: gives out a slot and, if it `listens`, a place at a bell; offloads the lane first if it gets too many.
- * -EMFILE, -ENFILE, -ENOMEM. */
-int topic_join(struct topic_name *name, pid_t pid, uint32_t rights, bool listens, struct member **ret);
+/* Who joins a topic, and how. */
+struct joining {
+	struct user *user;
+	pid_t pid;
+	uint32_t rights;         /* WIRE_RIGHT_* */
+	bool listens;            /* with shared memory */
+	struct lane_shape shape; /* a checked one, for its lane if that is made */
+};
+/* Adds a member: finds or makes its lane, gives out a slot and, if it `listens`, a place at a bell; offloads the lane first
+ * if it gets too many. -EMFILE, -ENFILE, -ENOMEM; -EDQUOT: *ret_limit says why. */
+int topic_join(struct topic_name *name, const struct joining *joining, struct member **ret, const char **ret_limit);
 /* Takes the member out and frees it. A topic that has no members left is the caller's to free. */
 void topic_leave(struct member *member, enum leave how);
-int member_bell(const struct member *member); /* the topic's */
+int member_bell(const struct member *member); /* the lane's */
 
-/* A place at a bell for the daemon itself, which listens for its socket-only members. A bell, the topic's, or -errno. */
-int topic_listen(struct topic *topic, unsigned *ret_group);
-void topic_unlisten(struct topic *topic, unsigned group);
+/* A lane goes with the last who is in it; but the topic's last ones stay for what its end waits for. */
+void topic_drop_empty_lanes(struct topic *topic);
 
-/* The same for a link: it has a place at a bell and a slot, in which it writes as `pid`, but is no member. Returns a
- * bell, the topic's, or -errno. */
-int topic_link_join(struct topic *topic, pid_t pid, unsigned *ret_group, uint32_t *ret_slot);
+/* The lane that members of this user with these rights are in; NULL: none. */
+struct topic_lane *topic_find_lane(const struct topic *topic, const struct user *user, uint32_t rights);
+
+/* A link has a place at a bell and a slot, in which it writes as `pid`, but is no member. Returns a bell, the lane's, or
+ * -errno. */
+int topic_link_join(struct topic_lane *lane, pid_t pid, unsigned *ret_group, uint32_t *ret_slot);
 /* `died`: its process has ended, so what it held in the ring is given back. */
-void topic_link_leave(struct topic *topic, unsigned group, uint32_t slot, bool died);
+void topic_link_leave(struct topic_lane *lane, unsigned group, uint32_t slot, bool died);
 
-/* Has anybody posted in its lane? True where that cannot be told. */
+/* Has anybody posted in its lanes? True where that cannot be told. */
 bool topic_was_posted(struct topic *topic);
 
 /* Tells all members "look again". */
 void topic_resync(struct topic *topic);
-/* One post of the daemon's own. */
+/* One post of the daemon's own, in each lane. */
 void topic_post(struct topic *topic);
-
-/* The carrier's work: rings the lanes that are or were offloaded and have been posted to since. */
-void topics_carry(struct topics *topics);
-/* Also its work: whoever publishes first in a lane rings the carrier's bell. Looks which lanes have to be offloaded for
- * that; returns whether it wants to be called again. `begin`: the bell has been rung. */
-bool topics_look_for_messages(struct topics *topics, bool begin);
 
 #endif

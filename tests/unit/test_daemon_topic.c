@@ -12,9 +12,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/carrier.h"
 #include "daemon/limit.h"
 #include "daemon/table.h"
 #include "daemon/topic.h"
+#include "daemon/user.h"
 #include "os/os.h"
 #include "page.h"
 #include "ring.h"
@@ -25,20 +27,31 @@
 #define BOTH (WIRE_RIGHT_SUBSCRIBE | WIRE_RIGHT_POST)
 
 static struct topics *topics;
-static int carrier = -1;
+static struct users *users;
+static struct user *user;
+static struct carrier *carrier; /* the user's */
 
 static void setup(void)
 {
-	carrier = os_bell_new();
-	ck_assert_int_ge(carrier, 0);
-	topics = topics_new(OFFLOAD, OFFLOAD_MESSAGES, carrier);
+	struct users_setting setting = { .offload_members = OFFLOAD, .offload_message_members = OFFLOAD_MESSAGES };
+
+	for (unsigned i = 0; i < N_CHARGES; i++)
+		setting.most[i] = UINT64_MAX;
+	users = users_new(&setting);
+	ck_assert_ptr_nonnull(users);
+	ck_assert_int_eq(users_get(users, 1000, &user), 0);
+	carrier = user_carrier(user);
+	topics = topics_new();
 	ck_assert_ptr_nonnull(topics);
 }
 
 static void teardown(void)
 {
 	topics = topics_free(topics);
-	close(carrier);
+	for (unsigned i = 0; i < N_CHARGES; i++)
+		ck_assert_uint_eq(user_has(user, i), 0);
+	user_unref(user);
+	users = users_free(users);
 }
 
 static struct topic_key key_of(const char *name)
@@ -56,25 +69,47 @@ static struct topic_name *add(const char *file)
 	struct topic_key key = key_of(file);
 	struct topic_name *name = NULL;
 
-	ck_assert_int_eq(topics_add(topics, &key, &shape, &name), 0);
+	ck_assert_int_eq(topics_add(topics, &key, &name), 0);
 	return name;
 }
 
-static struct member *join(struct topic_name *name)
+/* `whose`: a user; `rights`: WIRE_RIGHT_*. */
+static int try_join(struct topic_name *name, struct user *whose, uint32_t rights, struct member **ret)
+{
+	const struct joining joining = { .user = whose, .pid = 4711, .rights = rights, .listens = true, .shape = shape };
+	const char *limit;
+
+	return topic_join(name, &joining, ret, &limit);
+}
+
+static struct member *join_as(struct topic_name *name, struct user *whose, uint32_t rights)
 {
 	struct member *member = NULL;
 
-	ck_assert_int_eq(topic_join(name, 4711, BOTH, true, &member), 0);
+	ck_assert_int_eq(try_join(name, whose, rights, &member), 0);
 	member->told = true;
 	return member;
 }
 
+static struct member *join(struct topic_name *name)
+{
+	return join_as(name, user, BOTH);
+}
+
+/* Its newest lane's. */
 static struct page *map(const struct topic *topic)
 {
-	struct page *page = os_map(topic->page_fd, PAGE_SIZE_BYTES, true, NULL);
+	struct page *page = os_map(topic->lanes->page_fd, PAGE_SIZE_BYTES, true, NULL);
 
 	ck_assert_ptr_nonnull(page);
 	return page;
+}
+
+/* The same, for whoever joins in turn: once there is one. */
+static void map_once(const struct topic *topic, struct page **page)
+{
+	if (!*page)
+		*page = map(topic);
 }
 
 static bool is_rung(int bell)
@@ -141,8 +176,12 @@ END_TEST
 START_TEST(a_page_says_whose_it_is)
 {
 	struct topic_name *name = add("file"), *other = add("other");
-	struct page *page = map(name->topic), *second = map(other->topic);
+	struct page *page, *second;
 
+	join(name);
+	join(other);
+	page = map(name->topic);
+	second = map(other->topic);
 	ck_assert_int_eq(page_check(page, &name->key, page->inode), 0);
 	ck_assert_int_eq(memcmp(second->id, page->id, PAGE_ID_SIZE) != 0, 1);
 	ck_assert_uint_ne(page->inode, second->inode);
@@ -157,10 +196,11 @@ START_TEST(slots_are_given_out_lowest_first)
 {
 	struct topic_name *name = add("file");
 	struct member *members[PAGE_SLOTS + 2], *again;
-	struct page *page = map(name->topic);
+	struct page *page = NULL;
 
 	for (unsigned i = 0; i < PAGE_SLOTS + 2; i++) {
 		members[i] = join(name);
+		map_once(name->topic, &page);
 		ck_assert_uint_eq(members[i]->slot, i < PAGE_SLOTS ? i : WIRE_NO_SLOT);
 	}
 	atomic_store(&page->slots[5].posts, 99);
@@ -178,16 +218,16 @@ END_TEST
 START_TEST(a_death_is_told_to_the_others)
 {
 	struct topic_name *name = add("file");
-	struct member *witness = join(name), *reader = NULL, *untold = NULL;
+	struct member *witness = join(name), *reader, *untold;
 	struct page *page = map(name->topic);
 	uint64_t generation = atomic_load(&page->generation);
 
 	topic_leave(join(name), LEAVE_CLOSED);
 	ck_assert_uint_eq(atomic_load(&page->resync), 0);
-	ck_assert_int_eq(topic_join(name, 1, WIRE_RIGHT_SUBSCRIBE, true, &reader), 0);
-	reader->told = true;
+	reader = join_as(name, user, WIRE_RIGHT_SUBSCRIBE);
 	topic_leave(reader, LEAVE_DIED); /* could not have posted */
-	ck_assert_int_eq(topic_join(name, 1, BOTH, true, &untold), 0);
+	untold = join(name);
+	untold->told = false;
 	topic_leave(untold, LEAVE_DIED); /* never had the lane */
 	ck_assert_uint_eq(atomic_load(&page->resync), 0);
 	ck_assert_uint_eq(atomic_load(&page->generation), generation);
@@ -208,15 +248,74 @@ START_TEST(a_death_is_told_to_a_link)
 	struct page *page = map(name->topic);
 	unsigned group;
 	uint32_t slot;
-	int bell = topic_link_join(name->topic, 4711, &group, &slot);
+	int bell = topic_link_join(name->topic->lanes, 4711, &group, &slot);
 
 	ck_assert_int_ge(bell, 0);
 	atomic_store(&page->want, atomic_load(&page->generation));
 	topic_leave(member, LEAVE_DIED);
 	ck_assert_uint_eq(atomic_load(&page->resync), 1);
 	ck_assert(is_rung(bell));
-	topic_link_leave(name->topic, group, slot, false);
+	topic_link_leave(name->topic->lanes, group, slot, false);
 	munmap(page, PAGE_SIZE_BYTES);
+}
+END_TEST
+
+START_TEST(a_lane_for_each_user_and_its_rights)
+{
+	struct topic_name *name = add("file");
+	struct user *other;
+	struct member *ours = join(name), *readers, *theirs;
+
+	ck_assert_int_eq(users_get(users, 1001, &other), 0);
+	theirs = join_as(name, other, BOTH);
+	readers = join_as(name, user, WIRE_RIGHT_SUBSCRIBE);
+	ck_assert_ptr_ne(ours->lane, theirs->lane);
+	ck_assert_ptr_ne(ours->lane, readers->lane);
+	ck_assert_ptr_eq(join(name)->lane, ours->lane);
+	ck_assert_ptr_eq(topic_find_lane(name->topic, other, BOTH), theirs->lane);
+	ck_assert_ptr_null(topic_find_lane(name->topic, other, WIRE_RIGHT_SUBSCRIBE));
+	ck_assert_uint_eq(user_has(user, CHARGE_LANES), 2);
+	ck_assert_uint_eq(user_has(user, CHARGE_MEMBERS), 3);
+	ck_assert_uint_eq(user_has(other, CHARGE_LANE_BYTES), lane_size(&shape));
+
+	/* A lane goes with the last who is in it, and what was charged for it. */
+	topic_leave(theirs, LEAVE_CLOSED);
+	topic_drop_empty_lanes(name->topic);
+	ck_assert_ptr_null(topic_find_lane(name->topic, other, BOTH));
+	ck_assert_uint_eq(user_has(other, CHARGE_LANE_BYTES), 0);
+	ck_assert_uint_eq(user_has(other, CHARGE_MEMBERS), 0);
+
+	/* Nobody joins one whose members are leaving it for another. */
+	readers->lane->retired = true;
+	ck_assert_ptr_ne(join_as(name, user, WIRE_RIGHT_SUBSCRIBE)->lane, readers->lane);
+	user_unref(other);
+}
+END_TEST
+
+START_TEST(what_a_user_may_have_is_charged_first)
+{
+	const struct users_setting setting = { .offload_members = OFFLOAD, .offload_message_members = OFFLOAD_MESSAGES,
+	                                       .most = { [CHARGE_CONNECTIONS] = 1, [CHARGE_MEMBERS] = 3, [CHARGE_LANES] = 2,
+	                                                 [CHARGE_LANE_BYTES] = 2 * lane_size(&shape) - 1 } };
+	struct users *limited = users_new(&setting);
+	struct topic_name *name = add("file");
+	struct member *member = NULL;
+	struct user *poor;
+
+	ck_assert_int_eq(users_get(limited, 7, &poor), 0);
+	ck_assert_int_eq(try_join(name, poor, BOTH, &member), 0);
+	ck_assert_int_eq(try_join(name, poor, WIRE_RIGHT_SUBSCRIBE, &member), -EDQUOT); /* its memory */
+	ck_assert_int_eq(try_join(name, poor, BOTH, &member), 0);
+	ck_assert_int_eq(try_join(name, poor, BOTH, &member), 0);
+	ck_assert_int_eq(try_join(name, poor, BOTH, &member), -EDQUOT);
+	ck_assert_uint_eq(user_has(poor, CHARGE_MEMBERS), 3);
+	ck_assert_uint_eq(user_has(poor, CHARGE_LANES), 1);
+	ck_assert_int_eq(user_charge(poor, CHARGE_CONNECTIONS, UINT64_MAX), -EDQUOT);
+	ck_assert_int_eq(try_join(name, user, BOTH, &member), 0); /* another's are its own */
+	topic_free(name->topic);
+	ck_assert_uint_eq(user_has(poor, CHARGE_LANE_BYTES), 0);
+	user_unref(poor);
+	users_free(limited);
 }
 END_TEST
 
@@ -244,7 +343,7 @@ START_TEST(what_a_dead_member_held_in_the_ring_is_given_back)
 	struct topic_name *name = add("file");
 	struct member *members[2] = { join(name), join(name) };
 	size_t size = lane_size(&shape);
-	unsigned char *lane = os_map(name->topic->page_fd, size, true, NULL);
+	unsigned char *lane = os_map(name->topic->lanes->page_fd, size, true, NULL);
 	struct ring_slot *slots = (struct ring_slot *)(void *)(lane + PAGE_SIZE_BYTES);
 
 	for (unsigned i = 0; i < 2; i++)
@@ -265,11 +364,12 @@ START_TEST(many_members_have_several_bells)
 	enum { N = 2 * LIMIT_BELL_MEMBERS + 1 };
 	struct topic_name *name = add("file");
 	struct member *members[N];
-	struct page *page = map(name->topic);
+	struct page *page = NULL;
 	int bells[3];
 
 	for (unsigned i = 0; i < N; i++) {
 		members[i] = join(name);
+		map_once(name->topic, &page);
 		ck_assert_uint_eq(members[i]->group, i / LIMIT_BELL_MEMBERS);
 		ck_assert_int_eq((int)atomic_load(&page->offload), i >= OFFLOAD);
 		bells[members[i]->group] = member_bell(members[i]);
@@ -280,13 +380,13 @@ START_TEST(many_members_have_several_bells)
 	/* Posters ring the carrier only, and that rings all, once for each time. */
 	atomic_store(&page->want, atomic_load(&page->generation));
 	topic_resync(name->topic);
-	ck_assert(is_rung(carrier));
+	ck_assert(is_rung(carrier_bell(carrier)));
 	for (int i = 0; i < 3; i++)
 		ck_assert(!is_rung(bells[i]));
-	topics_carry(topics);
+	carrier_carry(carrier);
 	for (int i = 0; i < 3; i++)
 		ck_assert(is_rung(bells[i]));
-	topics_carry(topics);
+	carrier_carry(carrier);
 	for (int i = 0; i < 3; i++)
 		ck_assert(!is_rung(bells[i]));
 
@@ -295,7 +395,7 @@ START_TEST(many_members_have_several_bells)
 	members[3] = join(name);
 	ck_assert_uint_eq(members[3]->group, 0);
 	topic_leave(members[N - 1], LEAVE_CLOSED);
-	ck_assert_uint_eq(name->topic->n_groups, 2);
+	ck_assert_uint_eq(name->topic->lanes->n_groups, 2);
 
 	/* Still offloaded while anybody has the second bell, however few there are. */
 	for (unsigned i = 0; i < LIMIT_BELL_MEMBERS; i++)
@@ -306,7 +406,7 @@ START_TEST(many_members_have_several_bells)
 	ck_assert_uint_eq(atomic_load(&page->offload), 1);
 	topic_leave(members[N - 2], LEAVE_CLOSED);
 	ck_assert_uint_eq(atomic_load(&page->offload), 0);
-	ck_assert_uint_eq(name->topic->n_groups, 1);
+	ck_assert_uint_eq(name->topic->lanes->n_groups, 1);
 	munmap(page, PAGE_SIZE_BYTES);
 }
 END_TEST
@@ -315,11 +415,12 @@ START_TEST(offloading_ends_at_half)
 {
 	struct topic_name *name = add("file");
 	struct member *members[OFFLOAD + 1];
-	struct page *page = map(name->topic);
+	struct page *page = NULL;
 	int bell;
 
 	for (unsigned i = 0; i <= OFFLOAD; i++)
 		members[i] = join(name);
+	page = map(name->topic);
 	bell = member_bell(members[0]);
 	for (unsigned i = OFFLOAD; i >= OFFLOAD / 2; i--) {
 		ck_assert_uint_eq(atomic_load(&page->offload), 1);
@@ -329,14 +430,14 @@ START_TEST(offloading_ends_at_half)
 
 	/* A poster that saw the flag before rings the carrier: that is not lost. */
 	atomic_fetch_add(&page->generation, 1);
-	topics_carry(topics);
+	carrier_carry(carrier);
 	ck_assert(is_rung(bell));
 
 	/* Now posters ring for themselves. */
 	atomic_store(&page->want, atomic_load(&page->generation));
 	topic_resync(name->topic);
 	ck_assert(is_rung(bell));
-	ck_assert(!is_rung(carrier));
+	ck_assert(!is_rung(carrier_bell(carrier)));
 	munmap(page, PAGE_SIZE_BYTES);
 }
 END_TEST
@@ -345,7 +446,7 @@ START_TEST(lanes_with_messages_are_offloaded_sooner)
 {
 	struct topic_name *name = add("file"), *others[3];
 	struct member *members[OFFLOAD_MESSAGES + 2];
-	struct page *page = map(name->topic);
+	struct page *page;
 
 	for (int i = 0; i < 3; i++) {
 		others[i] = add((const char *[]){ "a", "b", "c" }[i]);
@@ -354,15 +455,16 @@ START_TEST(lanes_with_messages_are_offloaded_sooner)
 	}
 	for (unsigned i = 0; i <= OFFLOAD_MESSAGES; i++)
 		members[i] = join(name);
-	ck_assert(!topics_look_for_messages(topics, true));
+	page = map(name->topic);
+	ck_assert(!carrier_look_for_messages(carrier, true));
 	ck_assert_uint_eq(atomic_load(&page->offload), 0);
 
 	/* The first message: whoever publishes rings the carrier. */
 	atomic_store(&page->messages, 1);
-	ck_assert(!topics_look_for_messages(topics, true));
+	ck_assert(!carrier_look_for_messages(carrier, true));
 	ck_assert_uint_eq(atomic_load(&page->offload), 1);
 	topic_free(others[1]->topic);
-	ck_assert(!topics_look_for_messages(topics, true));
+	ck_assert(!carrier_look_for_messages(carrier, true));
 
 	/* And no longer with half of them. */
 	for (unsigned i = OFFLOAD_MESSAGES; i >= OFFLOAD_MESSAGES / 2; i--) {
@@ -396,21 +498,21 @@ START_TEST(looking_for_messages_lets_others_have_their_turn)
 			join(names[i]);
 	}
 	page = map(names[0]->topic); /* the last in the list */
-	ck_assert(topics_look_for_messages(topics, true));
+	ck_assert(carrier_look_for_messages(carrier, true));
 	atomic_store(&page->messages, 1);
-	while (topics_look_for_messages(topics, false))
+	while (carrier_look_for_messages(carrier, false))
 		turns++;
 	ck_assert_int_le(turns, 3);
 	ck_assert_uint_eq(atomic_load(&page->offload), 1);
 	/* Rung in the middle of a look, with what is looked at gone. */
 	munmap(page, PAGE_SIZE_BYTES);
-	ck_assert(topics_look_for_messages(topics, true));
-	ck_assert(topics_look_for_messages(topics, true));
+	ck_assert(carrier_look_for_messages(carrier, true));
+	ck_assert(carrier_look_for_messages(carrier, true));
 	for (int i = 0; i < N; i++)
 		topic_free(names[i]->topic);
-	while (topics_look_for_messages(topics, false))
+	while (carrier_look_for_messages(carrier, false))
 		;
-	ck_assert(!topics_look_for_messages(topics, true));
+	ck_assert(!carrier_look_for_messages(carrier, true));
 }
 END_TEST
 
@@ -425,31 +527,30 @@ START_TEST(offloaded_topics_leave_the_carriers_list)
 			join(names[i]);
 	}
 	topic_free(names[1]->topic);
-	topics_carry(topics);
+	carrier_carry(carrier);
 	topic_free(names[2]->topic);
 	topic_free(names[0]->topic);
-	topics_carry(topics);
+	carrier_carry(carrier);
 	ck_assert_uint_eq(topics_count(topics), 0);
 }
 END_TEST
 
 START_TEST(without_descriptors_nothing_is_left_behind)
 {
-	struct topic_key key = key_of("file");
-	struct topic_name *name = NULL;
-	int fds[64], n_fds = 0, r;
+	struct topic_name *name = add("file");
+	struct member *member = NULL;
+	int fds[64], n_fds = 0;
 
 	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 64, 64 }); /* of this case's process only */
 	while ((fds[n_fds] = dup(0)) >= 0)
 		n_fds++;
-	r = topics_add(topics, &key, &shape, &name);
-	ck_assert_int_eq(r, -EMFILE);
+	ck_assert_int_eq(try_join(name, user, BOTH, &member), -EMFILE);
 	close(fds[--n_fds]);
-	r = topics_add(topics, &key, &shape, &name); /* enough for the page, not for the bell */
-	ck_assert_int_eq(r, -EMFILE);
-	ck_assert_ptr_null(name);
-	ck_assert_uint_eq(topics_count(topics), 0);
-	ck_assert_ptr_null(topics_find(topics, &key));
+	ck_assert_int_eq(try_join(name, user, BOTH, &member), -EMFILE); /* enough for the page, not for the bell */
+	ck_assert_ptr_null(member);
+	ck_assert_ptr_null(name->topic->lanes);
+	ck_assert_uint_eq(name->topic->n_members, 0);
+	ck_assert_uint_eq(user_has(user, CHARGE_LANE_BYTES), 0);
 	while (n_fds > 0)
 		close(fds[--n_fds]);
 }
@@ -491,6 +592,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(offloading_ends_at_half),
 	HARNESS_CASE(the_slot_of_a_lost_member_is_not_given_out_again),
 	HARNESS_CASE(what_a_dead_member_held_in_the_ring_is_given_back),
+	HARNESS_CASE(a_lane_for_each_user_and_its_rights),
+	HARNESS_CASE(what_a_user_may_have_is_charged_first),
 	HARNESS_CASE(lanes_with_messages_are_offloaded_sooner),
 	HARNESS_CASE(looking_for_messages_lets_others_have_their_turn),
 	HARNESS_CASE(offloaded_topics_leave_the_carriers_list),

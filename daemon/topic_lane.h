@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * topic_lane.h - a lane of a topic as the daemon has it: its memory, its bells, its slots.
+ *
+ * A lane belongs to one user and to one set of rights, so that nobody can do more than post to oneself by writing into
+ * memory. It lives while it has members or links, or the topic's end waits for something. Its page stays unmapped here
+ * unless it is, or may have to be, offloaded (carrier.h), or the daemon is in it itself (relay.h, crossing.h).
+ */
+#ifndef PATHBUS_DAEMON_TOPIC_LANE_H
+#define PATHBUS_DAEMON_TOPIC_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "key.h"
+#include "lane.h"
+#include "page.h"
+
+struct carrier; /* carrier.h */
+struct relay;   /* relay.h */
+struct topic;   /* topic.h */
+struct user;    /* user.h */
+
+/* One bell and who shares it. */
+struct lane_group {
+	int bell;
+	unsigned n_listening; /* members, links, and the daemon */
+};
+
+struct topic_lane {
+	struct topic *topic;
+	struct topic_lane *next; /* of the same topic */
+	struct user *user;
+	uint32_t rights;    /* WIRE_RIGHT_*: its members' */
+	unsigned n_members;
+	unsigned n_links;
+	bool retired;       /* its members are joining anew, since what they may do has changed: nobody joins it any more */
+
+	int page_fd;
+	struct page *page; /* mapped only once the lane has been, or may have to be, offloaded; NULL before */
+	struct lane_group *groups; /* at least one */
+	unsigned n_groups;
+	unsigned n_listening;
+	struct lane_shape shape;
+	uint64_t slots[(PAGE_SLOTS + 63) / 64]; /* taken ones, a bit each */
+	unsigned n_unslotted;                   /* members beyond */
+
+	/* carrier.c */
+	bool offloaded;    /* what the page's flag was set to last */
+	bool has_messages; /* as far as has been looked */
+	uint64_t carried;  /* the generation for which the carrier rang last */
+	struct topic_lane *carry_next, **carry_at;
+	struct topic_lane *candidate_next, **candidate_at; /* among those that are offloaded once they have messages */
+
+	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
+};
+
+/* For `user`, which it refers to, and by whose carrier it is offloaded. -EMFILE, -ENFILE, -ENOMEM. */
+int topic_lane_new(struct user *user, uint32_t rights, const struct topic_key *key, const struct lane_shape *shape,
+                   struct topic_lane **ret);
+/* It has no members, links or relay. Takes NULL. Returns NULL. */
+struct topic_lane *topic_lane_free(struct topic_lane *lane);
+
+/* The page, mapped for a moment unless it is mapped anyway; to be given back. NULL: errno. */
+struct page *topic_lane_borrow(struct topic_lane *lane);
+void topic_lane_return(struct topic_lane *lane, struct page *page);
+
+/* What is needed to post in it, and to arm it. With members in other groups the lane is offloaded, and then it is the
+ * carrier's bell that is rung. */
+struct lane topic_lane_view(const struct topic_lane *lane, struct page *page);
+
+/* A place at a bell for the daemon itself, which listens to it. A bell, the lane's, or -errno. */
+int topic_lane_listen(struct topic_lane *lane, unsigned *ret_group);
+void topic_lane_unlisten(struct topic_lane *lane, unsigned group);
+/* The same with the page at hand. 0 or -errno. */
+int topic_lane_listen_in(struct topic_lane *lane, struct page *page, unsigned *ret_group);
+
+/* WIRE_NO_SLOT: there is none left; counted. */
+uint32_t topic_lane_take_slot(struct topic_lane *lane);
+void topic_lane_return_slot(struct topic_lane *lane, uint32_t slot);
+/* What a member that is gone held in the ring is given back. */
+void topic_lane_recover(struct topic_lane *lane, const struct page *page, uint32_t slot);
+
+/* Tells all its members "look again"; or one post of the daemon's own. */
+void topic_lane_resync(struct topic_lane *lane);
+void topic_lane_post(struct topic_lane *lane);
+/* Has anybody posted in it? True where that cannot be told. */
+bool topic_lane_was_posted(struct topic_lane *lane);
+
+#endif
