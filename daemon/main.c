@@ -15,5 +15,9 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
 		return files_worker_run();
 	status = options_parse(argc, argv, &options);
-	return status >= 0 ? status : server_run(&options);
+	if (status >= 0)
+		return status;
+	status = server_run(&options);
+	options_deinit(&options);
+	return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * options.h - the command line.
+ * options.h - what has been set: on the command line, else in the configuration, else as keys.c has it.
  */
 #ifndef PATHBUS_DAEMON_OPTIONS_H
 #define PATHBUS_DAEMON_OPTIONS_H
@@ -10,9 +10,13 @@
 
 #include "log.h"
 
+/* The system instance reads this one if it is there and none is given; a user's instance reads none. */
+#define OPTIONS_SYSTEM_CONFIG "/etc/pathbus/pathbusd.conf"
+
+/* Members that have a line in keys.c are unsigned, uint64_t, char * or enum log_level. */
 struct options {
-	bool system; /* serves all users */
-	const char *address; /* NULL: the user's own place; points into argv */
+	bool system;   /* serves all users */
+	char *address; /* NULL: the user's own place */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */
 	uint64_t max_region_bytes; /* all of a user's regions together */
@@ -22,7 +26,11 @@ struct options {
 	enum log_level log_level;
 };
 
-/* Returns -1: go on; else the exit status (0 after --help and --version, 2 after a usage error). */
+/*
+ * Returns -1: go on, and *ret is to be given to options_deinit; else the exit status (0 after --help and --version, 2 after an
+ * error in what was given or configured, which has been told), and *ret is untouched.
+ */
 int options_parse(int argc, char **argv, struct options *ret);
+void options_deinit(struct options *options);
 
 #endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* keys.c - see keys.h. A new key is a line of the table here, and its commented line in conf/pathbusd.conf. */
+#include "keys.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "limit.h"
+#include "page.h"
+
+#define MEMBER(member) offsetof(struct options, member), sizeof(((struct options *)0)->member)
+#define NUMBER(section, name, member, min, max, normal, help) \
+	{ name, section, KEY_NUMBER, MEMBER(member), min, max, normal, help }
+#define BYTES(section, name, member, min, max, normal, help) \
+	{ name, section, KEY_BYTES, MEMBER(member), min, max, normal, help }
+#define MS(section, name, member, min, max, normal, help) \
+	{ name, section, KEY_MS, MEMBER(member), min, max, normal, help }
+
+/* By sections, in the order of conf/pathbusd.conf. */
+const struct key keys[] = {
+	{ "address", "daemon", KEY_PATH, MEMBER(address), 0, 0, 0, "serve at this Unix socket" },
+	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr" },
+	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
+	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
+	   "give up on a path whose file system does not answer"),
+
+	NUMBER("lanes", "offload-members", offload_members, 1, 1000000, LIMIT_OFFLOAD_MEMBERS,
+	       "ring for the posters of files that more than so many have open"),
+	NUMBER("lanes", "offload-message-members", offload_message_members, 1, 1000000, LIMIT_OFFLOAD_MESSAGE_MEMBERS,
+	       "the same for files with messages"),
+	BYTES("lanes", "max-message", max_message, LANE_MIN_MESSAGE, LANE_MAX_MESSAGE, LANE_MAX_MESSAGE,
+	      "the largest message that a program may ask a topic to take"),
+
+	BYTES("regions", "max-region-bytes", max_region_bytes, 0, UINT64_C(1) << 60, LIMIT_REGION_BYTES,
+	      "all regions of a user together"),
+	NUMBER("regions", "max-regions", max_regions, 0, 100000, LIMIT_REGIONS, "how many regions a user may have"),
+};
+const size_t n_keys = sizeof(keys) / sizeof(keys[0]);
+_Static_assert(sizeof(keys) / sizeof(keys[0]) <= KEY_MAX, "raise KEY_MAX");
+
+const struct key *key_find(const char *name)
+{
+	for (size_t i = 0; i < n_keys; i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+bool key_section_exists(const char *section)
+{
+	if (strcmp(section, KEY_SECTION_RIGHTS) == 0)
+		return true;
+	for (size_t i = 0; i < n_keys; i++)
+		if (strcmp(keys[i].section, section) == 0)
+			return true;
+	return false;
+}
+
+/* --- values ---------------------------------------------------------------------------------------- */
+
+/* Digits, and for bytes a suffix: nothing else, no sign and no space. */
+static int parse_number(const char *text, bool suffixes, uint64_t *ret)
+{
+	uint64_t value = 0, unit = 1;
+	const char *at = text;
+
+	for (; *at >= '0' && *at <= '9'; at++) {
+		uint64_t digit = (uint64_t)(*at - '0');
+
+		if (value > (UINT64_MAX - digit) / 10)
+			return -EINVAL;
+		value = value * 10 + digit;
+	}
+	if (at == text)
+		return -EINVAL;
+	if (suffixes && *at != '\0') {
+		const char *units = "KMG", *found = strchr(units, *at++);
+
+		if (!found)
+			return -EINVAL;
+		unit = UINT64_C(1) << 10 * (found - units + 1);
+	}
+	if (*at != '\0' || value > UINT64_MAX / unit)
+		return -EINVAL;
+	*ret = value * unit;
+	return 0;
+}
+
+static void store_number(const struct key *key, uint64_t value, struct options *options)
+{
+	char *at = (char *)options + key->offset;
+	uint32_t narrow = (uint32_t)value;
+
+	if (key->width == sizeof(value))
+		memcpy(at, &value, sizeof(value));
+	else
+		memcpy(at, &narrow, sizeof(narrow));
+}
+
+static int set_path(const struct key *key, const char *text, struct options *options)
+{
+	char **at = (char **)(void *)((char *)options + key->offset);
+	char *copy;
+
+	if (text[0] == '\0')
+		return -EINVAL;
+	copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+int key_set(const struct key *key, const char *text, struct options *options)
+{
+	uint64_t value;
+
+	switch (key->type) {
+	case KEY_PATH:
+		return set_path(key, text, options);
+	case KEY_LEVEL:
+		return log_level_from(text, (enum log_level *)(void *)((char *)options + key->offset)) ? 0 : -EINVAL;
+	case KEY_NUMBER:
+	case KEY_BYTES:
+	case KEY_MS:
+		break;
+	}
+	if (parse_number(text, key->type == KEY_BYTES, &value) < 0 || value < key->min || value > key->max)
+		return -EINVAL;
+	store_number(key, value, options);
+	return 0;
+}
+
+void key_set_normal(const struct key *key, struct options *options)
+{
+	if (key->type == KEY_PATH)
+		memset((char *)options + key->offset, 0, key->width);
+	else if (key->type == KEY_LEVEL)
+		memcpy((char *)options + key->offset, &(enum log_level){ (enum log_level)key->normal }, key->width);
+	else
+		store_number(key, key->normal, options);
+}
+
+/* --- words ----------------------------------------------------------------------------------------- */
+
+/* As short as it can be written without loss. */
+static void put_number(const struct key *key, uint64_t value, char *ret, size_t size)
+{
+	static const char units[] = "KMG";
+	unsigned unit = 0;
+
+	while (key->type == KEY_BYTES && unit < 3 && value > 0 && value % 1024 == 0) {
+		value /= 1024;
+		unit++;
+	}
+	if (unit > 0)
+		snprintf(ret, size, "%" PRIu64 "%c", value, units[unit - 1]);
+	else
+		snprintf(ret, size, "%" PRIu64, value);
+}
+
+void key_range(const struct key *key, char *ret)
+{
+	char min[24], max[24];
+
+	put_number(key, key->min, min, sizeof(min));
+	put_number(key, key->max, max, sizeof(max));
+	switch (key->type) {
+	case KEY_PATH:
+		strcpy(ret, "a path");
+		return;
+	case KEY_LEVEL:
+		strcpy(ret, "error, warning, info or debug");
+		return;
+	case KEY_NUMBER:
+		snprintf(ret, KEY_TEXT_SIZE, "a number from %s to %s", min, max);
+		return;
+	case KEY_BYTES:
+		snprintf(ret, KEY_TEXT_SIZE, "bytes from %s to %s (K, M and G are units)", min, max);
+		return;
+	case KEY_MS:
+		snprintf(ret, KEY_TEXT_SIZE, "milliseconds from %s to %s", min, max);
+		return;
+	}
+}
+
+void key_normal(const struct key *key, char *ret)
+{
+	if (key->type == KEY_PATH)
+		ret[0] = '\0';
+	else if (key->type == KEY_LEVEL)
+		strcpy(ret, log_level_name((enum log_level)key->normal));
+	else
+		put_number(key, key->normal, ret, KEY_TEXT_SIZE);
+}
