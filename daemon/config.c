@@ -27,7 +27,7 @@
 struct config {
 	const char *path;
 	struct options *options;
-	char *text, *at; /* at: what inih has not had yet */
+	char *text, *at, *end; /* at: what inih has not had yet */
 	unsigned line;   /* that inih had last */
 	bool continues;  /* it is indented: more of the value before it */
 	int status;      /* -1 until something is wrong: what, and in which line */
@@ -92,17 +92,19 @@ static void check_section(struct config *config, const char *line)
 static char *next_line(char *ret, int size, void *stream)
 {
 	struct config *config = stream;
-	size_t n = strcspn(config->at, "\n");
+	size_t left = (size_t)(config->end - config->at), n;
+	const char *newline = memchr(config->at, '\n', left);
 
-	if (config->at[0] == '\0' || config->status >= 0)
+	if (left == 0 || config->status >= 0)
 		return NULL;
+	n = newline ? (size_t)(newline - config->at) : left;
 	config->line++;
 	if (n + 3 > (size_t)size) {
 		fail(config, "the line is longer than %d bytes; a value goes on in indented lines", size - 3);
 		return NULL;
 	}
 	memcpy(ret, config->at, n);
-	config->at += n + (config->at[n] == '\n');
+	config->at += n + (newline != NULL);
 	ret[n] = '\n';
 	ret[n + 1] = '\0';
 	config->continues = ret[0] == ' ' || ret[0] == '\t';
@@ -197,6 +199,7 @@ static char *read_file(struct config *config, int fd, size_t size)
 			used += (size_t)n;
 	}
 	text[used] = '\0';
+	config->end = text + used;
 	if (n < 0)
 		fail(config, "cannot be read: %s", strerror(errno));
 	else if (strlen(text) != used)
