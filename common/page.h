@@ -125,7 +125,9 @@ struct page {
 	_Atomic uint32_t lock_waits;   /* 1: somebody with a deadline waits for a lock. Set by it before it tries; who gives a
 	                                * lock back looks at this afterwards, clears it and wakes them */
 	_Atomic uint32_t lock_moved;   /* the futex they sleep on */
-	uint8_t reserved3[640 - 588];
+	_Atomic uint32_t divided;      /* 1: the topic has, or has had, other lanes, whose members the daemon knows. Set by it
+	                                * before anybody is told of the other lane, never cleared */
+	uint8_t reserved3[640 - 592];
 
 	/* 640: the ring's, on a line of their own; see ring.h */
 	_Atomic uint64_t head;         /* the next ticket */
@@ -152,6 +154,7 @@ _Static_assert(offsetof(struct page, state) == 560, "layout");
 _Static_assert(offsetof(struct page, linked) == 576, "layout");
 _Static_assert(offsetof(struct page, hides) == 568, "layout");
 _Static_assert(offsetof(struct page, lock_waits) == 580, "layout");
+_Static_assert(offsetof(struct page, divided) == 588, "layout");
 _Static_assert(offsetof(struct page, head) == 640, "layout");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");

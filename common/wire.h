@@ -63,6 +63,8 @@ enum wire_type {
 	WIRE_ENDPOINT_LIST = 21,  /* answered by endpoints or error */
 	WIRE_TAKEN = 22,          /* no answer */
 	WIRE_CANCEL = 23,         /* no answer */
+	/* wire_member.h: */
+	WIRE_MEMBER_LIST = 24,    /* answered by members or error */
 	/* from the daemon */
 	WIRE_WELCOME = 64, /* with 2 descriptors: the death page, the carrier's bell */
 	WIRE_OPENED = 65,  /* with 2 descriptors: the lane's page, its bell; none if it was opened for the socket */
@@ -87,6 +89,8 @@ enum wire_type {
 	WIRE_ENDPOINTS = 81,
 	WIRE_EVENT_CONNECTION = 82, /* request 0; with 1 descriptor: this side's end */
 	WIRE_EVENT_UNLISTENED = 83, /* request 0 */
+	/* wire_member.h: */
+	WIRE_MEMBERS = 84,
 };
 
 /* struct wire_open.flags and struct wire_opened.rights */

@@ -137,4 +137,7 @@ enum drop frame_token(struct client *client, const struct wire_header *header, c
 enum drop frame_redeem(struct client *client, const struct wire_header *header, const void *frame);
 enum drop frame_endpoint_list(struct client *client, const struct wire_header *header, const void *frame);
 
+/* member_frames.c */
+enum drop frame_member_list(struct client *client, const struct wire_header *header, const void *frame);
+
 #endif

@@ -272,6 +272,7 @@ static const struct handler {
 	{ WIRE_TOKEN, ASKS, frame_token },
 	{ WIRE_REDEEM, ASKS, frame_redeem },
 	{ WIRE_ENDPOINT_LIST, ASKS, frame_endpoint_list },
+	{ WIRE_MEMBER_LIST, ASKS, frame_member_list },
 	{ WIRE_REGION_OPEN, ASKS, frame_region_open },
 	{ WIRE_REGION_CLOSE, ASKS_NOT, frame_region_close },
 	{ WIRE_REGION_RESTORE, ASKS, frame_region_restore },

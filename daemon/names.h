@@ -10,6 +10,7 @@
 struct topics {
 	struct table by_key, by_file; /* of struct topic_name */
 	size_t n_topics;
+	uint64_t last_lane; /* its number */
 };
 
 int names_init(struct topics *topics);

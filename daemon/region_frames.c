@@ -351,7 +351,7 @@ enum drop frame_region_close(struct client *client, const struct wire_header *he
 
 /* --- list ----------------------------------------------------------------------------------------------- */
 
-static unsigned list_holders(const struct client *client, const struct region *region, struct wire_region_holder *ret)
+static unsigned list_holders(const struct region *region, struct wire_region_holder *ret)
 {
 	unsigned n = 0;
 
@@ -360,7 +360,9 @@ static unsigned list_holders(const struct client *client, const struct region *r
 		uid_t uid;
 
 		*one = (struct wire_region_holder){
-			.pid = (uint32_t)holder->member->pid, .uid = (uint32_t)client->uid, .writes = holder->writes,
+			.pid = (uint32_t)holder->member->pid,
+			.uid = (uint32_t)user_uid(holder->member->lane->user),
+			.writes = holder->writes,
 		};
 		if (os_process_name(holder->member->pid, &uid, one->command, sizeof(one->command)) == 0)
 			one->uid = (uint32_t)uid;
@@ -394,7 +396,7 @@ enum drop frame_region_list(struct client *client, const struct wire_header *hea
 		.flags = region->flags,
 		.pages = region->pages,
 		.n_holders = region->n_holders,
-		.n_listed = list_holders(client, region, holders),
+		.n_listed = list_holders(region, holders),
 		.name = region->name,
 		.name_size = region->name_size,
 	};

@@ -133,6 +133,7 @@ static int make_lane(struct topic_name *name, const struct joining *joining, str
 		return r;
 	}
 	(*ret)->topic = topic;
+	(*ret)->number = ++topic->topics->last_lane;
 	(*ret)->next = topic->lanes;
 	topic->lanes = *ret;
 	return 0;

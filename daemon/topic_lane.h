@@ -31,6 +31,7 @@ struct lane_group {
 struct topic_lane {
 	struct topic *topic;
 	struct topic_lane *next; /* of the same topic */
+	uint64_t number;         /* this daemon's how-manieth */
 	struct user *user;
 	uint32_t rights;    /* WIRE_RIGHT_*: its members' */
 	unsigned n_members;

@@ -245,6 +245,7 @@ static const struct {
 	{ WIRE_CONNECTED, 1, call_on_answer },
 	{ WIRE_TOKEN_MADE, 0, call_on_answer },
 	{ WIRE_ENDPOINTS, 0, call_on_answer },
+	{ WIRE_MEMBERS, 0, call_on_answer },
 	{ WIRE_EVENT_CONNECTION, 1, endpoint_on_connection },
 	{ WIRE_EVENT_UNLISTENED, 0, endpoint_on_unlistened },
 	{ WIRE_REGION, 1, on_region },

@@ -931,15 +931,17 @@ struct pathbus_member {
 typedef int pathbus_member_fn(const struct pathbus_member *member, void *arg);
 
 /**
- * pathbus_member_list: who has the topic open, on the channel that this topic is on: not those behind a link, nor those
- * beyond the first 240. Calls `fn` for each, in no particular order, after all of them were looked at; it may call the
- * library, and close the topic. Belongs to the handle's thread. Does not block, except where the channel was lost: it is
- * joined anew first, which may take up to the timeout.
+ * pathbus_member_list: who has the topic open, of all users, on the channel that this topic is on: not those behind a link, nor
+ * those of a user beyond the first 240. Calls `fn` for each, in no particular order, after all of them were looked at; it may
+ * call the library, and close the topic. Belongs to the handle's thread. Where other users have it open too it asks the daemon,
+ * and waits for its answer, up to the timeout; the same where the channel was lost and is joined anew first.
  *
  * Returns 0, what `fn` returned if that was not 0, or
  *   -EINVAL      topic or fn is NULL
  *   -ECHILD      in a forked child
- *   -EOPNOTSUPP  PATHBUS_SOCKET: the table of members is shared memory
+ *   -EOPNOTSUPP  a topic for locks only
+ *   -ENOTCONN    the daemon ended meanwhile, again and again
+ *   -ETIMEDOUT   PATHBUS_SOCKET: it does not answer. Others are told of those on their own lane then: of their user
  *   -ENOMEM, or as pathbus_open when the channel was lost
  */
 PATHBUS_PUBLIC int pathbus_member_list(pathbus_topic *topic, pathbus_member_fn *fn, void *arg);

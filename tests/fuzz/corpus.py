@@ -74,6 +74,9 @@ REDEEM = frame(20, struct.pack("<I", 0) + bytes(range(16)), 12)
 ENDPOINT_LIST = frame(21, struct.pack("<IIQ", 7, 0, 5), 13)
 TAKEN = frame(22, struct.pack("<II", 1, 1), 0)
 CANCEL = frame(23, struct.pack("<I", 10), 0)
+MEMBER_LIST = frame(24, struct.pack("<IIQ", 7, 0, 257), 14)
+MEMBER = struct.pack("<IIIIQQ", 1234, 1000, 1, 0, 77, 5) + b"program".ljust(16, b"\0")
+MEMBERS = frame(84, struct.pack("<QII", 258, 2, 0) + 2 * MEMBER, 14)
 LISTENING = frame(78, struct.pack("<I", 1), 9)
 CONNECTED = frame(79, struct.pack("<IIII", 1234, 1000, 1000, 1), 10)
 TOKEN_MADE = frame(80, bytes(range(16)), 11)
@@ -204,6 +207,15 @@ FILES = {
     "event-unlistened-0": STREAM + frame(83, struct.pack("<II", 1, 0), 0),
     "session-endpoints": STREAM + LISTEN + CONNECT + TAKEN + CANCEL + TOKEN + REDEEM + ENDPOINT_LIST + UNLISTEN,
     "session-endpoints-daemon": STREAM + LISTENING + CONNECTED + EVENT_CONNECTION + TOKEN_MADE + ENDPOINTS + EVENT_UNLISTENED,
+    "member-list": STREAM + MEMBER_LIST,
+    "member-list-reserved": STREAM + frame(24, struct.pack("<IIQ", 7, 1, 0)),
+    "members": STREAM + MEMBERS,
+    "members-none": STREAM + frame(84, struct.pack("<QII", 0, 0, 0)),
+    "members-most": STREAM + frame(84, struct.pack("<QII", 1, 16, 0) + 16 * MEMBER),
+    "members-too-many": STREAM + frame(84, struct.pack("<QII", 1, 17, 0) + 17 * MEMBER),
+    "members-cut": STREAM + frame(84, struct.pack("<QII", 1, 1, 0) + MEMBER[:-1]),
+    "members-flags": STREAM + frame(84, struct.pack("<QII", 1, 1, 0) + struct.pack("<IIIIQQ", 1, 2, 2, 0, 3, 4) + bytes(16)),
+    "body-members": BODIES + MEMBERS,
     "body-listen": BODIES + LISTEN,
     "body-endpoints": BODIES + ENDPOINTS,
     "empty": b"",

@@ -20,6 +20,7 @@
 #include "wire.h"
 #include "wire_region.h"
 #include "wire_endpoint.h"
+#include "wire_member.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -253,6 +254,8 @@ static size_t again_endpoint(const uint8_t *frame, size_t size, void *to, const 
 		struct wire_connection connection;
 		struct wire_unlistened unlistened;
 		struct wire_endpoint_list list;
+		struct wire_member_list member_list;
+		struct wire_members members;
 	} got;
 	uint32_t request = header->request;
 
@@ -284,6 +287,11 @@ static size_t again_endpoint(const uint8_t *frame, size_t size, void *to, const 
 		return wire_get_unlistened(frame, size, &got.unlistened) ? 0 : wire_put_unlistened(to, &got.unlistened);
 	case WIRE_ENDPOINT_LIST:
 		return wire_get_endpoint_list(frame, size, &got.list) ? 0 : wire_put_endpoint_list(to, request, &got.list);
+	case WIRE_MEMBER_LIST:
+		return wire_get_member_list(frame, size, &got.member_list) ? 0 :
+		       wire_put_member_list(to, request, &got.member_list);
+	case WIRE_MEMBERS:
+		return wire_get_members(frame, size, &got.members) ? 0 : wire_put_members(to, request, &got.members);
 	default:
 		return 0;
 	}
@@ -419,7 +427,7 @@ static void fuzz_bodies(const uint8_t *data, size_t size)
 					  WIRE_TOKEN, WIRE_REDEEM, WIRE_ENDPOINT_LIST, WIRE_TAKEN,
 					  WIRE_CANCEL, WIRE_LISTENING, WIRE_CONNECTED, WIRE_TOKEN_MADE,
 					  WIRE_ENDPOINTS, WIRE_EVENT_CONNECTION,
-					  WIRE_EVENT_UNLISTENED };
+					  WIRE_EVENT_UNLISTENED, WIRE_MEMBER_LIST, WIRE_MEMBERS };
 	static unsigned char written[WIRE_MAX_FRAME];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_wire_endpoint.c - the codec of the frames of endpoints: each comes back as it went, byte for byte as documented; what
+ * test_wire_endpoint.c - the codec of the frames of endpoints, and of members: each comes back as it went, byte for byte as documented; what
  * is too short, too long or has a bad field is refused, and nothing is written to the result then.
  */
 #include "harness/harness.h"
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "wire_endpoint.h"
+#include "wire_member.h"
 
 /* In a block of exactly its size, so that the address sanitizer sees whoever reads past its end. */
 static unsigned char *exact(const void *frame, size_t size)
@@ -34,6 +35,8 @@ union decoded {
 	struct wire_unlistened unlistened;
 	struct wire_endpoint_list list;
 	struct wire_endpoints endpoints;
+	struct wire_member_list member_list;
+	struct wire_members members;
 };
 
 /* Writes again what was decoded: the frame must be the same. */
@@ -63,6 +66,8 @@ union decoded {
 #define GET_unlistened wire_get_unlistened
 #define GET_endpoint_list wire_get_endpoint_list
 #define GET_endpoints wire_get_endpoints
+#define GET_member_list wire_get_member_list
+#define GET_members wire_get_members
 FRAME(listen, listen, REQUEST)
 FRAME(unlisten, endpoint, REQUEST)
 FRAME(listening, endpoint, REQUEST)
@@ -77,6 +82,8 @@ FRAME(connection, connection, NO_REQUEST)
 FRAME(unlistened, unlistened, NO_REQUEST)
 FRAME(endpoint_list, list, REQUEST)
 FRAME(endpoints, endpoints, REQUEST)
+FRAME(member_list, member_list, REQUEST)
+FRAME(members, members, REQUEST)
 
 static const struct frame {
 	enum wire_type type;
@@ -105,6 +112,10 @@ static const struct frame {
 	  "\323\4\0\0\350\3\0\0\0\0\0\0\0\0\0\0sh\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0x", 88, 88 },
 	{ WIRE_EVENT_CONNECTION, get_connection, put_connection, 0, 28, "\7\0\0\0\322\4\0\0\350\3\0\0\351\3\0\0", 16, 16 },
 	{ WIRE_EVENT_UNLISTENED, get_unlistened, put_unlistened, 0, 20, "\7\0\0\0\142\0\0\0", 8, 8 },
+	{ WIRE_MEMBER_LIST, get_member_list, put_member_list, 9, 28, "\1\0\0\0\0\0\0\0\1\2\3\4\5\6\7\10", 16, 16 },
+	{ WIRE_MEMBERS, get_members, put_members, 9, 76,
+	  "\5\1\0\0\0\0\0\0\1\0\0\0\0\0\0\0"
+	  "\322\4\0\0\350\3\0\0\1\0\0\0\0\0\0\0\1\2\3\4\5\6\7\10\11\0\0\0\0\0\0\0server\0\0\0\0\0\0\0\0\0", 64, 64 },
 };
 #define N_FRAMES (int)(sizeof(frames) / sizeof(frames[0]))
 
