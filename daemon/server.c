@@ -30,6 +30,7 @@
 #include "opening.h"
 #include "os/os.h"
 #include "regions.h"
+#include "ringing.h"
 #include "runtime.h"
 #include "serving.h"
 #include "topic.h"
@@ -175,6 +176,14 @@ static int make_core(struct server *server, const struct options *options)
 	context->loop = loop_new();
 	if (!context->loop)
 		return -ENOMEM;
+	/* A user's own processes may well hold up their own daemon. */
+	if (options->system) {
+		r = ringing_init();
+		if (r < 0)
+			log_warning("bells are written to, since the kernel has no asynchronous operations (%s): a client can hold "
+			            "the daemon up",
+			            strerror(-r));
+	}
 	context->users = users_new(&(struct users_setting){
 		.loop = context->loop,
 		.offload_members = options->offload_members,
@@ -289,6 +298,7 @@ static void stop(struct server *server)
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
 	loop_free(context->loop);
+	ringing_deinit();
 	if (server->death.page)
 		death_page_deinit(&server->death);
 }
