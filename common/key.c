@@ -30,23 +30,45 @@ static bool same_inode(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-static int open_folder(int root, int at, const char *path)
+/* Where the walk is: a text, as seen from a folder or from the root. */
+struct walk {
+	int root, at;            /* `at` is owned unless AT_FDCWD */
+	bool for_another;        /* process than this one */
+	char text[PATH_MAX + 8]; /* room for a "." and some slashes of our own */
+};
+
+static int open_folder(const struct walk *walk, const char *path)
 {
-	return root >= 0 ? os_open_in_root(root, path) : os_open_folder(at, path, true);
+	if (walk->root >= 0)
+		return os_open_in_root(walk->root, path);
+	return walk->for_another ? os_open_folder_plainly(walk->at, path) : os_open_folder(walk->at, path, true);
+}
+
+/* The folder's folder. In a root by the path once more: the folder may have been moved out of there meanwhile, and its
+ * ".." with it. */
+static int open_parent(const struct walk *walk, int folder)
+{
+	char path[PATH_MAX + 8];
+	int n;
+
+	if (walk->root < 0)
+		return os_open_folder(folder, "..", true);
+	n = snprintf(path, sizeof(path), "%s/..", walk->text);
+	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : os_open_in_root(walk->root, path);
 }
 
 /*
  * A path that ends in a folder without naming it (".", "..", "/"): opens the folder's folder and finds the
  * name. The root has none. Needs no right but to pass through that one folder.
  */
-static int open_folder_of_folder(int root, int at, const char *path, char *ret_name)
+static int open_folder_of_folder(const struct walk *walk, char *ret_name)
 {
-	int folder, parent = -1, r;
+	int folder, parent = -1, root = walk->root, r;
 	struct stat self, other;
 	char text[PATH_MAX];
 	const char *name;
 
-	folder = open_folder(root, at, path);
+	folder = open_folder(walk, walk->text);
 	if (folder < 0)
 		return folder;
 	if (fstat(folder, &self) < 0 || (root >= 0 && fstat(root, &other) < 0)) {
@@ -62,7 +84,7 @@ static int open_folder_of_folder(int root, int at, const char *path, char *ret_n
 		goto finish;
 	/* Only the name is taken from the text, which may be seen from another root or be outdated. */
 	name = strrchr(text, '/') + 1;
-	parent = os_open_folder(folder, "..", true);
+	parent = open_parent(walk, folder);
 	if (parent < 0)
 		r = parent;
 	else if (fstatat(parent, name, &other, AT_SYMLINK_NOFOLLOW) < 0)
@@ -166,12 +188,6 @@ static int append(char *text, size_t text_size, const char *name)
 	return 0;
 }
 
-/* Where the walk is: a text, as seen from a folder or from the root. */
-struct walk {
-	int root, at;            /* `at` is owned unless AT_FDCWD */
-	char text[PATH_MAX + 8]; /* room for a "." and some slashes of our own */
-};
-
 static void walk_from(struct walk *walk, int at)
 {
 	if (walk->at >= 0)
@@ -188,10 +204,10 @@ static int walk_open(struct walk *walk, char *ret_name, bool *ret_slash)
 	if (r < 0)
 		return r;
 	if (!names_no_entry(ret_name))
-		return open_folder(walk->root, walk->at, walk->text);
+		return open_folder(walk, walk->text);
 	if (ret_name[0] && (r = append(walk->text, sizeof(walk->text), ret_name)) < 0)
 		return r;
-	dir = open_folder_of_folder(walk->root, walk->at, walk->text, ret_name);
+	dir = open_folder_of_folder(walk, ret_name);
 	if (dir >= 0 && (r = append(walk->text, sizeof(walk->text), "..")) < 0) {
 		close(dir);
 		return r;
@@ -229,9 +245,9 @@ static int read_target(int dir, const char *name, bool slash, char *ret, size_t 
 	return n > 0;
 }
 
-int place_resolve(int root, const char *path, struct place *ret)
+static int resolve(int root, bool for_another, const char *path, struct place *ret)
 {
-	struct walk walk = { .root = root, .at = AT_FDCWD };
+	struct walk walk = { .root = root, .at = AT_FDCWD, .for_another = for_another };
 	char name[KEY_NAME_MAX + 1], target[PATH_MAX + 2];
 	int r = 1;
 
@@ -249,6 +265,11 @@ int place_resolve(int root, const char *path, struct place *ret)
 			r = dir;
 			break;
 		}
+		if (for_another && os_is_of_processes(dir)) {
+			close(dir);
+			r = -EXDEV;
+			break;
+		}
 		r = read_target(dir, name, slash, target, sizeof(target));
 		if (r == 1) {
 			r = walk_follow(&walk, dir, target) < 0 ? -ENAMETOOLONG : 1;
@@ -263,6 +284,16 @@ int place_resolve(int root, const char *path, struct place *ret)
 	}
 	walk_from(&walk, AT_FDCWD);
 	return r == 1 ? -ELOOP : r;
+}
+
+int place_resolve(int root, const char *path, struct place *ret)
+{
+	return resolve(root, false, path, ret);
+}
+
+int place_resolve_for(int root, const char *path, struct place *ret)
+{
+	return resolve(root, true, path, ret);
 }
 
 void place_deinit(struct place *place)

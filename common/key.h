@@ -41,6 +41,11 @@ struct place {
  * Returns 0, -EINVAL (empty), -ENOENT (no such folder), -ENOTDIR, -ELOOP, -ENAMETOOLONG, -EACCES, -EMFILE...
  */
 int place_resolve(int root, const char *path, struct place *ret);
+/*
+ * The same for another process, which has asked for it. What lies in /proc looks different to each process, and its links
+ * (self, cwd, fd/3) would lead where this one is: they are not followed. -EXDEV or -ELOOP: the path leads there.
+ */
+int place_resolve_for(int root, const char *path, struct place *ret);
 void place_deinit(struct place *place);
 
 bool key_equal(const struct topic_key *a, const struct topic_key *b);

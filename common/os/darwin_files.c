@@ -52,6 +52,11 @@ int os_open_folder(int dir, const char *path, bool follow)
 	return fd_or_errno(openat(dir, path, FOLDER_FLAGS | (follow ? 0 : O_NOFOLLOW)));
 }
 
+int os_open_folder_plainly(int dir, const char *path)
+{
+	return os_open_folder(dir, path, true);
+}
+
 int os_open_in_root(int root, const char *path)
 {
 	(void)root, (void)path;
@@ -163,6 +168,19 @@ int os_rename_new(int dir, const char *from, const char *to)
 	if (errno == ENOTSUP && renameat(dir, from, dir, to) == 0)
 		return 0;
 	return errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
+}
+
+bool os_is_same_place(int a, int b)
+{
+	(void)a;
+	(void)b;
+	return false;
+}
+
+bool os_is_of_processes(int dir)
+{
+	(void)dir;
+	return false;
 }
 
 bool os_is_remote(int dir)

@@ -21,6 +21,20 @@ int os_peer_credentials(int socket, struct os_peer *ret)
 	return 0;
 }
 
+int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n)
+{
+	(void)socket;
+	(void)ret;
+	(void)ret_n;
+	return -EOPNOTSUPP;
+}
+
+int os_peer_watch(int socket)
+{
+	(void)socket;
+	return -EOPNOTSUPP;
+}
+
 int os_socket_pair(int type, int ret[2])
 {
 	int pair[2];

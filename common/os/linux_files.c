@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,12 +50,12 @@ int os_open_folder(int dir, const char *path, bool follow)
 	return fd_or_errno(openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
 }
 
-int os_open_in_root(int root, const char *path)
+static int open_resolved(int dir, const char *path, uint64_t resolve)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_DIRECTORY, .resolve = RESOLVE_IN_ROOT };
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_DIRECTORY, .resolve = resolve };
 
 	for (int i = 0; i < 64; i++) {
-		long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+		long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
 
 		if (fd >= 0)
 			return (int)fd;
@@ -62,6 +63,18 @@ int os_open_in_root(int root, const char *path)
 			return -errno;
 	}
 	return -EAGAIN;
+}
+
+int os_open_in_root(int root, const char *path)
+{
+	return open_resolved(root, path, RESOLVE_IN_ROOT);
+}
+
+int os_open_folder_plainly(int dir, const char *path)
+{
+	int fd = open_resolved(dir, path, RESOLVE_NO_MAGICLINKS);
+
+	return fd == -ENOSYS ? os_open_folder(dir, path, true) : fd;
 }
 
 /*
@@ -187,6 +200,24 @@ static bool is_at(const char *path, const struct stat *st)
 	struct stat there;
 
 	return lstat(path, &there) == 0 && there.st_dev == st->st_dev && there.st_ino == st->st_ino;
+}
+
+bool os_is_same_place(int a, int b)
+{
+	struct statx one, other;
+
+	/* A mount's number is the same in all namespaces, and not another's while a descriptor holds it. */
+	return statx(a, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &one) == 0 &&
+	       statx(b, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &other) == 0 && (one.stx_mask & STATX_MNT_ID) &&
+	       (other.stx_mask & STATX_MNT_ID) && one.stx_mnt_id == other.stx_mnt_id && one.stx_ino == other.stx_ino &&
+	       one.stx_dev_major == other.stx_dev_major && one.stx_dev_minor == other.stx_dev_minor;
+}
+
+bool os_is_of_processes(int dir)
+{
+	struct statfs st;
+
+	return fstatfs(dir, &st) == 0 && st.f_type == PROC_SUPER_MAGIC;
 }
 
 int os_path_of(int fd, char *ret, size_t size)

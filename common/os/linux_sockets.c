@@ -4,9 +4,17 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#ifndef SO_PEERGROUPS
+#define SO_PEERGROUPS 59
+#endif
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 int os_peer_credentials(int socket, struct os_peer *ret)
 {
@@ -17,6 +25,42 @@ int os_peer_credentials(int socket, struct os_peer *ret)
 		return -errno;
 	*ret = (struct os_peer){ .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid };
 	return 0;
+}
+
+int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n)
+{
+	socklen_t size = 0, had;
+	gid_t *groups = NULL;
+
+	/* Asks for their size first, and again should that ever change. */
+	for (;;) {
+		had = size;
+		if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+			break;
+		if (errno != ERANGE || size <= had) {
+			int r = errno == ENOPROTOOPT ? -EOPNOTSUPP : -errno;
+
+			free(groups);
+			return r;
+		}
+		free(groups);
+		groups = malloc(size);
+		if (!groups)
+			return -ENOMEM;
+	}
+	*ret = groups;
+	*ret_n = (unsigned)(size / sizeof(*groups));
+	return 0;
+}
+
+int os_peer_watch(int socket)
+{
+	int fd = -1;
+	socklen_t size = sizeof(fd);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0)
+		return fd; /* close-on-exec always */
+	return errno == ENOPROTOOPT ? -EOPNOTSUPP : errno == ENODATA || errno == EINVAL ? -ESRCH : -errno;
 }
 
 int os_socket_pair(int type, int ret[2])

@@ -132,7 +132,10 @@ int os_replace(int fd, int to);
 int os_open_path(int dir, const char *name, bool follow);
 /* The same for a folder, which needs no right but that to pass through; to be used as the `dir` of others. */
 int os_open_folder(int dir, const char *path, bool follow);
-/* openat2 of a folder with RESOLVE_IN_ROOT; -ENOSYS where there is no such call. */
+/* The same, following links, but none of those in /proc that lead to what a process has (-ELOOP), where the system can
+ * tell them from others (Linux 5.6). */
+int os_open_folder_plainly(int dir, const char *path);
+/* openat2 of a folder with RESOLVE_IN_ROOT, which follows none of those either (-EXDEV); -ENOSYS where there is no such call. */
 int os_open_in_root(int root, const char *path);
 /* Opens the regular file `name` in `dir` read-write after checking, before the opening, that it is a regular
  * file of this user with one link and mode 0600. -EEXIST: it is something else; -EPERM: somebody else's. */
@@ -158,6 +161,10 @@ int os_link_new(int fd, int dir, const char *name);
 /* May the effective user read / write `name` ("": the folder itself) in `dir` (follow no link)? A read-only
  * file system denies nothing here, since a post does not write the file: its mode bits decide. */
 bool os_may_access(int dir, const char *name, int mode);
+/* Are these the same folder of the same mount? False where the system cannot tell. */
+bool os_is_same_place(int a, int b);
+/* Does it lie in /proc, whose links mean the process that looks at them? */
+bool os_is_of_processes(int dir);
 /* The path of a descriptor, as seen from the process's root. -ENOENT: removed; -EINVAL: has none. */
 int os_path_of(int fd, char *ret, size_t size);
 /* Renames a folder without replacing anything but an empty one. -EEXIST: something is in the way. */
@@ -193,6 +200,11 @@ int os_socket_new(void);
 /* Who is at the other end. pid 0 where not known. 0, -errno. */
 struct os_peer { pid_t pid; uid_t uid; gid_t gid; };
 int os_peer_credentials(int socket, struct os_peer *ret);
+/* That one's supplementary groups, as it connected; *ret is to be freed. -EOPNOTSUPP, -ENOMEM. */
+int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n);
+/* As os_process_watch, of the very process that connected: its number may be another's by now. -ESRCH: it has ended;
+ * -EOPNOTSUPP: the system (Linux before 6.5) cannot tell. */
+int os_peer_watch(int socket);
 /* A connected pair of SOCK_STREAM or SOCK_SEQPACKET, close-on-exec and blocking. 0, -errno. */
 int os_socket_pair(int type, int ret[2]);
 /* One of such a type that is not connected yet; non-blocking. */
