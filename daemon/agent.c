@@ -15,15 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent_program.h"
+#include "helper.h"
 #include "limit.h"
 #include "log.h"
 #include "os/os.h"
-#include "helper.h"
-
-#define PROGRAM "pathbus-link"
-#ifndef PATHBUS_LIBEXEC_DIR
-#define PATHBUS_LIBEXEC_DIR "/usr/libexec/pathbus"
-#endif
 
 /* A message that did not fit into the socket; owns copies of its descriptors. */
 struct waiting {
@@ -54,34 +50,16 @@ struct agent {
 
 /* --- the process ----------------------------------------------------------------------------------- */
 
-/* Beside our own program, as in a build folder, else where it is installed. */
-static void find_program(char *ret, size_t size)
-{
-	char own[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
-	char *slash;
-
-	own[n > 0 ? n : 0] = '\0';
-	slash = strrchr(own, '/');
-	if (slash) {
-		slash[1] = '\0';
-		n = snprintf(ret, size, "%s" PROGRAM, own);
-		if (n > 0 && (size_t)n < size && access(ret, X_OK) == 0)
-			return;
-	}
-	snprintf(ret, size, "%s/" PROGRAM, PATHBUS_LIBEXEC_DIR);
-}
-
 static void readable(void *arg);
 static void writable(void *arg);
 
 static int run(struct agent *agent)
 {
-	static const char *const argv[] = { PROGRAM, NULL };
-	char program[PATH_MAX + sizeof(PROGRAM)];
+	static const char *const argv[] = { AGENT_PROGRAM, NULL };
+	char program[AGENT_PROGRAM_SIZE];
 	int pair[2], r;
 
-	find_program(program, sizeof(program));
+	agent_program_find(program, sizeof(program));
 	r = helper_pair(pair);
 	if (r < 0)
 		return r;

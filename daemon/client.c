@@ -93,6 +93,18 @@ void client_refuse(int socket, int error, const char *text)
 	close(socket);
 }
 
+/* A worker may have it too for a moment, and hang: that is not to keep it open. */
+static void hang_up(struct client *client)
+{
+	identity_end(client->identity);
+	if (client->socket < 0)
+		return;
+	if (client->context->forker)
+		(void)shutdown(client->socket, SHUT_RDWR);
+	close(client->socket);
+	client->socket = -1;
+}
+
 /* Everything but the members, which the caller has taken out or frees with their topics. */
 static void client_free(struct client *client)
 {
@@ -112,8 +124,8 @@ static void client_free(struct client *client)
 	loop_event_free(client->readable);
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
-	if (client->socket >= 0)
-		close(client->socket);
+	hang_up(client);
+	identity_unref(client->identity);
 	client_forget_out(client);
 	free(client->stash);
 	free(client->openings);
@@ -180,8 +192,7 @@ static void reap_ended(void *arg)
 	struct client *client = clients->ended;
 
 	if (client && client->socket >= 0) {
-		close(client->socket);
-		client->socket = -1;
+		hang_up(client);
 		while (client->n_openings > 0)
 			opening_cancel(client->openings[--client->n_openings]);
 		while (client->syncs)
@@ -327,8 +338,9 @@ static void timer(void *arg)
 	client_writable(client);
 }
 
-/* Takes the reference to the user, and what is charged for a connection, over in any case. */
-static struct client *client_new(struct clients *clients, int socket, const struct os_peer *peer, struct user *user)
+/* Takes the reference to the user, what is charged for a connection, and the identity over in any case. */
+static struct client *client_new(struct clients *clients, int socket, const struct os_peer *peer, struct user *user,
+                                 struct identity *identity)
 {
 	struct loop *loop = clients->context->loop;
 	struct client *client = calloc(1, sizeof(*client));
@@ -336,10 +348,11 @@ static struct client *client_new(struct clients *clients, int socket, const stru
 	if (!client) {
 		user_release(user, CHARGE_CONNECTIONS, 1);
 		user_unref(user);
+		identity_unref(identity);
 		return NULL;
 	}
-	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket,
-	                            .user = user, .uid = peer->uid, .gid = peer->gid, .pid = peer->pid };
+	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket, .user = user,
+	                            .uid = peer->uid, .gid = peer->gid, .pid = peer->pid, .identity = identity };
 	client->out_last = &client->out;
 	queue_init(&client->due);
 	queue_init(&client->naming);
@@ -367,6 +380,7 @@ void clients_add(struct clients *clients, int socket)
 	const struct options *options = clients->context->options;
 	int send_buffer = LIMIT_CLIENT_SEND_BUFFER;
 	char text[WIRE_MAX_TEXT];
+	struct identity *identity;
 	struct client *client;
 	struct user *user;
 	struct os_peer peer;
@@ -396,7 +410,13 @@ void clients_add(struct clients *clients, int socket)
 		return;
 	}
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	client = client_new(clients, socket, &peer, user);
+	if (identity_new(socket, &peer, options->system, &identity) < 0) {
+		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
+		user_release(user, CHARGE_CONNECTIONS, 1);
+		user_unref(user);
+		return;
+	}
+	client = client_new(clients, socket, &peer, user, identity);
 	if (!client) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		return;

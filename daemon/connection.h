@@ -8,6 +8,7 @@
 #include "client.h"
 #include "drop.h"
 #include "endpoints.h"
+#include "identity.h"
 #include "queue.h"
 #include "topic.h"
 #include "user.h"
@@ -38,6 +39,7 @@ struct client {
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;
+	struct identity *identity;
 	struct loop_event *readable, *writable, *timer;
 	bool greeted;
 	bool ending;  /* nothing is read or handled any more, and nothing added to what is sent */

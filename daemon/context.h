@@ -18,6 +18,7 @@ struct linker;
 struct endpoints;
 struct regions;
 struct users;
+struct forker;
 
 struct context {
 	const struct options *options;
@@ -31,6 +32,7 @@ struct context {
 	struct linker *linker;
 	struct endpoints *endpoints;
 	struct regions *regions;
+	struct forker *forker; /* of the daemon of all users; else NULL */
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 };

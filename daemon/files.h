@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "files_protocol.h"
+#include "identity.h"
 #include "loop.h"
 
 struct files;
@@ -20,8 +21,11 @@ struct files_question;
  */
 typedef void files_answer_fn(void *arg, int error, const struct files_reply *reply, int folder);
 
+struct forker;
+
 struct files_setting {
 	struct loop *loop;
+	struct forker *forker; /* in the daemon of all users; NULL: a user's, whose workers are as it is */
 	int watch; /* the inotify descriptor that workers add to */
 	unsigned timeout_ms;
 	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given. */
@@ -31,19 +35,20 @@ struct files_setting {
 	void *arg;
 };
 
-int files_new(const struct files_setting *setting, struct files **ret); /* starts the first worker */
+int files_new(const struct files_setting *setting, struct files **ret);
 struct files *files_free(struct files *files); /* answers nothing any more; ends the workers */
 
 /*
- * Asks. `owner`: questions of one owner may not occupy all workers; NULL: nobody's. The answer comes later,
- * never from within. NULL: no memory.
+ * Asks where a path leads for this identity, of which it takes a reference. `owner`: questions of one owner may not occupy all
+ * workers; NULL: nobody's. The answer comes later, never from within. NULL: no memory. In the daemon of all users -ENOTCONN:
+ * the identity's connection has ended; -EDQUOT: its user has too many questions waiting.
  */
-struct files_question *files_ask(struct files *files, const char *path, pid_t pid, const void *owner,
+struct files_question *files_ask(struct files *files, const char *path, struct identity *identity, const void *owner,
                                  files_answer_fn *fn, void *arg);
 /* The same about shared memory that a process has at a number: os_shared_of_process. The answer's `folder` is a descriptor of
  * it, and of the reply there is nothing. */
-struct files_question *files_ask_memory(struct files *files, const char *label, pid_t pid, int descriptor, const void *owner,
-                                        files_answer_fn *fn, void *arg);
+struct files_question *files_ask_memory(struct files *files, const char *label, struct identity *identity, int descriptor,
+                                        const void *owner, files_answer_fn *fn, void *arg);
 /* The answer is not wanted any more. */
 void files_forget(struct files_question *question);
 

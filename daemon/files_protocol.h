@@ -20,11 +20,23 @@ _Static_assert(WIRE_MAX_PATH < PATH_MAX, "a client's path fits");
  * means the same folder to all. Workers only add to it; main reads it. */
 enum { FILES_FD_SOCKET = 3, FILES_FD_WATCH = 4 };
 
+/*
+ * In the daemon of all users a worker is forked by the files process, with its client's identity. With each request comes
+ * the client's connection, which says whose root the path is to be seen in. What it may not look at as that user (the root of a
+ * process that protects itself, and shared memory, which is the daemon's) it asks a child of the files process for,
+ * here: it sends the request on, and is answered by an opener_reply with a descriptor.
+ */
+enum { FILES_FD_OPENER = 5 };
+
+struct opener_reply {
+	int32_t error; /* -errno; 0: a descriptor comes along */
+};
+
 #define FILES_WORKER_ARGUMENT "--worker"
 
 struct files_request {
 	uint32_t id;
-	int32_t pid;          /* whose root the path is to be seen in; 0: not known, the daemon's own */
+	int32_t pid;          /* in a user's daemon: whose root the path is to be seen in; 0: not known, the daemon's own */
 	int32_t descriptor;   /* -1; or shared memory that `pid` has at this number is meant, `path` is its label, and the reply
 	                       * comes with another descriptor of it */
 	char path[PATH_MAX];  /* absolute, with its end */

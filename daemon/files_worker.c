@@ -16,12 +16,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client_root.h"
 #include "files_protocol.h"
-#include "os/os.h"
 #include "helper.h"
+#include "os/os.h"
 
 /* Where this process is at home. */
 struct home {
+	bool system;
+	int root; /* where others' roots are compared with it; O_PATH */
 	dev_t dev;
 	ino_t ino;
 	char namespace[64];
@@ -37,16 +40,21 @@ static void read_namespace(const char *pid, char *ret, size_t size)
 	ret[n > 0 ? n : 0] = '\0';
 }
 
-static void find_home(struct home *ret)
+static int find_home(bool system, struct home *ret)
 {
 	struct stat st;
 
-	*ret = (struct home){ 0 };
+	*ret = (struct home){ .system = system, .root = -1 };
+	if (system) {
+		ret->root = os_open_folder(AT_FDCWD, "/", true);
+		return ret->root < 0 ? ret->root : 0;
+	}
 	if (stat("/", &st) == 0) {
 		ret->dev = st.st_dev;
 		ret->ino = st.st_ino;
 	}
 	read_namespace("self", ret->namespace, sizeof(ret->namespace));
+	return 0;
 }
 
 /*
@@ -73,6 +81,42 @@ static int root_of(const struct home *home, pid_t pid)
 		return -1;
 	}
 	return root;
+}
+
+/* By a child of the files process. A descriptor (the caller's), or -errno. */
+static int ask_opener(const struct files_request *request, int client)
+{
+	struct opener_reply reply;
+	unsigned n_fds = 0;
+	int fd = -1, r;
+	ssize_t n;
+
+	r = helper_send(FILES_FD_OPENER, request, offsetof(struct files_request, path) + strlen(request->path) + 1, &client, 1);
+	if (r < 0)
+		return r;
+	n = helper_receive(FILES_FD_OPENER, &reply, sizeof(reply), &fd, 1, &n_fds, 0);
+	if (n != (ssize_t)sizeof(reply))
+		return n < 0 ? (int)n : -EIO;
+	if (reply.error < 0 && n_fds > 0)
+		close(fd);
+	return reply.error < 0 ? reply.error : n_fds == 1 ? fd : -EMFILE;
+}
+
+/* In the daemon of all users nobody's root is taken for ours unless it is. 0: *ret is another one (the caller's), or -1. */
+static int client_root(const struct home *home, const struct files_request *request, int client, int *ret)
+{
+	int root = client_open_root(client, false);
+
+	if (root == -EACCES)
+		root = ask_opener(request, client);
+	if (root < 0)
+		return root;
+	if (os_is_same_place(root, home->root)) {
+		close(root);
+		root = -1;
+	}
+	*ret = root;
+	return 0;
 }
 
 /* The path without symbolic links, to find the same folder again whatever becomes of those. */
@@ -105,20 +149,28 @@ static bool may_have_sidecar(const struct place *place)
 }
 
 /* Fills the reply in. Returns the folder's descriptor if it is to go along, else -1. */
-static int answer(const struct home *home, const struct files_request *request, struct files_reply *reply)
+static int answer(const struct home *home, const struct files_request *request, int client, struct files_reply *reply)
 {
 	struct place place;
-	int root;
+	int root = -1;
 
+	if (home->system && client < 0) {
+		reply->error = -ENOTCONN;
+		return -1;
+	}
 	if (request->descriptor >= 0) {
-		int fd = os_shared_of_process(request->pid, request->descriptor, request->path);
+		int fd = home->system ? ask_opener(request, client) :
+		                        os_shared_of_process(request->pid, request->descriptor, request->path);
 
 		reply->error = fd < 0 ? fd : 0;
 		return fd;
 	}
-	root = root_of(home, request->pid);
-
-	reply->error = place_resolve(root, request->path, &place);
+	if (home->system)
+		reply->error = client_root(home, request, client, &root);
+	else
+		root = root_of(home, request->pid);
+	if (reply->error == 0)
+		reply->error = place_resolve_for(root, request->path, &place);
 	if (root >= 0)
 		close(root);
 	if (reply->error < 0)
@@ -135,7 +187,9 @@ static int answer(const struct home *home, const struct files_request *request, 
 		reply->file_ino = place.file_ino;
 		reply->n_links = place.n_links;
 	}
-	fill_path(&place, reply->path);
+	/* Of another root the client's own words are what leads there again. */
+	if (!home->system || root < 0)
+		fill_path(&place, reply->path);
 	if (reply->sidecar)
 		return place.dir;
 	place_deinit(&place);
@@ -154,28 +208,27 @@ static int send_reply(const struct files_reply *reply, int folder)
 	return r;
 }
 
-int files_worker_run(void)
+int files_worker_run(bool system)
 {
 	static struct files_request request;
 	static struct files_reply reply;
 	struct home home;
-	ssize_t n;
 
-	find_home(&home);
-	if (send_reply(&reply, -1) < 0)
+	if (find_home(system, &home) < 0 || send_reply(&reply, -1) < 0)
 		return 1;
 	for (;;) {
-		int folder;
+		unsigned n_fds = 0;
+		int client = -1, folder;
+		ssize_t n = helper_receive(FILES_FD_SOCKET, &request, sizeof(request), &client, 1, &n_fds, 0);
 
-		n = recv(FILES_FD_SOCKET, &request, sizeof(request), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n <= (ssize_t)offsetof(struct files_request, path))
 			return n == 0 ? 0 : 1;
 		request.path[(size_t)n - offsetof(struct files_request, path) - 1] = '\0';
 		memset(&reply, 0, offsetof(struct files_reply, path) + 1);
 		reply.id = request.id;
-		folder = answer(&home, &request, &reply);
+		folder = answer(&home, &request, n_fds == 1 ? client : -1, &reply);
+		if (n_fds == 1)
+			close(client); /* before the answer: main may end it then, and its end is to be seen at once */
 		if (send_reply(&reply, folder) < 0)
 			return 1;
 		if (folder >= 0)

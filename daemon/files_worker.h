@@ -5,7 +5,9 @@
 #ifndef PATHBUS_DAEMON_FILES_WORKER_H
 #define PATHBUS_DAEMON_FILES_WORKER_H
 
-/* Serves until its socket ends. Returns the exit status. */
-int files_worker_run(void);
+#include <stdbool.h>
+
+/* Serves until its socket ends. `system`: as a child of the files process. Returns the exit status. */
+int files_worker_run(bool system);
 
 #endif

@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -73,6 +76,22 @@ int helper_start(const char *program, const char *const *argv, const int *fds, u
 	return r;
 }
 
+int helper_close_from(int fd)
+{
+	struct rlimit limit;
+
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, (unsigned)fd, ~0u, 0u) == 0)
+		return 0;
+#endif
+	/* Linux before 5.9. The limit may have been lowered since one above it was opened, but by nobody here. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max > INT_MAX)
+		return -errno;
+	for (; (rlim_t)fd < limit.rlim_max; fd++)
+		close(fd);
+	return 0;
+}
+
 int helper_pair(int ret[2])
 {
 	int pair[2];
@@ -116,4 +135,40 @@ int helper_send(int socket, const void *message, size_t size, const int *fds, un
 		if (errno != EINTR)
 			return -errno;
 	return 0;
+}
+
+ssize_t helper_receive(int socket, void *message, size_t size, int *fds, unsigned max_fds, unsigned *ret_n_fds, int flags)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(HELPER_MAX_RECEIVED * sizeof(int))];
+	} control;
+	struct iovec part = { .iov_base = message, .iov_len = size };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+		                 .msg_controllen = sizeof(control.bytes) };
+	int got[HELPER_MAX_RECEIVED];
+	unsigned n_got = 0;
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *one = CMSG_FIRSTHDR(&header); one; one = CMSG_NXTHDR(&header, one)) {
+		size_t n_here = (one->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (one->cmsg_level != SOL_SOCKET || one->cmsg_type != SCM_RIGHTS || n_got + n_here > HELPER_MAX_RECEIVED)
+			continue;
+		memcpy(got + n_got, CMSG_DATA(one), n_here * sizeof(int));
+		n_got += (unsigned)n_here;
+	}
+	if (n_got > max_fds || header.msg_flags & MSG_CTRUNC) {
+		while (n_got > 0)
+			close(got[--n_got]);
+	}
+	if (n_got > 0)
+		memcpy(fds, got, n_got * sizeof(int));
+	*ret_n_fds = n_got;
+	return n;
 }

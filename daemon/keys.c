@@ -22,6 +22,7 @@
 /* By sections, in the order of conf/pathbusd.conf. */
 const struct key keys[] = {
 	{ "address", "daemon", KEY_PATH, MEMBER(address), 0, 0, 0, "serve at this Unix socket" },
+	{ "user", "daemon", KEY_USER, MEMBER(user), 0, 0, 0, "whom the daemon of all users runs as" },
 	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr" },
 	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
 	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
@@ -100,7 +101,7 @@ static void store_number(const struct key *key, uint64_t value, struct options *
 		memcpy(at, &narrow, sizeof(narrow));
 }
 
-static int set_path(const struct key *key, const char *text, struct options *options)
+static int set_text(const struct key *key, const char *text, struct options *options)
 {
 	char **at = (char **)(void *)((char *)options + key->offset);
 	char *copy;
@@ -121,7 +122,8 @@ int key_set(const struct key *key, const char *text, struct options *options)
 
 	switch (key->type) {
 	case KEY_PATH:
-		return set_path(key, text, options);
+	case KEY_USER:
+		return set_text(key, text, options);
 	case KEY_LEVEL:
 		return log_level_from(text, (enum log_level *)(void *)((char *)options + key->offset)) ? 0 : -EINVAL;
 	case KEY_NUMBER:
@@ -137,7 +139,7 @@ int key_set(const struct key *key, const char *text, struct options *options)
 
 void key_set_normal(const struct key *key, struct options *options)
 {
-	if (key->type == KEY_PATH)
+	if (key->type == KEY_PATH || key->type == KEY_USER)
 		memset((char *)options + key->offset, 0, key->width);
 	else if (key->type == KEY_LEVEL)
 		memcpy((char *)options + key->offset, &(enum log_level){ (enum log_level)key->normal }, key->width);
@@ -173,6 +175,9 @@ void key_range(const struct key *key, char *ret)
 	case KEY_PATH:
 		strcpy(ret, "a path");
 		return;
+	case KEY_USER:
+		strcpy(ret, "a user's name or number");
+		return;
 	case KEY_LEVEL:
 		strcpy(ret, "error, warning, info or debug");
 		return;
@@ -192,6 +197,8 @@ void key_normal(const struct key *key, char *ret)
 {
 	if (key->type == KEY_PATH)
 		ret[0] = '\0';
+	else if (key->type == KEY_USER)
+		strcpy(ret, SERVICE_USER);
 	else if (key->type == KEY_LEVEL)
 		strcpy(ret, log_level_name((enum log_level)key->normal));
 	else

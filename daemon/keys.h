@@ -17,6 +17,7 @@ enum key_type {
 	KEY_MS,    /* milliseconds */
 	KEY_PATH,
 	KEY_LEVEL, /* of the log */
+	KEY_USER,  /* a name or a number */
 };
 
 /* Where it is and what may be there; a value's width is the member's. */

@@ -97,6 +97,22 @@
 /* Requests that the workers have of one connection at a time: one that asks for paths which hang leaves some
  * workers to the others. */
 #define LIMIT_OWNER_REQUESTS 2u
+/* In the daemon of all users: workers of one user, and of all. A user's questions wait for those; where there is no place
+ * for another's, one that has nothing to do ends. */
+#define LIMIT_USER_WORKERS 4u
+#define LIMIT_ALL_WORKERS 64u
+/* Questions of one user that wait there. The next: EDQUOT. */
+#define LIMIT_USER_QUESTIONS 512u
+/* A worker there that has had nothing to do for so many milliseconds ends. */
+#define LIMIT_WORKER_IDLE_MS 10000u
+/* Killed workers that a file system holds back from dying there, of one user and of all. With more no new one is started:
+ * openings fail with ETIMEDOUT. */
+#define LIMIT_USER_LOST_WORKERS 8u
+#define LIMIT_ALL_LOST_WORKERS 256u
+/* Processes of clients' that its files process has: workers, the lost ones too, and link agents. */
+#define LIMIT_FORKED 1024u
+/* How long that process waits for killed workers to die when the daemon ends, milliseconds. */
+#define LIMIT_FILES_END_MS 2000u
 /* A path that is not resolved after so many milliseconds: ETIMEDOUT, and its worker is replaced.
  * (--files-timeout) */
 #define LIMIT_FILES_MS 200u

@@ -138,7 +138,7 @@ static void join_or_later(struct linker *linker, struct topic_name *name, enum l
 {
 	int r;
 
-	if (name->links[place])
+	if (name->links[place] || linker->set.off)
 		return;
 	r = join(linker, name, place, folder);
 	if (r < 0) {
@@ -176,6 +176,8 @@ void linker_appeared(struct linker *linker, struct topic_name *name, enum link_p
 {
 	struct link *link = name->links[place];
 
+	if (linker->set.off)
+		return;
 	if (link && link->state == STATE_LINKED)
 		send_plain(linker, link, LINK_AGAIN);
 	else if (link)
@@ -331,6 +333,8 @@ static void part_linked(struct linker *linker, struct topic *topic)
 
 bool linker_part(struct linker *linker, struct topic *topic)
 {
+	if (linker->set.off)
+		return false;
 	topic->n_joining++; /* a look that fails at once must not end the topic in here */
 	part_linked(linker, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "escape.h"
+#include "identity.h"
 #include "limit.h"
 #include "log.h"
 
@@ -185,16 +186,18 @@ static void answered(void *arg, int error, const struct files_reply *reply, int 
 }
 
 /* In whose root the path is to be seen: that of a member who opened this very name. */
-static pid_t some_pid(const struct topic_name *name)
+static struct identity *some_identity(const struct topic_name *name)
 {
-	pid_t pid = 0;
+	struct identity *identity = NULL;
 
 	for (const struct member *member = name->topic->members; member; member = member->next) {
+		if (!member->identity || member->identity->socket < 0)
+			continue;
+		identity = member->identity;
 		if (member->name == name)
-			return member->pid;
-		pid = member->pid;
+			break;
 	}
-	return pid;
+	return identity;
 }
 
 static int ask(struct looks *looks, struct topic_name *name)
@@ -204,7 +207,7 @@ static int ask(struct looks *looks, struct topic_name *name)
 	if (!look)
 		return -ENOMEM;
 	*look = (struct look){ .looks = looks, .name = name, .since = folders_clock(looks->set.folders) };
-	look->question = files_ask(looks->set.files, name->path, some_pid(name), NULL, answered, look);
+	look->question = files_ask(looks->set.files, name->path, some_identity(name), NULL, answered, look);
 	if (!look->question) {
 		free(look);
 		return -ENOMEM;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* main.c - pathbusd: the daemon, or one of its files workers. */
+/* main.c - pathbusd: the daemon, one of its files workers, or what starts those of all users. */
 #include <string.h>
 
+#include "files_process.h"
 #include "files_protocol.h"
 #include "files_worker.h"
+#include "forker_protocol.h"
 #include "options.h"
 #include "server.h"
 
@@ -13,7 +15,9 @@ int main(int argc, char **argv)
 	int status;
 
 	if (argc == 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
-		return files_worker_run();
+		return files_worker_run(false);
+	if (argc == 4 && strcmp(argv[1], FORKER_ARGUMENT) == 0)
+		return files_process_run(argv[2], argv[3]);
 	status = options_parse(argc, argv, &options);
 	if (status >= 0)
 		return status;

@@ -94,7 +94,15 @@ static const char *reason(int error)
 	case EACCES:
 		return "a folder of the path may not be searched";
 	case ELOOP:
-		return "too many symbolic links";
+		return "too many symbolic links, or one in /proc that leads to what a process has";
+	case EXDEV:
+		return "it leads to /proc, which is another for each process";
+	case EDQUOT:
+		return "too many openings of this user wait";
+	case ESRCH:
+		return "the process that connected has ended, or is not seen from here";
+	case EUSERS:
+		return "too many users' processes at once";
 	case ENAMETOOLONG:
 		return "the path or a name in it is too long";
 	case EMFILE:
@@ -258,6 +266,7 @@ static void join(struct opening *opening, struct topic_name *name)
 		fail(opening, -r, limit ? limit : reason(-r));
 		return;
 	}
+	opening->member->identity = opening->asked.identity;
 	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
 	r = linker_watch(context->linker, name, reply->watch, opening->since);
 	if (opening->folder >= 0)
@@ -322,10 +331,10 @@ static void verified(void *arg, int error, const struct files_reply *other, int 
  * nothing by itself. */
 static bool verify(struct opening *opening, const struct topic_name *known)
 {
-	if (!known->path)
+	if (!known->path || !known->topic->members)
 		return false;
 	opening->other = known->key;
-	opening->question = files_ask(opening->context->files, known->path, known->topic->members->pid, opening->asked.owner,
+	opening->question = files_ask(opening->context->files, known->path, known->topic->members->identity, opening->asked.owner,
 	                              verified, opening);
 	return opening->question != NULL;
 }
@@ -388,7 +397,7 @@ struct opening *opening_new(const struct context *context, const struct opening_
 	opening->path_size = request->path_size;
 	memcpy(opening->path, request->path, request->path_size);
 	opening->since = folders_clock(context->folders);
-	opening->question = files_ask(context->files, opening->path, opening->asked.pid, opening->asked.owner, resolved, opening);
+	opening->question = files_ask(context->files, opening->path, opening->asked.identity, opening->asked.owner, resolved, opening);
 	if (!opening->question) {
 		opening_free(opening);
 		return NULL;

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "context.h"
+#include "identity.h"
 #include "page.h"
 #include "topic.h"
 
@@ -31,6 +32,7 @@ struct opening_request {
 	struct lane_shape shape; /* a checked one, of the lane if it is made */
 	struct user *user; /* stays the connection's */
 	pid_t pid;
+	struct identity *identity; /* outlives the opening */
 	const void *owner;
 };
 

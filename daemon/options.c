@@ -18,6 +18,7 @@ enum { OPTION_KEY = 256 }; /* and the key's index on top */
 
 static const struct option others[] = {
 	{ "config", required_argument, NULL, 'c' },
+	{ "system", no_argument, NULL, 's' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
@@ -27,7 +28,7 @@ enum { N_OTHERS = sizeof(others) / sizeof(others[0]) };
 static void print_key(const struct key *key)
 {
 	static const char *const kinds[] = {
-		[KEY_NUMBER] = "N", [KEY_BYTES] = "BYTES", [KEY_MS] = "MS", [KEY_PATH] = "PATH", [KEY_LEVEL] = "LEVEL",
+		[KEY_NUMBER] = "N", [KEY_BYTES] = "BYTES", [KEY_MS] = "MS", [KEY_PATH] = "PATH", [KEY_LEVEL] = "LEVEL", [KEY_USER] = "NAME",
 	};
 	char range[KEY_TEXT_SIZE], normal[KEY_TEXT_SIZE];
 
@@ -43,10 +44,11 @@ static void print_key(const struct key *key)
 static void print_help(void)
 {
 	puts("Usage: pathbusd [OPTION...]\n"
-	     "The notification bus whose topics are file paths: serves one user's programs.\n"
-	     "Without --address it serves at the user's own place, and only while no\n"
-	     "system-wide pathbusd runs.\n"
+	     "The notification bus whose topics are file paths: serves one user's programs,\n"
+	     "or those of all users (--system). Without --address it serves at the user's own\n"
+	     "place, and only while no system-wide pathbusd runs; or at the system's.\n"
 	     "\n"
+	     "  --system               serve all users; what root's is without --address\n"
 	     "  --config FILE          read what is not given here from FILE\n"
 	     "  --help                 show this\n"
 	     "  --version              show the version\n"
@@ -94,6 +96,9 @@ static int take_all(int argc, char **argv, const struct option *list, struct opt
 		case 'c':
 			*ret_config = optarg;
 			break;
+		case 's':
+			to->system = true;
+			break;
 		case 'h':
 			print_help();
 			return EXIT_STOPPED;
@@ -133,7 +138,7 @@ static int take_config(int argc, char **argv, const struct option *list, const c
 		config = OPTIONS_SYSTEM_CONFIG;
 	if (!config)
 		return -1;
-	status = config_read(config, to->system, to);
+	status = config_read(config, to->system || geteuid() == 0, to);
 	return status < 0 ? take_all(argc, argv, list, to, &config) : status;
 }
 
@@ -147,8 +152,24 @@ int options_parse(int argc, char **argv, struct options *ret)
 	for (size_t i = 0; i < n_keys; i++)
 		key_set_normal(&keys[i], &parsed);
 	status = take_all(argc, argv, list, &parsed, &config);
+	/* Programs of all users find root's at the system's place. */
+	if (geteuid() == 0 && !parsed.address && !config)
+		parsed.system = true;
 	if (status < 0)
 		status = take_config(argc, argv, list, config, &parsed);
+	if (geteuid() == 0 && !parsed.address)
+		parsed.system = true;
+	if (status < 0 && parsed.user && !parsed.system) {
+		fputs("pathbusd: --user is for the daemon of all users: give --system too\n", stderr);
+		status = usage_error();
+	}
+	if (status < 0 && !parsed.user) {
+		parsed.user = strdup(SERVICE_USER);
+		if (!parsed.user) {
+			fputs("pathbusd: no memory\n", stderr);
+			status = EXIT_FAILED;
+		}
+	}
 	if (status >= 0)
 		options_deinit(&parsed);
 	else
@@ -159,5 +180,6 @@ int options_parse(int argc, char **argv, struct options *ret)
 void options_deinit(struct options *options)
 {
 	free(options->address);
-	options->address = NULL;
+	free(options->user);
+	options->address = options->user = NULL;
 }

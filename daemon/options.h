@@ -13,10 +13,13 @@
 /* The system instance reads this one if it is there and none is given; a user's instance reads none. */
 #define OPTIONS_SYSTEM_CONFIG "/etc/pathbus/pathbusd.conf"
 
+#define SERVICE_USER "pathbus" /* whom the system instance runs as, if nobody else is named */
+
 /* Members that have a line in keys.c are unsigned, uint64_t, char * or enum log_level. */
 struct options {
 	bool system;   /* serves all users */
-	char *address; /* NULL: the user's own place */
+	char *user;    /* then: whom it runs as, a name or a number */
+	char *address; /* NULL: the user's own place, or the system's */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */
 	uint64_t max_region_bytes; /* all of a user's regions together */

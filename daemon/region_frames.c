@@ -292,7 +292,7 @@ static int look_at(struct client *client, struct member *member, uint32_t reques
 	client->n_restorings++;
 	region_hash(&member->name->key, asked->name, asked->name_size, hash);
 	region_label(hash, asked->id, asked->data_size, asked->flags, label);
-	restoring->question = files_ask_memory(client->context->files, label, member->pid, (int)asked->descriptor, client,
+	restoring->question = files_ask_memory(client->context->files, label, client->identity, (int)asked->descriptor, client,
 	                                       looked_at, restoring);
 	if (!restoring->question) {
 		restoring_free(restoring);

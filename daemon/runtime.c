@@ -101,6 +101,8 @@ bool runtime_may_have(struct runtime *runtime, const struct topic_key *key)
 	char name[KEY_NAME_MAX + 1], path[ADDRESS_SIZE + KEY_NAME_MAX + 1];
 	struct stat st;
 
+	if (!runtime)
+		return false;
 	check(runtime);
 	if (runtime->ino == 0)
 		return false;

@@ -22,6 +22,7 @@
 #include "exit.h"
 #include "files.h"
 #include "folders.h"
+#include "forker.h"
 #include "linker.h"
 #include "limit.h"
 #include "listener.h"
@@ -29,6 +30,7 @@
 #include "loop.h"
 #include "opening.h"
 #include "os/os.h"
+#include "privileges.h"
 #include "regions.h"
 #include "ringing.h"
 #include "runtime.h"
@@ -47,6 +49,9 @@ struct server {
 	struct listener *listener;
 	struct elder *elder;
 	struct loop_event *signals[N_SIGNALS];
+	struct service_user user;             /* these two in the daemon of all users */
+	struct forker_process files_process; /* until there is a forker */
+	int status; /* to exit with */
 };
 
 /* --- this process ---------------------------------------------------------------------------------- */
@@ -103,9 +108,22 @@ static void on_elder(void *arg)
 	loop_stop(server->context.loop);
 }
 
+/* Only root could start another: that is for whoever started us. */
+static void on_files_lost(void *arg)
+{
+	struct server *server = arg;
+
+	log_error("the process that looks at files has ended: stopping, to be started anew");
+	server->status = EXIT_FAILED;
+	loop_stop(server->context.loop);
+}
+
 static void on_child(void *arg)
 {
 	struct server *server = arg;
+
+	if (server->context.forker)
+		forker_reap(server->context.forker);
 
 	files_reap(server->context.files);
 	linker_reap(server->context.linker);
@@ -209,12 +227,20 @@ static int make_files(struct server *server)
 	struct context *context = &server->context;
 	int r = folders_new(context->loop, on_appeared, server, &context->folders);
 
-	if (r == 0)
+	if (r == 0 && context->options->system) {
+		r = forker_new(&(struct forker_setting){ .loop = context->loop, .watch = folders_descriptor(context->folders),
+		                                         .lost = on_files_lost, .arg = server },
+		               &server->files_process, &context->forker);
+		if (r == 0)
+			server->files_process.pid = 0;
+	} else if (r == 0) {
 		r = runtime_new(context->folders, on_runtime_appeared, server, &context->runtime);
+	}
 	if (r < 0)
 		return r;
 	return files_new(&(struct files_setting){
 	                         .loop = context->loop,
+	                         .forker = context->forker,
 	                         .watch = folders_descriptor(context->folders),
 	                         .timeout_ms = context->options->files_ms,
 	                         .watched = on_watched,
@@ -235,6 +261,7 @@ static int make_linker(struct server *server)
 		.folders = context->folders,
 		.runtime = context->runtime,
 		.death_fd = server->death.fd,
+		.off = context->options->system,
 		.settled = on_settled,
 		.arg = server,
 	});
@@ -251,7 +278,7 @@ static int make_rest(struct server *server)
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		if (!server->signals[i])
 			return -ENOMEM;
-	if (!server->context.options->address) {
+	if (!server->context.options->address && !server->context.options->system) {
 		server->elder = elder_new(loop, server->context.folders, on_elder, server);
 		if (!server->elder)
 			return -ENOMEM;
@@ -290,6 +317,8 @@ static void stop(struct server *server)
 	elder_free(server->elder);
 	linker_free(context->linker);
 	files_free(context->files);
+	forker_free(context->forker);
+	forker_process_end(&server->files_process);
 	topics_free(context->topics);
 	regions_free(context->regions);
 	users_free(context->users);
@@ -303,32 +332,83 @@ static void stop(struct server *server)
 		death_page_deinit(&server->death);
 }
 
+/* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
+static int separate(struct server *server)
+{
+	int r = forker_start(&server->user, server->serving.listener, &server->files_process);
+
+	if (r < 0)
+		return EXIT_FAILED;
+	r = privileges_become_main(&server->user);
+	if (r == -EPERM)
+		log_error("cannot become user %u, or give up what else this process is: start pathbusd as root, or as that user",
+		          (unsigned)server->user.uid);
+	else if (r < 0)
+		log_error("cannot become user %u: %s", (unsigned)server->user.uid, strerror(-r));
+	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
+}
+
+static int find_user(const char *name, struct service_user *ret)
+{
+	int r = privileges_find_user(name, ret);
+
+	if (r == -ENOENT)
+		log_error("there is no user '%s' for the daemon to run as: make one (useradd --system %s), or name another with "
+		          "--user", name, name);
+	else if (r == -EPERM)
+		log_error("the daemon of all users does not run as root: name another user with --user");
+	else if (r < 0)
+		log_error("--user takes a user's name or number, not '%s'", name);
+	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
+}
+
+/* Takes the place, with what the daemon of all users needs root for. */
+static int take_place(struct server *server, const struct options *options)
+{
+	int status = options->system ? find_user(options->user, &server->user) : EXIT_STOPPED;
+
+	if (status == EXIT_STOPPED)
+		status = serving_start(options->address, options->system ? &server->user : NULL, &server->serving);
+	if (status != EXIT_STOPPED || !options->system)
+		return status;
+	status = separate(server);
+	if (status != EXIT_STOPPED) {
+		serving_stop(&server->serving);
+		forker_process_end(&server->files_process);
+	}
+	return status;
+}
+
 int server_run(const struct options *options)
 {
-	struct server server = { 0 };
+	struct server server = { .status = EXIT_STOPPED };
 	int status, r;
 
 	log_set_level(options->log_level);
 	prepare_process();
-	if (!options->address && elder_serves()) {
+	if (!options->address && !options->system && elder_serves()) {
 		log_error("a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
 		return EXIT_SERVED;
 	}
 	hold_signals(SIG_BLOCK);
-	status = serving_start(options->address, &server.serving);
+	status = take_place(&server, options);
 	if (status != EXIT_STOPPED)
 		return status;
 	r = make_all(&server, options);
 	if (r < 0) {
 		log_error("cannot start: %s", strerror(-r));
 		stop(&server);
+		privileges_let_sanitizer_look();
 		return EXIT_FAILED;
 	}
 	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
+	if (options->system)
+		log_warning("programs that do not reach this daemon, and meet beside their files, are not joined with those that do");
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
 		log_warning("cannot change to /: %s", strerror(errno));
 	hold_signals(SIG_UNBLOCK);
 	loop_run(server.context.loop);
 	stop(&server);
-	return EXIT_STOPPED;
+	privileges_let_sanitizer_look();
+	return server.status;
 }

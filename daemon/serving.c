@@ -19,6 +19,7 @@
 #include "log.h"
 #include "os/os.h"
 #include "own_folder.h"
+#include "system_folder.h"
 
 #define BACKLOG 1024
 #define NAME_SIZE (ADDRESS_SIZE + 32)
@@ -32,7 +33,7 @@ static int failed(const char *what, const char *path, int error)
 
 /* --- the folder ------------------------------------------------------------------------------------ */
 
-static int use_address(const char *address, struct serving *to)
+static int use_address(const char *address, const struct service_user *user, struct serving *to)
 {
 	char folder[ADDRESS_SIZE];
 	char *slash;
@@ -50,6 +51,8 @@ static int use_address(const char *address, struct serving *to)
 		return EXIT_FAILED;
 	}
 	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path), to->path);
+	if (user)
+		return system_folder_open(folder[0] ? folder : ".", user, false, &to->dir) < 0 ? EXIT_FAILED : EXIT_STOPPED;
 	to->dir = os_open_path(AT_FDCWD, folder[0] ? folder : ".", true);
 	return to->dir < 0 ? failed("cannot open the folder of", to->path, to->dir) : EXIT_STOPPED;
 }
@@ -69,6 +72,16 @@ static int use_own_place(struct serving *to)
 		return EXIT_FAILED;
 	}
 	return r < 0 ? failed("cannot make or open", folder, r) : EXIT_STOPPED;
+}
+
+static int use_system_place(const struct service_user *user, struct serving *to)
+{
+	char folder[ADDRESS_SIZE];
+
+	strcpy(to->path, ADDRESS_SYSTEM);
+	to->name = strrchr(to->path, '/') + 1;
+	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path - 1), to->path);
+	return system_folder_open(folder, user, true, &to->dir) < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
 /* --- the lock -------------------------------------------------------------------------------------- */
@@ -125,7 +138,7 @@ static bool is_still_there(const struct serving *serving, const char *name, int 
 	       there.st_dev == held.st_dev && there.st_ino == held.st_ino;
 }
 
-static int take_lock(struct serving *serving)
+static int take_lock(struct serving *serving, const struct service_user *user)
 {
 	char name[NAME_SIZE];
 
@@ -160,6 +173,8 @@ static int take_lock(struct serving *serving)
 		}
 		close(lock);
 	}
+	if (user && geteuid() == 0 && fchown(serving->lock, user->uid, user->gid) < 0)
+		return failed("cannot give the lock file to the service user:", serving->path, -errno);
 	if (ftruncate(serving->lock, 0) < 0 || dprintf(serving->lock, "%d\n", (int)getpid()) < 0)
 		log_warning("the pid could not be written to %s.lock", serving->path);
 	return EXIT_STOPPED;
@@ -197,7 +212,15 @@ static int move_into_place(const struct serving *serving, const char *name)
 	return renameat(serving->dir, name, serving->dir, serving->name) < 0 ? -errno : 0;
 }
 
-static int open_socket(struct serving *serving)
+/* Anybody may connect to what serves all users. */
+static int open_to_all(const struct serving *serving, const char *name, const struct service_user *user)
+{
+	if (geteuid() == 0 && fchownat(serving->dir, name, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return fchmodat(serving->dir, name, 0666, 0) < 0 ? -errno : 0;
+}
+
+static int open_socket(struct serving *serving, const struct service_user *user)
 {
 	char name[32];
 	struct stat st;
@@ -212,9 +235,12 @@ static int open_socket(struct serving *serving)
 	r = bind_as(serving, name);
 	if (r < 0)
 		return failed("cannot make the socket", serving->path, r);
-	if (fstatat(serving->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || listen(serving->listener, BACKLOG) < 0)
+	if (user)
+		r = open_to_all(serving, name, user);
+	/* Listening as root, if it is: clients see that from now on, and take nobody else's socket for it. */
+	if (r == 0 && (fstatat(serving->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || listen(serving->listener, BACKLOG) < 0))
 		r = -errno;
-	else
+	if (r == 0)
 		r = move_into_place(serving, name);
 	if (r < 0) {
 		(void)unlinkat(serving->dir, name, 0);
@@ -229,16 +255,17 @@ static int open_socket(struct serving *serving)
 	return EXIT_STOPPED;
 }
 
-int serving_start(const char *address, struct serving *ret)
+int serving_start(const char *address, const struct service_user *user, struct serving *ret)
 {
 	struct serving serving = { .dir = -1, .lock = -1, .listener = -1 };
-	int status = address ? use_address(address, &serving) : use_own_place(&serving);
+	int status = address ? use_address(address, user, &serving) :
+	             user    ? use_system_place(user, &serving) : use_own_place(&serving);
 	size_t name_at = serving.name ? (size_t)(serving.name - serving.path) : 0;
 
 	if (status == EXIT_STOPPED)
-		status = take_lock(&serving);
+		status = take_lock(&serving, user);
 	if (status == EXIT_STOPPED)
-		status = open_socket(&serving);
+		status = open_socket(&serving, user);
 	if (status != EXIT_STOPPED) {
 		serving_stop(&serving);
 		return status;

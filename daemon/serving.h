@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "address.h"
+#include "privileges.h"
 
 struct serving {
 	char path[ADDRESS_SIZE]; /* of the socket */
@@ -24,10 +25,11 @@ struct serving {
 };
 
 /*
- * Takes the place and listens. address NULL: the user's own place, whose folder is made. Returns
+ * Takes the place and listens. address NULL: the user's own place, whose folder is made; or, with the service user of the
+ * daemon of all users, the system's. Then all may connect, and the files can be removed as that user. Returns
  * EXIT_STOPPED (0) and fills *ret in, or logs why not and returns the exit status.
  */
-int serving_start(const char *address, struct serving *ret);
+int serving_start(const char *address, const struct service_user *user, struct serving *ret);
 /* Closes; removes the socket file if it is still ours, and the lock file. */
 void serving_stop(struct serving *serving);
 

@@ -23,6 +23,7 @@ enum { TOPIC_PLACES = 2 }; /* where a topic may have a sidecar: enum link_place 
 struct topics;
 struct topic;
 struct member;
+struct identity;
 struct link;    /* linker.c */
 struct opening; /* opening.c */
 struct endpoint;   /* endpoints.c */
@@ -83,6 +84,7 @@ struct member {
 	uint32_t rights;           /* WIRE_RIGHT_*: the lane's */
 	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
 	pid_t pid;                 /* the client's; 0: not known */
+	struct identity *identity; /* the client's, which has it; set by opening.c */
 	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
 	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */

@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import stat
@@ -17,9 +18,9 @@ import subprocess
 import bus
 
 
-def run(*arguments, **keywords):
+def run(*arguments, program_of=None, **keywords):
     """pathbusd to its end: status, stdout, stderr."""
-    done = subprocess.run([bus.program(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    done = subprocess.run([program_of or bus.program(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=bus.LIMIT_S, **keywords)
     return done.returncode, done.stdout, done.stderr
 
@@ -332,14 +333,25 @@ def private_run():
     bus.libc.prctl(bus.PR_SET_PDEATHSIG, signal.SIGKILL)
     for call in (lambda: bus.libc.unshare(CLONE_NEWNS),
                  lambda: bus.libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None),
-                 lambda: bus.libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None),
-                 lambda: bus.libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, None)):
+                 lambda: bus.libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=1777"),
+                 lambda: bus.libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777")):
         if call() < 0:
             raise OSError(ctypes.get_errno(), "no mount namespace")
+    become_ordinary()
+
+
+ORDINARY = 65534  # root's daemon serves all users, elsewhere (system.py)
+
+
+def become_ordinary():
+    os.setgroups([])
+    os.setresgid(ORDINARY, ORDINARY, ORDINARY)
+    os.setresuid(ORDINARY, ORDINARY, ORDINARY)
 
 
 class OwnPlace:
-    """A folder tree with a /run and a /dev/shm of its own, kept by a process that sleeps in it."""
+    """A folder tree with a /run and a /dev/shm of its own, kept by a process that sleeps in it, and seen by an ordinary
+    user, which the test is too meanwhile."""
 
     def __enter__(self):
         if os.getuid() != 0:
@@ -349,23 +361,34 @@ class OwnPlace:
         except subprocess.SubprocessError as error:
             raise bus.Skip("needs the right to make a mount namespace") from error
         self.root = pathlib.Path(f"/proc/{self.holder.pid}/root")
+        programs = pathlib.Path(bus.new_folder())
+        programs.chmod(0o755)
+        self.program = pathlib.Path(shutil.copy(bus.program(), programs))
+        bus.wait_for(lambda: b"sleep" in bus.command(self.holder.pid), "it sleeps")
+        os.setegid(ORDINARY)
+        os.seteuid(ORDINARY)
         return self
 
     def __exit__(self, *_):
+        os.seteuid(0)
+        os.setegid(0)
         self.holder.kill()
         self.holder.wait()
 
     def enter(self):
+        os.seteuid(0)
         namespace = os.open(f"/proc/{self.holder.pid}/ns/mnt", os.O_RDONLY)
         if bus.libc.setns(namespace, CLONE_NEWNS) < 0:
             raise OSError("no way in")
         os.close(namespace)
+        become_ordinary()
 
     def daemon(self, address, **keywords):
-        return bus.Daemon(address=f"{self.root}{address}", pass_address=False, preexec_fn=self.enter, **keywords)
+        return bus.Daemon(address=f"{self.root}{address}", pass_address=False, preexec_fn=self.enter,
+                          program_of=self.program, **keywords)
 
     def run(self, *arguments):
-        return run(*arguments, preexec_fn=self.enter)
+        return run(*arguments, preexec_fn=self.enter, program_of=self.program)
 
     def system_socket(self):
         folder = self.root / "run/pathbus"
@@ -378,11 +401,11 @@ class OwnPlace:
 
 def test_own_place():
     with OwnPlace() as place:
-        (place.root / "run/user/0").mkdir(parents=True)
-        daemon = place.daemon("/run/user/0/pathbus/socket")
-        folder = place.root / "run/user/0/pathbus"
+        (place.root / "run/user/65534").mkdir(parents=True)
+        daemon = place.daemon("/run/user/65534/pathbus/socket")
+        folder = place.root / "run/user/65534/pathbus"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        runtime = place.root / "dev/shm/pathbus-0"
+        runtime = place.root / "dev/shm/pathbus-65534"
         assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
         daemon.stop()
         assert os.listdir(folder) == []
@@ -391,14 +414,14 @@ def test_own_place():
 
 def test_own_place_without_a_login():
     with OwnPlace() as place:
-        daemon = place.daemon("/dev/shm/pathbus-0/socket")
+        daemon = place.daemon("/dev/shm/pathbus-65534/socket")
         daemon.stop()
-        assert os.listdir(place.root / "dev/shm/pathbus-0") == []
+        assert os.listdir(place.root / "dev/shm/pathbus-65534") == []
 
 
 def test_own_place_that_is_not_safe():
     with OwnPlace() as place:
-        runtime = place.root / "dev/shm/pathbus-0"
+        runtime = place.root / "dev/shm/pathbus-65534"
         runtime.mkdir()
         runtime.chmod(0o755)
         status, _, err = place.run()
@@ -406,10 +429,12 @@ def test_own_place_that_is_not_safe():
         runtime.rmdir()
         runtime.symlink_to("/tmp")
         status, _, err = place.run()
-        assert status == 1 and "pathbus-0" in err, err
+        assert status == 1 and "pathbus-65534" in err, err
         runtime.unlink()
         runtime.mkdir(0o700)
-        os.chown(runtime, 65534, 65534)
+        os.seteuid(0)
+        os.chown(runtime, 1, 1)
+        os.seteuid(ORDINARY)
         status, _, err = place.run()
         assert status == 1 and "0700" in err, err
 
@@ -418,14 +443,14 @@ def test_does_not_start_beside_the_systems():
     with OwnPlace() as place, place.system_socket():
         status, _, err = place.run()
         assert status == 3 and "system-wide" in err and "--address" in err, err
-        with_address = bus.Daemon(preexec_fn=place.enter)
+        with_address = bus.Daemon(preexec_fn=place.enter, program_of=place.program)
         with_address.stop()
 
 
 def test_starts_beside_a_dead_one_of_the_systems():
     with OwnPlace() as place:
         place.system_socket().close()
-        place.daemon("/dev/shm/pathbus-0/socket").stop()
+        place.daemon("/dev/shm/pathbus-65534/socket").stop()
 
 
 def test_steps_down():
@@ -433,7 +458,7 @@ def test_steps_down():
                     lambda place: place.system_socket().close()):
         with OwnPlace() as place:
             prepare(place)
-            daemon = place.daemon("/dev/shm/pathbus-0/socket")
+            daemon = place.daemon("/dev/shm/pathbus-65534/socket")
             with daemon.connect() as connection:
                 (place.root / "run/pathbus/socket").unlink(missing_ok=True)
                 with place.system_socket():
@@ -445,7 +470,7 @@ def test_steps_down():
 
 def test_with_an_address_it_does_not_step_down():
     with OwnPlace() as place:
-        daemon = bus.Daemon(preexec_fn=place.enter)
+        daemon = bus.Daemon(preexec_fn=place.enter, program_of=place.program)
         with daemon.connect() as connection, place.system_socket():
             for _ in range(50):
                 connection.ping()

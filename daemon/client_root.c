@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* client_root.c - what the process at the other end of a connection has. */
+#include "client_root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+int client_address_of(int socket, struct client_address *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->size = sizeof(ret->name);
+	if (getsockname(socket, (struct sockaddr *)&ret->name, &ret->size) < 0)
+		return -errno;
+	if (ret->name.sun_family != AF_UNIX || ret->size > sizeof(ret->name) ||
+	    ret->size <= offsetof(struct sockaddr_un, sun_path))
+		return -EPERM;
+	return 0;
+}
+
+int client_check(const struct client_address *address, int client)
+{
+	struct client_address own;
+	int type = 0, listens = 1;
+	socklen_t size = sizeof(type), listens_size = sizeof(listens);
+	int r = client_address_of(client, &own);
+
+	if (r < 0)
+		return r == -ENOTSOCK || r == -EBADF ? -EPERM : r;
+	if (getsockopt(client, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+	    getsockopt(client, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) < 0)
+		return -errno;
+	return type == SOCK_STREAM && !listens && own.size == address->size &&
+	                       memcmp(&own.name, &address->name, own.size) == 0 ? 0 : -EPERM;
+}
+
+static bool is_there(int process)
+{
+	struct pollfd one = { .fd = process, .events = POLLIN };
+
+	return poll(&one, 1, 0) == 0;
+}
+
+/* Its number, and a descriptor that tells whether it is still its own. */
+static int find_process(int client, bool surely, pid_t *ret_pid)
+{
+	struct os_peer peer;
+	int r = os_peer_credentials(client, &peer);
+
+	if (r < 0)
+		return r;
+	if (peer.pid <= 0) /* of a namespace that we do not see */
+		return -ESRCH;
+	*ret_pid = peer.pid;
+	r = os_peer_watch(client);
+	return r == -EOPNOTSUPP && !surely ? os_process_watch(peer.pid) : r;
+}
+
+/* Closes `process`; what was found counts only if that is still there. */
+static int conclude(int process, int fd)
+{
+	if (!is_there(process)) {
+		if (fd >= 0)
+			close(fd);
+		fd = -ESRCH;
+	}
+	close(process);
+	return fd;
+}
+
+int client_open_root(int client, bool surely)
+{
+	char name[32];
+	pid_t pid;
+	int process = find_process(client, surely, &pid), root;
+
+	if (process < 0)
+		return process;
+	snprintf(name, sizeof(name), "/proc/%d/root", (int)pid);
+	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0) /* where /proc hides what is not ours it is not there */
+		root = errno == EPERM || errno == ENOENT ? -EACCES : -errno;
+	return conclude(process, root);
+}
+
+int client_open_memory(int client, int number, const char *label)
+{
+	pid_t pid;
+	int process = find_process(client, true, &pid);
+
+	return process < 0 ? process : conclude(process, os_shared_of_process(pid, number, label));
+}
