@@ -112,6 +112,11 @@ bool known_has(const struct known *known, uint64_t origin, uint64_t number)
 	return entry && is_noted(entry, number);
 }
 
+bool known_has_origin(const struct known *known, uint64_t origin)
+{
+	return look_up(known, origin) != NULL;
+}
+
 bool known_is_late(const struct known *known, uint64_t origin, uint64_t number)
 {
 	const struct known_entry *entry = look_up(known, origin);

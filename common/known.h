@@ -34,6 +34,8 @@ struct known {
 bool known_add(struct known *known, uint64_t origin, uint64_t number);
 /* Is it? Notes nothing. */
 bool known_has(const struct known *known, uint64_t origin, uint64_t number);
+/* Is any of this origin? */
+bool known_has_origin(const struct known *known, uint64_t origin);
 /* Is a later one of its origin known, but not this one, as far as can be told? */
 bool known_is_late(const struct known *known, uint64_t origin, uint64_t number);
 void known_deinit(struct known *known); /* empty afterwards */

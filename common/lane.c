@@ -11,12 +11,26 @@
 
 #include "os/os.h"
 
-static void raise_to(_Atomic uint64_t *word, uint64_t value)
+#define MOST_TRIES 10000 /* many times what contention can cause: then somebody writes there who should not */
+
+static bool raise_to(_Atomic uint64_t *word, uint64_t value)
 {
 	uint64_t now = atomic_load(word);
 
-	while (lane_is_later(value, now) && !atomic_compare_exchange_weak(word, &now, value))
-		;
+	for (unsigned tries = 0; lane_is_later(value, now); tries++)
+		if (atomic_compare_exchange_weak(word, &now, value))
+			break;
+		else if (tries == MOST_TRIES)
+			return false;
+	return true;
+}
+
+static void ring_bell(const struct lane *lane, int bell)
+{
+	if (lane->ring)
+		lane->ring(bell);
+	else
+		os_bell_ring(bell);
 }
 
 static void ring(const struct lane *lane)
@@ -24,12 +38,7 @@ static void ring(const struct lane *lane)
 	/* Offloaded: the daemon rings for us. If it is dead the poster finds out next, by the death word. The
 	 * flag is loaded after the generation was raised: who joined a bell that this poster does not have did so
 	 * after the flag was set, and took its baseline after that. */
-	int bell = lane->carrier >= 0 && atomic_load(&lane->page->offload) ? lane->carrier : lane->bell;
-
-	if (lane->ring)
-		lane->ring(bell);
-	else
-		os_bell_ring(bell);
+	ring_bell(lane, lane->carrier >= 0 && atomic_load(&lane->page->offload) ? lane->carrier : lane->bell);
 }
 
 void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint64_t rung, const _Atomic uint64_t *epoch,
@@ -56,11 +65,16 @@ void lane_ring(const struct lane *lane)
 	ring(lane);
 }
 
+void lane_ring_carrier(const struct lane *lane)
+{
+	if (lane->carrier >= 0)
+		ring_bell(lane, lane->carrier);
+}
+
 bool lane_arm(const struct lane *lane, uint64_t generation)
 {
 	atomic_fetch_add_explicit(&os_counts.arms, 1, memory_order_relaxed);
-	raise_to(&lane->page->want, generation);
-	return atomic_load(&lane->page->generation) == generation;
+	return raise_to(&lane->page->want, generation) && atomic_load(&lane->page->generation) == generation;
 }
 
 void lane_resync(const struct lane *lane)

@@ -64,6 +64,8 @@ static inline uint64_t lane_post(const struct lane *lane)
 
 /* Writes the bell whether or not somebody waits: for leavers, kickers and tests. */
 void lane_ring(const struct lane *lane);
+/* Writes the daemon's bell, where there is one: who is the first to publish here. */
+void lane_ring_carrier(const struct lane *lane);
 
 static inline uint64_t lane_generation(const struct lane *lane)
 {

@@ -37,6 +37,8 @@ static enum reader_kind tell_posts(struct reader *reader, uint64_t n, uint64_t *
 /* Own posts and messages up to a generation: never too few. */
 static uint64_t own_until(const struct reader_look *look, uint64_t generation)
 {
+	if (look->own_until)
+		return look->own_until(look->arg, generation);
 	if (look->own_since > 0 && lane_is_later(look->own_first, generation))
 		return look->own - look->own_since;
 	return look->own;
@@ -69,7 +71,9 @@ static enum reader_kind tell_message(struct reader *reader, const struct reader_
 static enum reader_kind read_ring(struct reader *reader, const struct reader_look *look, uint64_t *ret_n)
 {
 	/* Each turn takes something that is not told; others may add to it for ever. */
-	for (uint32_t turns = 0; turns < look->ring->n_slots; turns++) {
+	uint32_t most = look->ring->most_steps ? look->ring->most_steps / 16 : look->ring->n_slots;
+
+	for (uint32_t turns = 0; turns < most; turns++) {
 		uint64_t from = reader->cursor.counted, missed = 0, own;
 
 		switch (ring_read(look->ring, &reader->cursor, &reader->message, look->buffer, &missed)) {

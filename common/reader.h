@@ -43,6 +43,8 @@ struct reader_look {
 	/* Of these `own_since` were made since the reader had told everything last, from generation own_first on; 0: none, or
 	 * not known. */
 	uint64_t own_since, own_first;
+	/* Or exactly: how many up to this generation? NULL: not known. */
+	uint64_t (*own_until)(void *arg, uint64_t generation);
 	const struct ring *ring; /* NULL as long as nobody has published */
 	void *buffer;            /* RING_BUFFER_SIZE bytes */
 	enum reader_whose (*whose)(void *arg, const struct ring_message *message); /* NULL: strangers' */

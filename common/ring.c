@@ -62,12 +62,16 @@ struct claim {
 	uint32_t skips;
 };
 
-/* Does every slot but this one have a writer that keeps it? Looks no further than the first that has none. */
-static bool all_others_held(const struct ring *ring, uint32_t index)
+/* Does every slot but this one have a writer that keeps it? Looks no further than the first that has none, nor than there
+ * are `*steps`, which are lowered. */
+static bool all_others_held(const struct ring *ring, uint32_t index, uint64_t *steps)
 {
-	for (uint32_t i = 1; i < ring->n_slots; i++)
+	for (uint32_t i = 1; i < ring->n_slots; i++) {
 		if (!is_held(state_of(atomic_load(&ring->slots[(index + i) & (ring->n_slots - 1)].tag))))
 			return false;
+		if (ring->most_steps && --*steps == 1)
+			return true;
+	}
 	return true;
 }
 
@@ -87,11 +91,12 @@ static inline void fetch_for_writing(const struct ring_slot *slot)
 
 static int claim(const struct ring *ring, unsigned owner, struct claim *ret)
 {
+	uint64_t steps = ring->most_steps ? ring->most_steps : (uint64_t)ring->n_slots * 64 + 4096;
 	struct page *page = ring->page;
 	unsigned full = 0;
 
 	/* Each turn the head moves on, here or elsewhere; unless the memory is damaged. */
-	for (uint64_t turns = 0; turns < (uint64_t)ring->n_slots * 64 + 4096; turns++) {
+	for (; steps > 0; steps--) {
 		uint64_t head = atomic_load(&page->head) & TICKET_MASK, skips = atomic_load(&page->skips), tag;
 		struct ring_slot *slot = slot_of(ring, head, &ret->index);
 		int64_t ahead;
@@ -111,7 +116,7 @@ static int claim(const struct ring *ring, unsigned owner, struct claim *ret)
 		if (is_held(state_of(tag))) {
 			/* Before it is marked: who tries again and again must not use up tickets that no reader hears
 			 * of. A few looks, since they may be writers that do go on. */
-			if (all_others_held(ring, ret->index)) {
+			if (all_others_held(ring, ret->index, &steps)) {
 				if (++full == FULL_LOOKS)
 					return -ENOBUFS;
 				continue;
@@ -221,6 +226,21 @@ int ring_publish(const struct ring *ring, unsigned owner, const struct ring_mess
 	step(RING_STEP_COMMITTED);
 	if (ret_ticket)
 		*ret_ticket = mine.ticket;
+	return 0;
+}
+
+int ring_void(const struct ring *ring, unsigned owner, uint64_t *ret_ticket)
+{
+	struct claim mine;
+	uint64_t tag;
+	int r = claim(ring, owner, &mine);
+
+	if (r < 0)
+		return r;
+	tag = mine.tag;
+	if (!atomic_compare_exchange_strong(&ring->slots[mine.index].tag, &tag, with_state(mine.tag, RING_VOID)))
+		give_back(&ring->slots[mine.index], owner);
+	*ret_ticket = mine.ticket;
 	return 0;
 }
 

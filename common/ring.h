@@ -56,6 +56,8 @@ struct ring {
 	struct ring_slot *slots;
 	_Atomic uint64_t *chunks; /* `chunk` bytes for each slot */
 	uint32_t n_slots, chunk, max_message;
+	uint32_t most_steps; /* 0: as many as it takes; else a call gives up after so many, for those who do not trust its
+	                      * writers. Not fewer than there may be writers that stand still */
 };
 
 struct ring_message {
@@ -93,6 +95,9 @@ void ring_attach(struct ring *ret, struct page *page, void *area, const struct l
  * that stand still), -EIO (the memory is damaged). *ret_ticket (or NULL): the ticket it had.
  */
 int ring_publish(const struct ring *ring, unsigned owner, const struct ring_message *message, uint64_t *ret_ticket);
+
+/* One message that can never be read: its readers miss it, exactly one. Otherwise as ring_publish. */
+int ring_void(const struct ring *ring, unsigned owner, uint64_t *ret_ticket);
 
 /* The owner is dead, for certain: what it held is given back. True: something was. Call before the owner's number
  * is given to another. */

@@ -130,12 +130,13 @@ static bool lease_is_over(struct ring_cursor *cursor, uint64_t tag)
 static void help_head(const struct ring *ring, uint64_t to)
 {
 	uint64_t head = atomic_load(&ring->page->head) & TICKET_MASK;
+	uint32_t steps = 0;
 
 	while (tickets_between(to, head) > 0 && tickets_between(to, head) <= ring->n_slots) {
 		uint32_t index;
 		uint64_t tag = atomic_load(&slot_of(ring, head, &index)->tag);
 
-		if ((tag & TICKET_MASK) != head)
+		if ((tag & TICKET_MASK) != head || steps++ == PAGE_SLOTS + LANE_MIN_SLOTS)
 			return;
 		if (is_skipped(state_of(tag)))
 			record_skip(ring->page, head);
@@ -165,7 +166,9 @@ static enum ring_read at_the_end(const struct ring *ring, struct ring_cursor *cu
 enum ring_read ring_read(const struct ring *ring, struct ring_cursor *cursor, struct ring_message *ret,
                          void *buffer, uint64_t *ret_missed)
 {
-	for (uint64_t turns = 0; turns < (uint64_t)ring->n_slots * 4; turns++) {
+	uint64_t most = ring->most_steps ? ring->most_steps : (uint64_t)ring->n_slots * 4;
+
+	for (uint64_t turns = 0; turns < most; turns++) {
 		uint32_t index, skips;
 		struct ring_slot *slot = slot_of(ring, cursor->at, &index);
 		uint64_t tag = atomic_load_explicit(&slot->tag, memory_order_acquire), head;

@@ -20,98 +20,15 @@ enum { JOIN_MS = 500 };
 /* How long to wait for writers that stand still in a lane that is left. */
 enum { LEAVE_MS = 500 };
 
-/* --- one side ------------------------------------------------------------------------------------------- */
-
-static void post(struct side *side, bool resync)
-{
-	side->own += GENERATION_POST;
-	if (resync) {
-		lane_resync(&side->lane);
-		side->seen_resync++; /* its own resync is no news to itself */
-	} else {
-		lane_post(&side->lane);
-	}
-}
-
-static uint64_t strangers(const struct side *side)
-{
-	return lane_generation(&side->lane) - side->own;
-}
-
-static void take_baseline(struct side *side)
-{
-	struct ring_cursor cursor;
-
-	side->seen_resync = atomic_load(&side->lane.page->resync);
-	ring_baseline(&side->ring, 0, &cursor);
-	reader_start(&side->reader, strangers(side));
-	reader_start_ring(&side->reader, &cursor);
-}
-
-/* In a sidecar the ring has to be allocated before it is written; see libclient/publish.c. */
-static int allocate(struct side *side, const struct ring_message *message)
-{
-	struct lane_shape shape = { .ring_slots = side->ring.n_slots, .max_message = side->ring.max_message };
-	size_t size = PAGE_SIZE_BYTES + ring_slots_size(&shape);
-	int r;
-
-	if (message->key_size + message->data_size > RING_INLINE)
-		size = lane_size(&shape);
-	if (side->file < 0 || side->allocated >= size)
-		return 0;
-	r = os_allocate(side->file, size);
-	if (r == 0)
-		side->allocated = size;
-	return r;
-}
-
-static uint64_t *ticket_of(const struct side *side, uint64_t ticket)
-{
-	return &side->tickets[ticket / RING_TICKET & (side->ring.n_slots - 1)];
-}
-
-/* What it cannot take is told as RESYNC: it cannot be counted there. */
-static void put_message(struct side *to, struct ring_message *message)
-{
-	uint64_t ticket;
-
-	if (message->data_size > to->ring.max_message || allocate(to, message) < 0) {
-		post(to, true);
-		return;
-	}
-	/* It has been there before: published again after a daemon's end, or carried by another link. Or too long ago to
-	 * tell. */
-	if (!known_add(&to->carried, message->origin, message->number)) {
-		if (known_is_late(&to->carried, message->origin, message->number))
-			post(to, true);
-		return;
-	}
-	if (atomic_exchange(&to->lane.page->messages, 1) == 0 && to->lane.carrier >= 0)
-		os_bell_ring(to->lane.carrier);
-	message->before = lane_generation(&to->lane);
-	to->own += GENERATION_MESSAGE;
-	if (ring_publish(&to->ring, to->slot < PAGE_SLOTS ? to->slot : RING_NO_OWNER, message, &ticket) < 0)
-		post(to, true);
-	else
-		*ticket_of(to, ticket) = ticket;
-	lane_raise_at(&to->lane, GENERATION_MESSAGE, NULL, 0);
-}
-
 /* --- carrying ------------------------------------------------------------------------------------------- */
 
-static enum reader_whose whose(void *arg, const struct ring_message *message)
+/* It may have been there before: published again after a daemon's end, or carried by another link. Or too long ago to tell. */
+static void put_message(struct side *to, struct known *carried, struct ring_message *message)
 {
-	struct side *side = arg;
-	uint64_t ticket = side->reader.cursor.at - RING_TICKET;
-
-	if (*ticket_of(side, ticket) == ticket)
-		return READER_OWN;
-	/* Not ours, and yet the same as one of ours: it was there already. But not if its writer has come to this side and
-	 * left it again, with messages that we have still been carrying: those are put, and are late there. */
-	if (!known_has(&side->carried, message->origin, message->number))
-		return READER_STRANGERS;
-	side->late |= known_is_late(&side->carried, message->origin, message->number);
-	return READER_HIDDEN;
+	if (known_add(carried, message->origin, message->number))
+		side_put_message(to, message);
+	else if (known_is_late(carried, message->origin, message->number))
+		side_resync(to);
 }
 
 /* Who leaves this side for the other waits until what it published here is over there (libclient/mail.c). */
@@ -145,57 +62,51 @@ static void carry_state(struct side *bus, struct side *peer)
 }
 
 /* Tells `to` what is new in `from`. Returns the generation it has looked at. */
-static uint64_t carry(struct side *from, struct side *to)
+static uint64_t carry(struct side *from, struct side *to, struct known *carried)
 {
-	uint64_t generation = lane_generation(&from->lane), n = 0;
-	uint64_t resync = atomic_load(&from->lane.page->resync); /* after the generation: raised before it is */
-	struct reader_look look = { .generation = generation, .own = from->own, .whose = whose, .arg = from };
+	uint64_t n = 0;
 
-	if (atomic_load(&from->lane.page->messages)) {
-		look.ring = &from->ring;
-		look.buffer = from->buffer;
-	}
-	from->stalled_ns = 0;
-	if (resync != from->seen_resync) {
-		from->seen_resync = resync;
-		post(to, true);
-	}
+	side_look(from);
 	for (;;) {
-		enum reader_kind kind = reader_next(&from->reader, &look, &n);
-
-		if (from->late) {
-			from->late = false;
-			post(to, true);
-		}
-		switch (kind) {
-		case READER_NOTHING:
-			say_carried(from, generation);
-			return generation;
-		case READER_AGAIN:
+		switch (side_next(from, &n)) {
+		case SIDE_NOTHING:
+			say_carried(from, from->generation);
+			return from->generation;
+		case SIDE_STALLED:
+			return from->generation;
+		case SIDE_AGAIN:
 			break;
-		case READER_STALLED:
-			from->stalled_ns = reader_lease_ns(&from->reader);
-			return generation;
-		case READER_POSTS:
-			post(to, false);
+		case SIDE_POSTS:
+			side_post(to, n);
 			break;
-		case READER_GAP:
-			/* How many of them were own ones is not known, so all counts begin anew; RESYNC is for posts too. */
-			post(to, true);
-			from->reader.accounted = generation - from->own;
+		case SIDE_RESYNC:
+			side_resync(to);
 			break;
-		case READER_MESSAGE:
-			put_message(to, &from->reader.message);
+		case SIDE_GAP:
+			side_put_gap(to, n);
+			break;
+		case SIDE_MESSAGE:
+			put_message(to, carried, &from->reader.message);
 			break;
 		}
 	}
 }
 
+static uint64_t carry_to_peer(struct link *link)
+{
+	return carry(&link->bus, &link->peer, &link->in_peer);
+}
+
+static uint64_t carry_to_bus(struct link *link)
+{
+	return carry(&link->peer, &link->bus, &link->in_bus);
+}
+
 uint64_t link_carry(struct link *link)
 {
 	for (;;) {
-		uint64_t bus = carry(&link->bus, &link->peer);
-		uint64_t peer = carry(&link->peer, &link->bus);
+		uint64_t bus = carry_to_peer(link);
+		uint64_t peer = carry_to_bus(link);
 		bool bus_armed;
 
 		carry_state(&link->bus, &link->peer);
@@ -210,7 +121,7 @@ uint64_t link_carry(struct link *link)
 
 void link_post_to_bus(struct link *link)
 {
-	post(&link->bus, false);
+	side_post(&link->bus, 1);
 }
 
 /* --- joining -------------------------------------------------------------------------------------------- */
@@ -218,28 +129,21 @@ void link_post_to_bus(struct link *link)
 static int map_side(struct side *side, int file)
 {
 	struct lane_shape shape;
-	int r = lane_map(file, &side->map, &side->size, &shape);
+	size_t size;
+	void *map;
+	int r = lane_map(file, &map, &size, &shape);
 
-	if (r < 0)
-		return r;
-	side->lane.page = side->map;
-	ring_attach(&side->ring, side->map, (unsigned char *)side->map + PAGE_SIZE_BYTES, &shape);
-	side->buffer = malloc(RING_BUFFER_SIZE(shape.max_message));
-	side->tickets = calloc(shape.ring_slots, sizeof(*side->tickets));
-	return side->buffer && side->tickets ? 0 : -ENOMEM;
+	return r < 0 ? r : side_open(side, map, size, &shape);
 }
 
 static void close_side(struct side *side)
 {
-	if (side->map)
-		munmap(side->map, side->size);
+	side_close(side);
 	if (side->lane.bell >= 0)
 		close(side->lane.bell);
 	if (side->lane.carrier >= 0)
 		close(side->lane.carrier);
-	free(side->buffer);
-	free(side->tickets);
-	known_deinit(&side->carried);
+	side->lane.bell = side->lane.carrier = -1;
 }
 
 /* Says in its slot that it is a link's. */
@@ -289,6 +193,15 @@ static int join_peer(struct link *link)
 	return 0;
 }
 
+/* What was published on one side before is not carried to the other. */
+static void say_linked(struct side *to, const struct side *from)
+{
+	if (atomic_load(&from->lane.page->messages))
+		side_resync(to);
+	else
+		side_post(to, 1);
+}
+
 int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTORS], struct link **ret)
 {
 	struct link *link = calloc(1, sizeof(*link));
@@ -300,7 +213,10 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 		link->id = join->link;
 		link->sidecar = SIDECAR_NONE;
 		link->bus = bus;
-		link->peer = (struct side){ .lane = { .bell = -1, .carrier = -1 }, .slot = WIRE_NO_SLOT, .file = -1 };
+		link->bus.known = &link->in_bus;
+		link->peer = (struct side){
+			.lane = { .bell = -1, .carrier = -1 }, .slot = WIRE_NO_SLOT, .file = -1, .known = &link->in_peer,
+		};
 		r = join_sidecar(join, fds[3], &link->sidecar);
 	}
 	close(fds[3]);
@@ -322,14 +238,13 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 	}
 	announce(&link->bus);
 	announce(&link->peer);
-	take_baseline(&link->bus);
-	take_baseline(&link->peer);
+	side_take_baseline(&link->bus);
+	side_take_baseline(&link->peer);
 	/* Before anybody opens the lane because it is linked: a change that was made beside it must not be overtaken there.
 	 * After the announcement, by which those who compare and swap beside it know that they may not any more. */
 	carry_state(&link->bus, &link->peer);
-	/* What was published on one side before is not carried to the other. */
-	post(&link->peer, atomic_load(&link->bus.lane.page->messages) != 0);
-	post(&link->bus, atomic_load(&link->peer.lane.page->messages) != 0);
+	say_linked(&link->peer, &link->bus);
+	say_linked(&link->bus, &link->peer);
 	*ret = link;
 	return 0;
 }
@@ -338,12 +253,12 @@ int link_new(const struct link_message *join, const int fds[LINK_JOIN_DESCRIPTOR
 
 /* The last look. What lies behind a message that stands still is waited for, until the lease voids it: others were told
  * that theirs is through. Where more than a few stand still, or the memory is damaged, it is told as RESYNC. */
-static void carry_rest(struct side *from, struct side *to)
+static void carry_rest(struct side *from, struct side *to, struct known *carried)
 {
 	uint64_t end = os_now_ns() + LEAVE_MS * UINT64_C(1000000);
 
 	for (;;) {
-		uint64_t generation = carry(from, to), now = os_now_ns();
+		uint64_t generation = carry(from, to, carried), now = os_now_ns();
 
 		if (!from->stalled_ns && lane_generation(&from->lane) == generation)
 			return;
@@ -352,7 +267,7 @@ static void carry_rest(struct side *from, struct side *to)
 		if (from->stalled_ns > now)
 			nanosleep(&(struct timespec){ .tv_nsec = (long)((from->stalled_ns - now) % 1000000000) }, NULL);
 	}
-	post(to, true);
+	side_resync(to);
 }
 
 bool link_has_ended(struct link *link)
@@ -363,24 +278,26 @@ bool link_has_ended(struct link *link)
 	    !sidecar_leave_if_alone(&link->sidecar, peer->page))
 		return false;
 	/* Nobody posts in it any more, or whoever does finds it closed and posts elsewhere too. */
-	carry_rest(&link->peer, &link->bus);
+	carry_rest(&link->peer, &link->bus, &link->in_bus);
 	carry_state(&link->bus, &link->peer);
-	post(&link->bus, false);
+	side_post(&link->bus, 1);
 	return true;
 }
 
 struct link *link_free(struct link *link)
 {
 	if (link->sidecar.file >= 0) {
-		carry_rest(&link->bus, &link->peer);
-		post(&link->peer, false);
-		carry(&link->peer, &link->bus);
+		carry_rest(&link->bus, &link->peer, &link->in_peer);
+		side_post(&link->peer, 1);
+		carry_to_bus(link);
 		carry_state(&link->bus, &link->peer);
 		sidecar_leave(&link->sidecar, link->peer.lane.page);
 	}
 	link->peer.lane.bell = -1;
 	close_side(&link->peer);
 	close_side(&link->bus);
+	known_deinit(&link->in_peer);
+	known_deinit(&link->in_bus);
 	free(link);
 	return NULL;
 }

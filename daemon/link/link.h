@@ -9,34 +9,15 @@
 #include <stdint.h>
 
 #include "known.h"
-#include "lane.h"
 #include "protocol.h"
-#include "reader.h"
+#include "side.h"
 #include "libclient/sidecar.h"
-
-/* One side. Own posts and messages are counted before they are made, so that they are not carried back. */
-struct side {
-	struct lane lane;
-	void *map;            /* the whole lane, which `lane.page` is the start of */
-	size_t size;
-	struct ring ring;
-	unsigned slot;        /* in its member table, or WIRE_NO_SLOT */
-	int file;             /* the sidecar's: to allocate the ring from, and then allocated bytes; -1 */
-	size_t allocated;
-	uint64_t own;         /* in units of the generation */
-	struct reader reader; /* what the other side knows of */
-	void *buffer;
-	struct known carried; /* messages that were put here */
-	uint64_t *tickets;    /* of those, by slot of the ring */
-	bool late;            /* something was read here that can only be told as RESYNC */
-	uint64_t seen_resync;
-	uint64_t stalled_ns;  /* a writer stands still: look again then; 0: none does */
-};
 
 struct link {
 	struct link *next;
 	uint32_t id;
 	struct side bus, peer;
+	struct known in_bus, in_peer; /* messages that were put there */
 	struct sidecar sidecar;
 };
 
