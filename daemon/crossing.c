@@ -1,27 +1,394 @@
 /* SPDX-License-Identifier: MIT */
-/* crossing.c - carries between the lanes of a topic. */
+/*
+ * crossing.c - carries between the lanes of a topic.
+ *
+ * A lane's bell is listened to only if there is something to take out of it. What is new there is put into the others at
+ * once, some at a time; what follows waits for the loop's next round.
+ */
 #include "crossing.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
 
+#include "carrier.h"
 #include "context.h"
+#include "limit.h"
+#include "os/os.h"
+#include "ringing.h"
+#include "side.h"
+#include "user.h"
+#include "wire.h"
+
+/* What a user has said on this topic: its messages that were carried. Kept for all of the crossing's time, since who comes
+ * back may publish again what was carried already. */
+struct speaker {
+	struct speaker *next;
+	struct user *user;
+	struct known said;
+};
+
+struct crossing_lane {
+	struct crossing *crossing;
+	struct topic_lane *lane;
+	struct side side;
+	struct speaker *speaker;
+	unsigned group;                  /* if it is listened to: */
+	struct loop_event *rung, *later; /* NULL: it is not */
+};
+
+struct crossing {
+	struct topic *topic;
+	struct loop *loop;
+	struct speaker *speakers;
+	unsigned n_lanes;
+};
+
+static bool is_taken_from(const struct topic_lane *lane)
+{
+	return lane->rights & WIRE_RIGHT_POST;
+}
+
+static bool is_put_into(const struct topic_lane *lane)
+{
+	return lane->rights & WIRE_RIGHT_SUBSCRIBE;
+}
+
+static bool is_empty(const struct topic_lane *lane)
+{
+	return lane->n_members == 0 && lane->n_links == 0;
+}
+
+/* --- who says it --------------------------------------------------------------------------------------------- */
+
+static struct speaker *find_speaker(const struct crossing *crossing, const struct user *user)
+{
+	struct speaker *speaker = crossing->speakers;
+
+	while (speaker && speaker->user != user)
+		speaker = speaker->next;
+	return speaker;
+}
+
+static struct speaker *get_speaker(struct crossing *crossing, struct user *user)
+{
+	struct speaker *speaker = find_speaker(crossing, user);
+
+	if (speaker)
+		return speaker;
+	speaker = calloc(1, sizeof(*speaker));
+	if (speaker) {
+		*speaker = (struct speaker){ .next = crossing->speakers, .user = user_ref(user) };
+		speaker->said.max = LIMIT_KNOWN_ORIGINS;
+		crossing->speakers = speaker;
+	}
+	return speaker;
+}
+
+static bool is_member(const struct topic_lane *lane, uint32_t pid)
+{
+	for (const struct member *member = lane->topic->members; member; member = member->next)
+		if (member->lane == lane && (uint32_t)member->pid == pid)
+			return true;
+	return false;
+}
+
+/* Who sent it is what we know, whatever the message says. Its origin is its handle's, unless another user speaks as that:
+ * else that one's messages would be taken for told. */
+static void attest(const struct crossing_lane *from, struct ring_message *message)
+{
+	message->uid = (uint32_t)user_uid(from->lane->user);
+	if (!is_member(from->lane, message->pid))
+		message->pid = 0;
+	for (const struct speaker *other = from->crossing->speakers; other; other = other->next)
+		if (other != from->speaker && known_has_origin(&other->said, message->origin))
+			message->origin = 0;
+}
+
+/* --- carrying ------------------------------------------------------------------------------------------------- */
+
+/* The lanes to put into, one after the other. */
+static struct crossing_lane *next_sink(const struct crossing_lane *from, struct topic_lane **at)
+{
+	struct topic_lane *lane = *at;
+
+	while (lane && (!lane->crossing || lane == from->lane || !is_put_into(lane)))
+		lane = lane->next;
+	*at = lane ? lane->next : NULL;
+	return lane ? lane->crossing : NULL;
+}
+
+static void put_posts(const struct crossing_lane *from, uint64_t n)
+{
+	struct topic_lane *at = from->crossing->topic->lanes;
+
+	for (struct crossing_lane *to; (to = next_sink(from, &at));)
+		side_post(&to->side, n < LIMIT_MERGED_POSTS ? n : LIMIT_MERGED_POSTS);
+}
+
+static void put_resync(const struct crossing_lane *from)
+{
+	struct topic_lane *at = from->crossing->topic->lanes;
+
+	for (struct crossing_lane *to; (to = next_sink(from, &at));)
+		side_resync(&to->side);
+}
+
+static void put_gap(const struct crossing_lane *from, uint64_t n)
+{
+	struct topic_lane *at = from->crossing->topic->lanes;
+
+	for (struct crossing_lane *to; (to = next_sink(from, &at));)
+		side_put_gap(&to->side, n);
+}
+
+static void put_message(struct crossing_lane *from)
+{
+	struct ring_message *message = &from->side.reader.message;
+	struct topic_lane *at = from->crossing->topic->lanes;
+
+	attest(from, message);
+	(void)known_add(&from->speaker->said, message->origin, message->number);
+	for (struct crossing_lane *to; (to = next_sink(from, &at));)
+		side_put_message(&to->side, message);
+}
+
+static void put(struct crossing_lane *from, enum side_news news, uint64_t n)
+{
+	switch (news) {
+	case SIDE_POSTS:
+		put_posts(from, n);
+		break;
+	case SIDE_RESYNC:
+		put_resync(from);
+		break;
+	case SIDE_GAP:
+		put_gap(from, n);
+		break;
+	case SIDE_MESSAGE:
+		put_message(from);
+		break;
+	case SIDE_NOTHING:
+	case SIDE_AGAIN:
+	case SIDE_STALLED:
+		break;
+	}
+}
+
+static void look(struct crossing_lane *from)
+{
+	side_look(&from->side);
+}
+
+static void look_at(struct crossing_lane *from, uint64_t at_ns)
+{
+	uint64_t now = os_now_ns();
+
+	loop_set(from->later, at_ns > now ? (unsigned)((at_ns - now) / 1000000u) + 1 : 1);
+}
+
+/* What is new, some at a time. True: there is no more, and it sleeps. */
+static bool carry(struct crossing_lane *from, unsigned budget)
+{
+	look(from);
+	for (; budget > 0; budget--) {
+		uint64_t n = 0;
+		enum side_news news = side_next(&from->side, &n);
+
+		if (news != SIDE_NOTHING && news != SIDE_STALLED) {
+			put(from, news, n);
+		} else if (!lane_arm(&from->side.lane, from->side.generation)) {
+			look(from);
+		} else {
+			if (news == SIDE_STALLED)
+				look_at(from, from->side.stalled_ns);
+			return news == SIDE_NOTHING;
+		}
+	}
+	loop_call_soon(from->later);
+	return false;
+}
+
+static void go_on(void *arg)
+{
+	struct crossing_lane *from = arg;
+
+	if (carry(from, LIMIT_CARRIED_IN_A_ROW) && is_empty(from->lane))
+		crossing_settle(from->crossing->topic); /* and it is gone */
+}
+
+/* What is there now, since nobody will come to it later. */
+static void carry_rest(struct crossing_lane *from)
+{
+	look(from);
+	for (unsigned budget = LIMIT_CARRIED_AT_THE_END; budget > 0; budget--) {
+		uint64_t n = 0;
+		enum side_news news = side_next(&from->side, &n);
+
+		if (news == SIDE_NOTHING)
+			return;
+		if (news == SIDE_STALLED)
+			break;
+		put(from, news, n);
+	}
+	put_resync(from);
+}
+
+void crossing_post(struct crossing_lane *in)
+{
+	side_post(&in->side, 1);
+}
+
+void crossing_resync(struct crossing_lane *in)
+{
+	side_resync(&in->side);
+}
+
+/* --- joining --------------------------------------------------------------------------------------------------- */
+
+static void leave(struct crossing_lane *end)
+{
+	struct topic_lane *lane = end->lane;
+
+	loop_event_free(end->later);
+	if (end->rung) {
+		loop_event_free(end->rung); /* before its bell is closed */
+		topic_lane_unlisten(lane, end->group);
+	}
+	if (end->side.slot != WIRE_NO_SLOT)
+		topic_lane_return_slot(lane, end->side.slot);
+	side_close(&end->side);
+	lane->crossing = NULL;
+	end->crossing->n_lanes--;
+	free(end);
+}
+
+static int listen_to(struct crossing_lane *end)
+{
+	int bell = topic_lane_listen(end->lane, &end->group);
+
+	if (bell < 0)
+		return bell;
+	end->rung = loop_on_edge(end->crossing->loop, bell, go_on, end);
+	end->later = loop_timer(end->crossing->loop, go_on, end);
+	if (!end->rung)
+		topic_lane_unlisten(end->lane, end->group);
+	return end->rung && end->later ? 0 : -ENOMEM;
+}
+
+static int join(struct crossing *crossing, struct topic_lane *lane)
+{
+	struct speaker *speaker = get_speaker(crossing, lane->user);
+	struct crossing_lane *end = speaker ? calloc(1, sizeof(*end)) : NULL;
+	size_t size = lane_size(&lane->shape);
+	void *map;
+	int r;
+
+	if (!end)
+		return -ENOMEM;
+	*end = (struct crossing_lane){ .crossing = crossing, .lane = lane, .speaker = speaker };
+	crossing->n_lanes++;
+	lane->crossing = end;
+	end->side.lane = topic_lane_view(lane, NULL);
+	end->side.file = -1;
+	end->side.known = &speaker->said;
+	end->side.slot = topic_lane_take_slot(lane);
+	map = os_map(lane->page_fd, size, true, NULL);
+	r = map ? side_open(&end->side, map, size, &lane->shape) : -errno;
+	end->side.ring.most_steps = LIMIT_RING_STEPS;
+	if (r == 0 && is_taken_from(lane))
+		r = listen_to(end);
+	if (r < 0) {
+		leave(end);
+		return r;
+	}
+	/* From now on readers keep in mind what they have told: it may be carried, and then come again. */
+	atomic_store(&end->side.lane.page->linked, 1);
+	atomic_store(&end->side.lane.page->divided, 1);
+	side_take_baseline(&end->side);
+	return 0;
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+static struct crossing *crossing_free(struct crossing *crossing)
+{
+	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
+		if (lane->crossing)
+			leave(lane->crossing);
+	while (crossing->speakers) {
+		struct speaker *speaker = crossing->speakers;
+
+		crossing->speakers = speaker->next;
+		user_unref(speaker->user);
+		known_deinit(&speaker->said);
+		free(speaker);
+	}
+	crossing->topic->crossing = NULL;
+	free(crossing);
+	return NULL;
+}
+
+/* Lanes that have been left are carried to their end, and then go. */
+static void end_empty_lanes(struct topic *topic)
+{
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next) {
+		struct crossing_lane *end = lane->crossing;
+
+		if (!end || !is_empty(lane))
+			continue;
+		/* The topic ends with its last member, and links only take what is there by then. */
+		if (is_taken_from(lane) && topic->n_members == 0)
+			carry_rest(end);
+		else if (!is_taken_from(lane) || carry(end, LIMIT_CARRIED_IN_A_ROW))
+			leave(end);
+	}
+}
+
+static unsigned count_lanes(const struct topic *topic)
+{
+	unsigned n = 0;
+
+	for (const struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		n++;
+	return n;
+}
+
+void crossing_settle(struct topic *topic)
+{
+	if (topic->crossing)
+		end_empty_lanes(topic);
+	topic_drop_empty_lanes(topic);
+	if (topic->crossing && topic->n_members > 0 && count_lanes(topic) < 2)
+		crossing_free(topic->crossing);
+}
 
 int crossing_update(const struct context *context, struct topic *topic)
 {
-	(void)context;
-	topic_drop_empty_lanes(topic);
-	for (struct topic_lane *lane = topic->lanes; lane && topic->lanes->next; lane = lane->next) {
-		struct page *page = topic_lane_borrow(lane);
+	int r = 0;
 
-		if (!page)
-			return -errno;
-		atomic_store(&page->divided, 1);
-		topic_lane_return(lane, page);
+	crossing_settle(topic);
+	if (topic->n_members == 0 || count_lanes(topic) < 2)
+		return 0;
+	if (!topic->crossing) {
+		topic->crossing = calloc(1, sizeof(*topic->crossing));
+		if (!topic->crossing)
+			return -ENOMEM;
+		*topic->crossing = (struct crossing){ .topic = topic, .loop = context->loop };
 	}
-	return 0;
+	for (struct topic_lane *lane = topic->lanes; r == 0 && lane; lane = lane->next)
+		if (!lane->crossing)
+			r = join(topic->crossing, lane);
+	/* All baselines are taken: what has come since is carried, and from then on the bells tell. */
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (lane->crossing && is_taken_from(lane))
+			(void)carry(lane->crossing, LIMIT_CARRIED_IN_A_ROW);
+	return r;
 }
 
 void crossing_end(struct topic *topic)
 {
-	(void)topic;
+	if (topic->crossing)
+		crossing_free(topic->crossing);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * crossing.h - topics with several lanes: what is posted in one is carried to the others.
+ *
+ * Out of lanes whose members may post, into lanes whose members may subscribe. The daemon is in each of them like a member
+ * (side.h). Whatever stands in a lane's memory, it is only taken for what that lane's user may say.
  */
 #ifndef PATHBUS_DAEMON_CROSSING_H
 #define PATHBUS_DAEMON_CROSSING_H
@@ -14,7 +17,13 @@ struct context;
  * carried before it goes. Before an opening is answered. 0, -ENOMEM, -EMFILE...: some lane is not joined with the others.
  */
 int crossing_update(const struct context *context, struct topic *topic);
+/* The same for lanes that a link has left. */
+void crossing_settle(struct topic *topic);
 /* The topic ends. */
 void crossing_end(struct topic *topic);
+
+/* One of the daemon's own, in this lane only, which is among those of a crossing. */
+void crossing_post(struct crossing_lane *in);
+void crossing_resync(struct crossing_lane *in);
 
 #endif

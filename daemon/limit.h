@@ -89,6 +89,13 @@
 #define LIMIT_OFFLOAD_MEMBERS 8u
 /* The same for a lane with messages. (--offload-message-members) */
 #define LIMIT_OFFLOAD_MESSAGE_MEMBERS 4u
+/* What is carried out of a lane before others get their turn; and at most when the topic ends, where the rest is told as
+ * RESYNC. More posts at once than that count as so many. */
+#define LIMIT_CARRIED_IN_A_ROW 128u
+#define LIMIT_CARRIED_AT_THE_END 65536u
+#define LIMIT_MERGED_POSTS 65536u
+/* Slots of a ring that are looked at in one step. */
+#define LIMIT_RING_STEPS 512u
 /* Lanes in which the carrier looks for messages before others get their turn. */
 #define LIMIT_CANDIDATES_IN_A_ROW 256u
 

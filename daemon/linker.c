@@ -14,6 +14,7 @@
 
 #include "agent.h"
 #include "carrier.h"
+#include "crossing.h"
 #include "log.h"
 #include "looks.h"
 #include "user.h"
@@ -86,6 +87,7 @@ static void link_free(struct linker *linker, struct link *link)
 	if (link->name) {
 		topic_link_leave(link->lane, link->group, link->slot, true);
 		link->name->links[link->place] = NULL;
+		crossing_settle(link->name->topic);
 	}
 	table_remove(&linker->links, &link->by_id);
 	free(link);

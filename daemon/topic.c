@@ -143,7 +143,7 @@ void topic_drop_empty_lanes(struct topic *topic)
 {
 	for (struct topic_lane *lane = topic->lanes, *next; lane && topic->n_members > 0; lane = next) {
 		next = lane->next;
-		if (lane->n_members == 0 && lane->n_links == 0)
+		if (lane->n_members == 0 && lane->n_links == 0 && !lane->crossing)
 			free_lane(lane);
 	}
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "carrier.h"
+#include "crossing.h"
 #include "limit.h"
 #include "log.h"
 #include "os/os.h"
@@ -131,8 +132,18 @@ void topic_lane_unlisten(struct topic_lane *lane, unsigned group)
 
 static void tell_members(struct topic_lane *lane, bool is_resync)
 {
-	struct page *page = topic_lane_borrow(lane);
+	struct page *page;
 
+	/* Not to be carried to the others: they are told the same. */
+	if (lane->crossing && is_resync) {
+		crossing_resync(lane->crossing);
+		return;
+	}
+	if (lane->crossing) {
+		crossing_post(lane->crossing);
+		return;
+	}
+	page = topic_lane_borrow(lane);
 	if (page) {
 		struct lane view = topic_lane_view(lane, page);
 

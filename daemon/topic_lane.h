@@ -18,6 +18,7 @@
 #include "page.h"
 
 struct carrier; /* carrier.h */
+struct crossing_lane; /* crossing.h */
 struct relay;   /* relay.h */
 struct topic;   /* topic.h */
 struct user;    /* user.h */
@@ -54,6 +55,7 @@ struct topic_lane {
 	struct topic_lane *carry_next, **carry_at;
 	struct topic_lane *candidate_next, **candidate_at; /* among those that are offloaded once they have messages */
 
+	struct crossing_lane *crossing; /* crossing.c; NULL: what is posted here is not carried to others, nor here */
 	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
 };
 
