@@ -100,21 +100,13 @@ finish:
 	return r < 0 ? r : parent;
 }
 
-static void fill_rights(struct place *place, const struct stat *st)
+static void fill_rights(struct place *place, const struct os_found *found)
 {
-	const char *name = place->key.name;
+	bool is_folder = S_ISDIR(found->st.st_mode);
 
-	if (st) {
-		place->exists = true;
-		place->file_dev = (uint64_t)st->st_dev;
-		place->file_ino = st->st_ino;
-		place->n_links = st->st_nlink;
-		place->may_read = os_may_access(place->dir, name, R_OK);
-		place->may_write = os_may_access(place->dir, name, W_OK);
-	} else {
-		place->may_read = os_may_access(place->dir, "", X_OK);
-		place->may_write = os_may_access(place->dir, "", W_OK | X_OK);
-	}
+	place->may_read = found->read && (place->exists || found->search);
+	place->may_write = found->write && (!is_folder || found->search);
+	place->read_only = found->read_only;
 }
 
 /* `dir` is consumed on success. Returns 0, 1 (the name has become a link: look again), -errno. */
@@ -122,23 +114,32 @@ static int fill_place(int dir, const char *name, bool must_be_folder, struct pla
 {
 	struct place place = { .dir = dir };
 	size_t size = strlen(name);
-	struct stat folder, file;
-	bool exists;
+	struct os_found found;
+	struct stat folder;
+	int r;
 
 	if (fstat(dir, &folder) < 0)
 		return -errno;
-	exists = fstatat(dir, name[0] ? name : ".", &file, AT_SYMLINK_NOFOLLOW) == 0;
-	if (!exists && errno != ENOENT)
-		return -errno;
-	if (exists && S_ISLNK(file.st_mode))
-		return 1;
-	if (exists && must_be_folder && !S_ISDIR(file.st_mode))
-		return -ENOTDIR;
+	r = os_find(dir, name, &found);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	place.exists = r == 0;
+	if (place.exists) {
+		if (S_ISLNK(found.st.st_mode))
+			return 1;
+		if (must_be_folder && !S_ISDIR(found.st.st_mode))
+			return -ENOTDIR;
+		place.file_dev = (uint64_t)found.st.st_dev;
+		place.file_ino = found.st.st_ino;
+		place.n_links = found.st.st_nlink;
+	} else if ((r = os_find(dir, "", &found)) < 0) {
+		return r;
+	}
 	place.key.dir_dev = (uint64_t)folder.st_dev;
 	place.key.dir_ino = folder.st_ino;
 	place.key.name_size = (uint32_t)size;
 	memcpy(place.key.name, name, size);
-	fill_rights(&place, exists ? &file : NULL);
+	fill_rights(&place, &found);
 	*ret = place;
 	return 0;
 }
@@ -195,6 +196,19 @@ static void walk_from(struct walk *walk, int at)
 	walk->at = at;
 }
 
+/* With a "." behind it, since a link at the end of a path is more than one on the way: there are some that only
+ * that may not be followed (fs.protected_symlinks). */
+static int open_folder_on_the_way(struct walk *walk)
+{
+	size_t size = strlen(walk->text);
+	int r = append(walk->text, sizeof(walk->text), ".");
+
+	if (r == 0)
+		r = open_folder(walk, walk->text);
+	walk->text[size] = '\0';
+	return r;
+}
+
 /* Opens the folder of the last component, whose name is put out. Leaves the folder's path in the text. */
 static int walk_open(struct walk *walk, char *ret_name, bool *ret_slash)
 {
@@ -204,7 +218,7 @@ static int walk_open(struct walk *walk, char *ret_name, bool *ret_slash)
 	if (r < 0)
 		return r;
 	if (!names_no_entry(ret_name))
-		return open_folder(walk, walk->text);
+		return open_folder_on_the_way(walk);
 	if (ret_name[0] && (r = append(walk->text, sizeof(walk->text), ret_name)) < 0)
 		return r;
 	dir = open_folder_of_folder(walk, ret_name);
@@ -236,13 +250,19 @@ static int walk_follow(struct walk *walk, int dir, const char *target)
 static int read_target(int dir, const char *name, bool slash, char *ret, size_t size)
 {
 	ssize_t n = name[0] ? readlinkat(dir, name, ret, size - 2) : 0;
+	int r;
 
 	if (n < 0)
 		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
-	if (n > 0 && slash)
+	if (n == 0)
+		return 0;
+	r = os_may_follow(dir, name);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (slash)
 		ret[n++] = '/';
 	ret[n] = '\0';
-	return n > 0;
+	return 1;
 }
 
 static int resolve(int root, bool for_another, const char *path, struct place *ret)

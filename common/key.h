@@ -27,10 +27,14 @@ _Static_assert(sizeof(struct topic_key) == 280, "no padding: keys are compared a
 struct place {
 	int dir;               /* O_PATH descriptor of the folder; owned: place_deinit */
 	struct topic_key key;
-	bool exists;           /* the rest is valid only then */
+	bool exists;           /* the next lines are valid only then */
 	uint64_t file_dev, file_ino;
 	uint64_t n_links;
-	bool may_read, may_write; /* as this process's effective user; of a missing file its folder decides */
+
+	/* As open(2) would let this process's effective user: read it, write it. Of a missing file its folder decides: who may
+	 * list and search it, who may make a file in it; and who may do that in a folder may write the folder. */
+	bool may_read, may_write;
+	bool read_only; /* its mount or file system is: `may_write` is what would be, were it not */
 };
 
 /*

@@ -48,6 +48,7 @@ struct files_reply {
 	struct topic_key key;
 	uint8_t exists;       /* the file; the next three lines are valid only then, but for the rights */
 	uint8_t may_read, may_write;
+	uint8_t read_only;    /* the mount is: `may_write` is what would be, were it not */
 	uint8_t sidecar;      /* there may be one in the folder, whose descriptor comes along */
 	int32_t watch;        /* > 0: of the folder; else the -errno why it could not be watched */
 	uint64_t file_dev, file_ino, n_links;

@@ -182,6 +182,7 @@ static int answer(const struct home *home, const struct files_request *request, 
 	reply->exists = place.exists;
 	reply->may_read = place.may_read;
 	reply->may_write = place.may_write;
+	reply->read_only = place.read_only;
 	if (place.exists) {
 		reply->file_dev = place.file_dev;
 		reply->file_ino = place.file_ino;

@@ -118,27 +118,39 @@ static bool in_group(gid_t gid)
 }
 
 /* What the mode bits say; lists of access control are not looked at. */
-static bool mode_allows(int dir, const char *name, int mode)
+static bool mode_allows(const struct stat *st, int mode)
 {
-	struct stat st;
 	int shift;
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
 	if (geteuid() == 0)
 		return true;
-	shift = st.st_uid == geteuid() ? 6 : in_group(st.st_gid) ? 3 : 0;
-	return ((unsigned)mode << shift & ~(unsigned)st.st_mode) == 0;
+	shift = st->st_uid == geteuid() ? 6 : in_group(st->st_gid) ? 3 : 0;
+	return ((unsigned)mode << shift & ~(unsigned)st->st_mode) == 0;
 }
 
-bool os_may_access(int dir, const char *name, int mode)
+int os_find(int dir, const char *name, struct os_found *ret)
 {
 	if (name[0] == '\0')
 		name = ".";
-	if (faccessat(dir, name, mode, AT_EACCESS) == 0)
-		return true;
+	if (fstatat(dir, name, &ret->st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	ret->read = ret->write = ret->search = ret->read_only = false;
+	if (S_ISLNK(ret->st.st_mode))
+		return 0;
+	ret->read = faccessat(dir, name, R_OK, AT_EACCESS) == 0;
+	ret->write = faccessat(dir, name, W_OK, AT_EACCESS) == 0;
 	/* A read-only file system refuses before it looks at whose the file is. */
-	return errno == EROFS && mode_allows(dir, name, mode);
+	ret->read_only = !ret->write && errno == EROFS;
+	if (ret->read_only)
+		ret->write = mode_allows(&ret->st, W_OK);
+	ret->search = S_ISDIR(ret->st.st_mode) && faccessat(dir, name, X_OK, AT_EACCESS) == 0;
+	return 0;
+}
+
+int os_may_follow(int dir, const char *name)
+{
+	(void)dir, (void)name;
+	return 0;
 }
 
 int os_path_of(int fd, char *ret, size_t size)

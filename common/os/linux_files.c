@@ -146,48 +146,6 @@ int os_link_new(int fd, int dir, const char *name)
 	return linkat(AT_FDCWD, fd_link(fd, link), dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-static bool in_group(gid_t gid)
-{
-	gid_t groups[256];
-	int n = getgroups(256, groups); /* of more than that: -1, which is no */
-
-	if (gid == getegid())
-		return true;
-	for (int i = 0; i < n; i++)
-		if (groups[i] == gid)
-			return true;
-	return false;
-}
-
-/* What the mode bits say. Of a file with an access control list they are not the whole truth: then only its
- * owner is believed. */
-static bool mode_allows(int dir, const char *name, int mode)
-{
-	char path[FD_LINK_SIZE + NAME_MAX + 1];
-	struct stat st;
-
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	if (geteuid() == 0)
-		return true;
-	if (st.st_uid == geteuid())
-		return ((unsigned)mode << 6 & ~st.st_mode) == 0;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir, name);
-	if (lgetxattr(path, "system.posix_acl_access", NULL, 0) >= 0)
-		return false;
-	return ((unsigned)mode << (in_group(st.st_gid) ? 3 : 0) & ~st.st_mode) == 0;
-}
-
-bool os_may_access(int dir, const char *name, int mode)
-{
-	if (name[0] == '\0')
-		name = ".";
-	if (faccessat(dir, name, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0)
-		return true;
-	/* A read-only file system refuses before it looks at whose the file is. */
-	return errno == EROFS && mode_allows(dir, name, mode);
-}
-
 static bool ends_with(const char *text, const char *end)
 {
 	size_t n = strlen(text), n_end = strlen(end);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct msghdr;
@@ -158,9 +159,21 @@ int os_share_beside(int fd, int dir, const char *model);
 /* A regular file in `dir`, mode 0600, without a name; os_link_new gives it one, unless there is such a file: -EEXIST. */
 int os_make_unnamed(int dir);
 int os_link_new(int fd, int dir, const char *name);
-/* May the effective user read / write `name` ("": the folder itself) in `dir` (follow no link)? A read-only
- * file system denies nothing here, since a post does not write the file: its mode bits decide. */
-bool os_may_access(int dir, const char *name, int mode);
+/*
+ * `name` ("": the folder itself) in `dir`, no link followed, never opened: what it is, and what open(2) would let the effective
+ * user do. Devices of a mount without any: nothing. Append-only files may be written, and programs that run: that is a passing
+ * state. 0, -ENOENT, -EACCES (the folder may not be searched)...
+ */
+struct os_found {
+	struct stat st;
+	bool read, write;
+	bool search;    /* a folder's */
+	bool read_only; /* the file system is; `write` then says what its mode bits do */
+};
+int os_find(int dir, const char *name, struct os_found *ret);
+/* Would the kernel follow the link `name` in `dir`, as the last one of a path? 0; -EACCES: somebody else's in a folder of all;
+ * -ELOOP: a mount that has no links; -ENOENT: it is none any more. */
+int os_may_follow(int dir, const char *name);
 /* Are these the same folder of the same mount? False where the system cannot tell. */
 bool os_is_same_place(int a, int b);
 /* Does it lie in /proc, whose links mean the process that looks at them? */

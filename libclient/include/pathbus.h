@@ -30,7 +30,9 @@
  *     pathbus_next() has returned 0, however many events a program takes per wake-up; so it works in any
  *     event loop, level-triggered ones included.
  *  8. Rights follow the file. Who may read it may subscribe; who may write it may post, as the kernel would
- *     decide for this user at the moment of opening. For a file that does not exist yet its folder decides.
+ *     decide for this user at the moment of opening. For a file that does not exist yet its folder decides: who may
+ *     list and search it may subscribe, who may make the file may post; a folder is written by who may make files in
+ *     it.
  *  9. Users never share memory unasked.
  * 10. Idle is free. No timers, no polling, no wake-ups while nothing happens. Exceptions, which end by
  *     themselves: waiting for a daemon's answer; retries where the folder of the daemon's socket cannot be
