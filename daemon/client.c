@@ -410,7 +410,7 @@ void clients_add(struct clients *clients, int socket)
 		return;
 	}
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	if (identity_new(socket, &peer, options->system, &identity) < 0) {
+	if (identity_new(socket, &peer, options->system || options->narrow, &identity) < 0) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		user_release(user, CHARGE_CONNECTIONS, 1);
 		user_unref(user);

@@ -20,6 +20,7 @@
 #include "escape.h"
 #include "exit.h"
 #include "keys.h"
+#include "narrow.h"
 
 #define MAX_SIZE (UINT64_C(1) << 20)
 #define SHOWN_SIZE 256u
@@ -30,6 +31,9 @@ struct config {
 	char *text, *at, *end; /* at: what inih has not had yet */
 	unsigned line;   /* that inih had last */
 	bool continues;  /* it is indented: more of the value before it */
+	char *rule;      /* of [rights], which may go on in the next line: its text, right and first line; else NULL */
+	uint32_t rule_right;
+	unsigned rule_line;
 	int status;      /* -1 until something is wrong: what, and in which line */
 	unsigned wrong_line;
 	char wrong[2 * SHOWN_SIZE];
@@ -66,6 +70,44 @@ static const char *shown(const char *text, char *ret)
 {
 	escape(text, strlen(text), ret, SHOWN_SIZE);
 	return ret;
+}
+
+/* --- rules ----------------------------------------------------------------------------------------- */
+
+static void end_rule(struct config *config)
+{
+	char error[NARROW_ERROR_SIZE];
+	unsigned line = config->line;
+	int r;
+
+	if (!config->rule)
+		return;
+	r = config->status < 0 ? narrow_add(&config->options->narrow, config->rule_right, config->rule, error) : 0;
+	config->line = config->rule_line;
+	if (r < 0)
+		fail(config, "%s: %s", config->rule_right == narrow_right("post") ? "post" : "subscribe",
+		     r == -ENOMEM ? "no memory" : error);
+	config->line = line;
+	free(config->rule);
+	config->rule = NULL;
+}
+
+static void take_rule(struct config *config, uint32_t right, const char *text)
+{
+	bool continues = config->continues && config->rule;
+	char *rule = NULL;
+	int n;
+
+	if (!continues) {
+		end_rule(config);
+		config->rule_right = right;
+		config->rule_line = config->line;
+	}
+	n = asprintf(&rule, "%s%s%s", continues ? config->rule : "", continues ? " " : "", text);
+	free(config->rule);
+	config->rule = n < 0 ? NULL : rule;
+	if (n < 0)
+		fail(config, "no memory");
 }
 
 /* --- lines ----------------------------------------------------------------------------------------- */
@@ -158,6 +200,8 @@ static int take(void *arg, const char *section, const char *name, const char *va
 		return 1; /* a section begins: some builds of inih tell that */
 	if (key)
 		take_key(config, key, section, value ? value : "");
+	else if (strcmp(section, KEY_SECTION_RIGHTS) == 0 && narrow_right(name))
+		take_rule(config, narrow_right(name), value ? value : "");
 	else
 		fail(config, "there is no key '%s' in section [%s]", shown(name, text), section);
 	return config->status < 0;
@@ -214,6 +258,7 @@ static void parse(struct config *config)
 {
 	int r = ini_parse_stream(next_line, config, take, config);
 
+	end_rule(config);
 	/* What inih finds itself it tells at the end only: it may have come before. */
 	if (r == 0 || (config->status >= 0 && (r < 0 || config->wrong_line <= (unsigned)r)))
 		return;

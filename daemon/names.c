@@ -85,10 +85,8 @@ struct topic_name *topics_find_runtime(const struct topics *topics, const char *
 	return NULL;
 }
 
-struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, uint64_t ino)
+static struct topic_name *name_of_file(struct table_entry *entry, uint64_t dev, uint64_t ino)
 {
-	struct table_entry *entry = table_first(&topics->by_file, hash_of_file(dev, ino));
-
 	for (; entry; entry = table_next(entry)) {
 		struct topic_name *name = table_container(entry, struct topic_name, by_file);
 
@@ -96,6 +94,16 @@ struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, u
 			return name;
 	}
 	return NULL;
+}
+
+struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, uint64_t ino)
+{
+	return name_of_file(table_first(&topics->by_file, hash_of_file(dev, ino)), dev, ino);
+}
+
+struct topic_name *topics_next_of_file(const struct topic_name *name)
+{
+	return name_of_file(table_next(&name->by_file), name->file_dev, name->file_ino);
 }
 
 void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg)

@@ -21,6 +21,7 @@
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
+#include "options.h"
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
@@ -38,6 +39,7 @@ struct opening {
 	struct files_reply *reply;
 	int folder;
 	struct topic_key other; /* that name */
+	uint32_t narrowed; /* WIRE_RIGHT_* that the file gives and the configuration takes */
 
 	struct member *member;
 	struct loop_event *timer;
@@ -253,6 +255,7 @@ static void join(struct opening *opening, struct topic_name *name)
 
 	if (r == 0)
 		r = topic_join(name, &joining, &opening->member, &limit);
+	name->is_foreign = !reply->path[0];
 	if (r == 0)
 		r = crossing_update(context, topic);
 	if (r < 0) {
@@ -339,10 +342,29 @@ static bool verify(struct opening *opening, const struct topic_name *known)
 	return opening->question != NULL;
 }
 
-static const char *missing_right(uint32_t flags, const struct files_reply *reply)
+/* Takes from the file's rights what the daemon takes: with several users a read-only mount is a limit, and there are rules. */
+static void decide_rights(struct opening *opening)
+{
+	const struct options *options = opening->context->options;
+	struct files_reply *reply = opening->reply;
+	uint32_t rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u), left;
+
+	if (options->system && reply->read_only)
+		rights &= ~(uint32_t)WIRE_RIGHT_POST;
+	left = narrow_rights(options->narrow, reply->path, &opening->asked.who, rights);
+	opening->narrowed = rights & ~left;
+	reply->may_read = left & WIRE_RIGHT_SUBSCRIBE;
+	reply->may_write = (left & WIRE_RIGHT_POST) != 0;
+}
+
+static const char *missing_right(uint32_t flags, uint32_t narrowed, const struct files_reply *reply)
 {
 	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
 
+	if (wants_read && narrowed & WIRE_RIGHT_SUBSCRIBE)
+		return "the daemon's configuration names those who may subscribe";
+	if (flags & WIRE_RIGHT_POST && narrowed & WIRE_RIGHT_POST)
+		return "the daemon's configuration names those who may post";
 	if (wants_read && !reply->may_read)
 		return reply->exists ? "the file may not be read" : "the folder may not be searched";
 	if (flags & WIRE_RIGHT_POST && !reply->may_write)
@@ -350,20 +372,30 @@ static const char *missing_right(uint32_t flags, const struct files_reply *reply
 	return NULL;
 }
 
+/* A name that this file had when it was opened by that. Not where other rules apply: who may write a file may give it names. */
+static struct topic_name *other_name(const struct topics *topics, const struct narrow *narrow, const struct files_reply *reply)
+{
+	struct topic_name *name;
+
+	if (!reply->exists || reply->n_links <= 1)
+		return NULL;
+	name = topics_find_file(topics, reply->file_dev, reply->file_ino);
+	while (name && !narrow_is_same(narrow, reply->path, name->is_foreign || !name->path ? "" : name->path))
+		name = topics_next_of_file(name);
+	return name;
+}
+
 static void resolved(void *arg, int error, const struct files_reply *reply, int folder)
 {
 	struct opening *opening = arg;
 	struct topics *topics = opening->context->topics;
 	struct topic_name *name, *known;
+	const char *missing;
 
 	opening->question = NULL;
 	opening->folder = folder;
 	if (error < 0) {
 		fail(opening, -error, reason(-error));
-		return;
-	}
-	if (missing_right(opening->asked.flags, reply)) {
-		fail(opening, EACCES, missing_right(opening->asked.flags, reply));
 		return;
 	}
 	opening->reply = malloc(sizeof(*reply));
@@ -372,9 +404,14 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 		return;
 	}
 	memcpy(opening->reply, reply, offsetof(struct files_reply, path) + strlen(reply->path) + 1);
+	decide_rights(opening);
+	missing = missing_right(opening->asked.flags, opening->narrowed, opening->reply);
+	if (missing) {
+		fail(opening, EACCES, missing);
+		return;
+	}
 	name = topics_find(topics, &reply->key);
-	known = !name && reply->exists && reply->n_links > 1 ?
-	                topics_find_file(topics, reply->file_dev, reply->file_ino) : NULL;
+	known = name ? NULL : other_name(topics, opening->context->options->narrow, reply);
 	if (name)
 		join(opening, name);
 	else if (!known || !verify(opening, known))

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "exit.h"
 #include "keys.h"
+#include "narrow.h"
 #include "version.h"
 
 enum { OPTION_KEY = 256 }; /* and the key's index on top */
@@ -182,4 +183,5 @@ void options_deinit(struct options *options)
 	free(options->address);
 	free(options->user);
 	options->address = options->user = NULL;
+	options->narrow = narrow_free(options->narrow);
 }

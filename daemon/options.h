@@ -15,6 +15,8 @@
 
 #define SERVICE_USER "pathbus" /* whom the system instance runs as, if nobody else is named */
 
+struct narrow;
+
 /* Members that have a line in keys.c are unsigned, uint64_t, char * or enum log_level. */
 struct options {
 	bool system;   /* serves all users */
@@ -27,6 +29,7 @@ struct options {
 	unsigned hello_ms;
 	unsigned files_ms;
 	enum log_level log_level;
+	struct narrow *narrow; /* [rights]; NULL: there are no rules */
 };
 
 /*

@@ -41,6 +41,7 @@ struct topic_name {
 	struct table_entry by_key;
 	struct topic_key key;
 	char *path; /* where a worker last found it, in its client's root */
+	bool is_foreign; /* that is not ours, or not known: the path is what the client wrote */
 
 	/* The existing file at the last opening, for hard links; file_ino 0: there was none. */
 	struct table_entry by_file;
@@ -112,6 +113,7 @@ struct topic_name *topics_find(const struct topics *topics, const struct topic_k
 struct topic_name *topics_find_runtime(const struct topics *topics, const char *name);
 /* Another name whose file was this one when it was opened last; may be out of date. */
 struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, uint64_t ino);
+struct topic_name *topics_next_of_file(const struct topic_name *name); /* and one more, of this one's */
 /* Walks all names: NULL gives the first; NULL after the last. The table must not change meanwhile. */
 void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg);
 

@@ -81,6 +81,15 @@ def test_twice():
     File(b"[lanes]\nmax-message = 1000\n  2000\n").expect(3, "max-message", "one line")
 
 
+def test_rules_that_are_wrong():
+    File(b"[rights]\npost = /srv/** : no-such-user\n").expect(2, "post: there is no user 'no-such-user'")
+    File(b"[rights]\npost = /srv/** :\n  0,\n  @no-such-group\n\n[daemon]\n").expect(2, "no group '@no-such-group'")
+    File(b"[rights]\nsubscribe = srv : 0\npost = also wrong\n").expect(2, "subscribe: a pattern begins with /")
+    File(b"[rights]\npost = /a : 0\nwrite = /srv/** : 0\n").expect(3, "'write'", "[rights]")
+    File(b"[daemon]\npost = /srv/** : 0\n").expect(2, "'post'", "[daemon]")
+    File(b"[rights]\npost\n").expect(2, "KEY = VALUE")
+
+
 def test_files_that_are_none():
     there = File()
     there.path.unlink()

@@ -11,6 +11,8 @@
 
 #include "daemon/config.h"
 #include "daemon/keys.h"
+#include "daemon/narrow.h"
+#include "wire.h"
 
 /* CONF: conf/pathbusd.conf */
 
@@ -164,7 +166,118 @@ START_TEST(whose_file_it_is)
 }
 END_TEST
 
+/* --- [rights] */
+
+START_TEST(patterns)
+{
+	static const struct {
+		const char *pattern, *path;
+		bool matches;
+	} rows[] = {
+		{ "/a/b", "/a/b", true }, { "/a/b", "/a/bc", false }, { "/a/b", "/a/b/c", false }, { "/a/b", "/a", false },
+		{ "/a/*", "/a/b", true }, { "/a/*", "/a/.b", true }, { "/a/*", "/a/b/c", false }, { "/a/*", "/a", false },
+		{ "/a/?", "/a/b", true }, { "/a/?", "/a/bb", false }, { "/a/[bc]", "/a/c", true }, { "/a/[!bc]", "/a/c", false },
+		{ "/a/**", "/a", true }, { "/a/**", "/a/b", true }, { "/a/**", "/a/b/.c/d", true }, { "/a/**", "/ab", false },
+		{ "/a/**", "/", false }, { "/**", "/", true }, { "/**", "/a/b", true }, { "/*", "/", false },
+		{ "/a/**/z", "/a/z", true }, { "/a/**/z", "/a/b/z", true }, { "/a/**/z", "/a/b/c/z", true },
+		{ "/a/**/z", "/a/b/z/c", false }, { "/a/**/z", "/a/z/b/z", true }, { "/a/**/z", "/b/z", false },
+		{ "/**/b/**/d", "/a/b/c/d", true }, { "/**/b/**/d", "/b/d", true }, { "/**/b/**/d", "/a/b/c/b/x", false },
+		{ "/**/b/c", "/b/x/b/c", true }, { "/**/b/c", "/b/b/b/b/c", true }, { "/**/b/c", "/b/b/b/b/c/c", false },
+		{ "/a/b**", "/a/bcd", true }, { "/a/b**", "/a/bc/d", false }, { "/a/***", "/a/b/c", false },
+		{ "/a/\\*", "/a/*", true }, { "/a/\\*", "/a/b", false }, { "/a/[", "/a/[", true },
+		{ "/**/x", "/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/y", false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		ck_assert_msg(narrow_matches(rows[i].pattern, rows[i].path) == rows[i].matches, "%s and %s", rows[i].pattern,
+		              rows[i].path);
+}
+END_TEST
+
+static struct narrow *rules_of(const char *const *rules)
+{
+	struct narrow *narrow = NULL;
+	char error[NARROW_ERROR_SIZE] = "";
+
+	for (; *rules; rules++)
+		ck_assert_msg(narrow_add(&narrow, (*rules)[0] == 'p' ? WIRE_RIGHT_POST : WIRE_RIGHT_SUBSCRIBE, *rules + 1, error) == 0,
+		              "%s: %s", *rules, error);
+	return narrow;
+}
+
+START_TEST(who_keeps_what)
+{
+	static const char *const rules[] = {
+		"p/srv/** : 1000, @200", "p/srv/a/** : 1000, 1001, @300", "s/srv/secret : @200", "p/frozen:", "p/root : root, @0", NULL,
+	};
+	static const gid_t in_300[] = { 7, 300 }, in_both[] = { 300, 200 };
+	const struct narrow_who alice = { 1000, 1000, NULL, 0 }, bob = { 1001, 1001, NULL, 0 }, carol = { 1002, 200, NULL, 0 },
+	                        dora = { 1003, 1003, in_300, 2 }, emil = { 1004, 1004, in_both, 2 }, root = { 0, 0, NULL, 0 };
+	static const struct {
+		const char *path;
+		uint32_t alice, bob, carol, dora, emil, root;
+	} rows[] = {
+		{ "/etc/x", 3, 3, 3, 3, 3, 3 },
+		{ "/srv", 3, 1, 3, 1, 3, 1 },
+		{ "/srv/x", 3, 1, 3, 1, 3, 1 },
+		{ "/srv/a/x", 3, 1, 1, 1, 3, 1 }, /* each rule has to name them */
+		{ "/srv/secret", 2, 0, 3, 0, 3, 0 },
+		{ "/srv/secret/x", 3, 1, 3, 1, 3, 1 },
+		{ "/frozen", 1, 1, 1, 1, 1, 1 },
+		{ "/root", 1, 1, 1, 1, 1, 3 },
+		{ "", 0, 0, 1, 0, 1, 0 }, /* not known: all rules */
+	};
+	struct narrow *narrow = rules_of(rules);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *path = rows[i].path;
+
+		ck_assert_msg(narrow_rights(narrow, path, &alice, 3) == rows[i].alice, "%s", path);
+		ck_assert_msg(narrow_rights(narrow, path, &bob, 3) == rows[i].bob, "%s", path);
+		ck_assert_msg(narrow_rights(narrow, path, &carol, 3) == rows[i].carol, "%s", path);
+		ck_assert_msg(narrow_rights(narrow, path, &dora, 3) == rows[i].dora, "%s", path);
+		ck_assert_msg(narrow_rights(narrow, path, &emil, 3) == rows[i].emil, "%s", path);
+		ck_assert_msg(narrow_rights(narrow, path, &root, 3) == rows[i].root, "%s", path);
+		for (uint32_t rights = 0; rights <= 3; rights++)
+			ck_assert_uint_eq(narrow_rights(narrow, path, &bob, rights) & ~rights, 0); /* nobody gains any */
+	}
+	ck_assert_uint_eq(narrow_rights(NULL, "/frozen", &bob, 3), 3);
+	ck_assert(narrow_is_same(narrow, "/srv/x", "/srv/y/z"));
+	ck_assert(!narrow_is_same(narrow, "/srv/x", "/home/x"));
+	ck_assert(!narrow_is_same(narrow, "/home/x", ""));
+	ck_assert(narrow_is_same(NULL, "/srv/x", ""));
+	narrow_free(narrow);
+}
+END_TEST
+
+START_TEST(rules_that_are_wrong)
+{
+	static const struct {
+		const char *rule, *says;
+	} rows[] = {
+		{ "", "PATTERN : WHO" }, { "/srv/** @users", "PATTERN : WHO" }, { "srv/** : 0", "begins with /" },
+		{ " : 0", "begins with /" }, { "/srv//x : 0", "empty component" }, { "/srv/../x : 0", ".." },
+		{ "/srv/./x : 0", "no ." }, { "/srv/ : 0", "end with /" }, { "/srv/x\\ : 0", "nothing behind" },
+		{ "/srv : no-such-user", "no user 'no-such-user'" }, { "/srv : @no-such-group", "no group '@no-such-group'" },
+		{ "/srv : 0,,0", "no user ''" }, { "/srv : @", "no group" }, { "/srv : 4294967295", "no user" },
+		{ "/srv : -1", "no user" }, { "/srv : 0 0", "no user" }, { "/proc/self/cwd/** : 0", "symbolic link" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char error[NARROW_ERROR_SIZE] = "";
+		struct narrow *narrow = NULL;
+
+		ck_assert_msg(narrow_add(&narrow, WIRE_RIGHT_POST, rows[i].rule, error) == -EINVAL, "%s", rows[i].rule);
+		ck_assert_msg(strstr(error, rows[i].says) != NULL, "%s: '%s'", rows[i].rule, error);
+		ck_assert_ptr_null(narrow);
+	}
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE(patterns),
+	HARNESS_CASE(who_keeps_what),
+	HARNESS_CASE(rules_that_are_wrong),
 	HARNESS_CASE(whose_file_it_is),
 	HARNESS_CASE(every_key_is_there),
 	HARNESS_CASE(what_it_says_is_the_default),
