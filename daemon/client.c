@@ -36,6 +36,9 @@ struct clients {
 	struct loop_event *reaper;
 };
 
+enum { N_CLIENT_COSTS = 2 };
+static const struct cost client_costs[N_CLIENT_COSTS] = { { CHARGE_CONNECTIONS, 1 }, { CHARGE_DESCRIPTORS, 1 } };
+
 static void list_add(struct client **list, struct client *client)
 {
 	client->next = *list;
@@ -130,7 +133,9 @@ static void client_free(struct client *client)
 	free(client->stash);
 	free(client->openings);
 	free(client->members);
-	user_release(client->user, CHARGE_CONNECTIONS, 1);
+	user_release_costs(client->user, client_costs, N_CLIENT_COSTS);
+	if (user_has(client->user, CHARGE_CONNECTIONS) == 0)
+		user_tell_refused(client->user);
 	user_unref(client->user);
 	free(client);
 }
@@ -346,7 +351,7 @@ static struct client *client_new(struct clients *clients, int socket, const stru
 	struct client *client = calloc(1, sizeof(*client));
 
 	if (!client) {
-		user_release(user, CHARGE_CONNECTIONS, 1);
+		user_release_costs(user, client_costs, N_CLIENT_COSTS);
 		user_unref(user);
 		identity_unref(identity);
 		return NULL;
@@ -375,6 +380,25 @@ static void refuse(int socket, enum drop why, pid_t pid, const char *text)
 	client_refuse(socket, drop_error(why), text ? text : drop_text(why));
 }
 
+/* Charges its user for it, or refuses it. */
+static bool admit(int socket, const struct os_peer *peer, struct user *user)
+{
+	const char *limit = NULL;
+	int r = user_charge_costs(user, client_costs, N_CLIENT_COSTS, &limit);
+
+	if (r == 0 && !user_may_have(user, CHARGE_QUEUE_BYTES, LIMIT_USER_QUEUE_ROOM)) {
+		/* What it sent would wait for others of its user to take what they are sent: that may be for ever. */
+		user_release_costs(user, client_costs, N_CLIENT_COSTS);
+		user_note_refusal(user, CHARGE_QUEUE_BYTES, -EDQUOT);
+		limit = user_refusal(user, CHARGE_QUEUE_BYTES);
+		r = -EDQUOT;
+	}
+	if (r < 0)
+		refuse(socket, r == -EDQUOT ? DROP_QUOTA : r == -EMFILE ? DROP_NO_DESCRIPTORS : DROP_TOO_MANY, peer->pid,
+		       r == -EDQUOT ? limit : NULL);
+	return r == 0;
+}
+
 void clients_add(struct clients *clients, int socket)
 {
 	const struct options *options = clients->context->options;
@@ -396,16 +420,11 @@ void clients_add(struct clients *clients, int socket)
 		refuse(socket, DROP_USER, peer.pid, text);
 		return;
 	}
-	if (clients->n >= LIMIT_CLIENTS) {
-		refuse(socket, DROP_TOO_MANY, peer.pid, NULL);
-		return;
-	}
 	if (users_get(clients->context->users, peer.uid, &user) < 0) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		return;
 	}
-	if (user_charge(user, CHARGE_CONNECTIONS, 1) < 0) {
-		refuse(socket, DROP_TOO_MANY, peer.pid, charge_text(CHARGE_CONNECTIONS));
+	if (!admit(socket, &peer, user)) {
 		user_unref(user);
 		return;
 	}

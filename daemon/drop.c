@@ -23,6 +23,7 @@ static const struct reason {
 	[DROP_NOT_OPEN] = { EBADMSG, "a frame names a topic that is not open" },
 	[DROP_USER] = { EPERM, "another user's process" },
 	[DROP_TOO_MANY] = { EUSERS, "the daemon has as many connections as it may have" },
+	[DROP_QUOTA] = { EDQUOT, "its user has as much as it may have" },
 	[DROP_NO_DESCRIPTORS] = { EMFILE, "the daemon has no descriptors left" },
 	[DROP_NO_MEMORY] = { ENOMEM, "the daemon has no memory left" },
 	[DROP_BROKEN] = { EIO, "the socket failed" },

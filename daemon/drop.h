@@ -22,6 +22,7 @@ enum drop {
 	DROP_NOT_OPEN,    /* LISTEN and the like on one that is not open */
 	DROP_USER,        /* another user's process */
 	DROP_TOO_MANY,    /* the limit of connections is reached */
+	DROP_QUOTA,       /* its user has as much as it may have */
 	DROP_NO_DESCRIPTORS,
 	DROP_NO_MEMORY,
 	DROP_BROKEN,      /* the socket failed */

@@ -4,6 +4,7 @@
 #define PATHBUS_DAEMON_ENDPOINT_H
 
 #include "endpoints.h"
+#include "user.h"
 
 struct loop_event;
 
@@ -19,6 +20,7 @@ struct endpoints {
 /* A name that somebody listens at or waits for. */
 struct endpoint {
 	struct endpoints *endpoints;
+	struct user *user; /* whom it is charged to: the listener's, else that of one who waits */
 	struct topic *topic; /* lives as long as its members, one of which is here */
 	struct table_entry by_name;
 	struct endpoint *next, **at; /* of the topic; the newest first */
@@ -57,6 +59,8 @@ struct endpoint *endpoint_find(const struct endpoints *endpoints, const struct t
                                uint32_t name_size);
 /* Does somebody listen there who can be reached? */
 bool endpoint_is_live(const struct endpoint *endpoint);
+/* Charges the connection's user for one: 0, or an errno that is told with endpoint_refusal if it is EDQUOT. */
+int endpoint_charge(struct client *client, enum charge charge);
 /* May this member connect there? */
 bool endpoint_allows(const struct endpoint *endpoint, const struct client *client, const struct member *member);
 

@@ -40,7 +40,7 @@ const char *endpoint_reason(int error)
 
 static enum drop fail(struct client *client, uint32_t request, int error)
 {
-	client_send_error(client, request, error, endpoint_reason(error));
+	client_send_error(client, request, error, error == EDQUOT ? endpoint_refusal(client) : endpoint_reason(error));
 	return DROP_NONE;
 }
 

@@ -50,18 +50,30 @@ struct endpoint *endpoint_find(const struct endpoints *endpoints, const struct t
 	return NULL;
 }
 
-static bool is_full(const struct endpoints *endpoints)
+int endpoint_charge(struct client *client, enum charge charge)
 {
-	return endpoints->by_name.n >= LIMIT_ENDPOINTS;
+	client->endpoints.refused = charge;
+	return -user_charge(client->user, charge, 1);
 }
 
-static struct endpoint *endpoint_new(struct endpoints *endpoints, struct topic *topic, const char *name, uint32_t name_size)
+const char *endpoint_refusal(const struct client *client)
 {
-	struct endpoint *endpoint = is_full(endpoints) ? NULL : calloc(1, sizeof(*endpoint) + name_size);
+	return user_refusal(client->user, client->endpoints.refused);
+}
 
+/* For this connection, which is going to listen or wait there. An errno. */
+static int endpoint_new(struct endpoints *endpoints, struct client *client, struct topic *topic, const char *name,
+                        uint32_t name_size, struct endpoint **ret)
+{
+	int error = endpoint_charge(client, CHARGE_ENDPOINTS);
+	struct endpoint *endpoint = error ? NULL : calloc(1, sizeof(*endpoint) + name_size);
+
+	if (!error && !endpoint)
+		user_release(client->user, CHARGE_ENDPOINTS, 1);
 	if (!endpoint)
-		return NULL;
+		return error ? error : ENOMEM;
 	endpoint->endpoints = endpoints;
+	endpoint->user = user_ref(client->user);
 	endpoint->topic = topic;
 	endpoint->id = ++endpoints->last_id;
 	endpoint->name_size = name_size;
@@ -74,18 +86,37 @@ static struct endpoint *endpoint_new(struct endpoints *endpoints, struct topic *
 	if (endpoint->next)
 		endpoint->next->at = &endpoint->next;
 	topic->endpoints = endpoint;
-	return endpoint;
+	*ret = endpoint;
+	return 0;
 }
 
-/* Unless somebody listens or waits there. */
+/* Charged to this one from now on, who was not refused that. */
+static void give_to(struct endpoint *endpoint, struct user *user)
+{
+	user_release(endpoint->user, CHARGE_ENDPOINTS, 1);
+	user_unref(endpoint->user);
+	endpoint->user = user_ref(user);
+}
+
+/* Frees it unless somebody listens or waits there; then it is theirs. */
 static void endpoint_tidy(struct endpoint *endpoint)
 {
-	if (endpoint->client || endpoint->n_waiting > 0)
+	struct user *user = endpoint->client ? endpoint->client->user : NULL;
+
+	if (!user && endpoint->n_waiting > 0)
+		user = queue_container(queue_first(&endpoint->waiting), struct endpoint_waiter, place)->client->user;
+	if (user && user != endpoint->user) {
+		user_charge_anyway(user, CHARGE_ENDPOINTS, 1); /* no more than it waits there, which is charged as well */
+		give_to(endpoint, user);
+	}
+	if (user)
 		return;
 	table_remove(&endpoint->endpoints->by_name, &endpoint->by_name);
 	*endpoint->at = endpoint->next;
 	if (endpoint->next)
 		endpoint->next->at = endpoint->at;
+	user_release(endpoint->user, CHARGE_ENDPOINTS, 1);
+	user_unref(endpoint->user);
 	free(endpoint);
 }
 
@@ -170,6 +201,7 @@ static void waiter_free(struct endpoint_waiter *waiter)
 	queue_remove(&waiter->of_client);
 	waiter->endpoint->n_waiting--;
 	waiter->client->endpoints.n_waiting--;
+	user_release(waiter->client->user, CHARGE_CONNECTS, 1);
 	loop_event_free(waiter->timer);
 	free(waiter);
 }
@@ -232,18 +264,22 @@ static int wait_there(struct endpoint *endpoint, struct client *client, const st
 {
 	bool has_end = timeout_ms != WIRE_NO_TIMEOUT;
 	struct endpoint_waiter *waiter;
+	int error;
 
 	if (client->endpoints.n_waiting >= LIMIT_CLIENT_CONNECTS)
 		return EBUSY;
+	error = endpoint_charge(client, CHARGE_CONNECTS);
+	if (error)
+		return error;
 	waiter = calloc(1, sizeof(*waiter));
-	if (!waiter)
-		return ENOMEM;
-	if (has_end) {
+	if (waiter && has_end)
 		waiter->timer = loop_timer(client->context->loop, waited, waiter);
-		if (!waiter->timer) {
-			free(waiter);
-			return ENOMEM;
-		}
+	if (!waiter || (has_end && !waiter->timer)) {
+		free(waiter);
+		user_release(client->user, CHARGE_CONNECTS, 1);
+		return ENOMEM;
+	}
+	if (has_end) {
 		waiter->deadline_ns = os_now_ns() + timeout_ms * UINT64_C(1000000);
 		loop_set(waiter->timer, timeout_ms);
 	}
@@ -282,10 +318,9 @@ int endpoint_connect(struct client *client, struct member *member, uint32_t requ
 
 	if (!endpoint && connect->timeout_ms == 0)
 		return ECONNREFUSED;
-	if (!endpoint)
-		endpoint = endpoint_new(endpoints, topic, connect->name, connect->name_size);
-	if (!endpoint)
-		return is_full(endpoints) ? ENFILE : ENOMEM;
+	error = endpoint ? 0 : endpoint_new(endpoints, client, topic, connect->name, connect->name_size, &endpoint);
+	if (error)
+		return error;
 	error = endpoint_meet(endpoint, client, member, request, connect->timeout_ms);
 	endpoint_tidy(endpoint);
 	return error;
@@ -359,6 +394,7 @@ int endpoint_listen(struct client *client, struct member *member, const struct w
 {
 	struct endpoints *endpoints = client->context->endpoints;
 	struct endpoint *endpoint;
+	int error = 0;
 
 	if (!(member->rights & WIRE_RIGHT_POST))
 		return EACCES; /* else who may only read could pose as the service */
@@ -371,10 +407,15 @@ int endpoint_listen(struct client *client, struct member *member, const struct w
 		if (client->uid != endpoint->client->uid)
 			return EPERM;
 	}
-	if (!endpoint)
-		endpoint = endpoint_new(endpoints, member->name->topic, listen->name, listen->name_size);
-	if (!endpoint)
-		return is_full(endpoints) ? ENFILE : ENOMEM;
+	if (!endpoint) {
+		error = endpoint_new(endpoints, client, member->name->topic, listen->name, listen->name_size, &endpoint);
+	} else if (endpoint->user != client->user) {
+		error = endpoint_charge(client, CHARGE_ENDPOINTS);
+		if (!error)
+			give_to(endpoint, client->user);
+	}
+	if (error)
+		return error;
 	if (endpoint->client)
 		take_from(endpoint);
 	endpoint->client = client;

@@ -13,6 +13,7 @@
 
 #include "queue.h"
 #include "table.h"
+#include "user.h"
 #include "wire_endpoint.h"
 
 struct client;
@@ -28,6 +29,7 @@ struct endpoint_user {
 	unsigned n_listening, n_waiting, n_tokens;
 	unsigned n_untaken; /* connections of its endpoints that it has not taken yet */
 	uint32_t last_number;
+	enum charge refused; /* the limit that it reached last */
 };
 
 struct endpoints *endpoints_new(const struct context *context); /* NULL: no memory */
@@ -56,5 +58,6 @@ int endpoint_redeem(struct client *client, uint32_t request, const struct wire_r
 /* Some of a topic's. Their names are the endpoints' own. */
 void endpoint_list(struct member *member, uint64_t before, struct wire_endpoints *ret);
 const char *endpoint_reason(int error);
+const char *endpoint_refusal(const struct client *client); /* which limit an EDQUOT is about */
 
 #endif

@@ -63,7 +63,7 @@
 /* The kernel's share of unread answers per connection. Small, because descriptors under way count against
  * the daemon's user: one client that does not read must not use them up for all. */
 #define LIMIT_CLIENT_SEND_BUFFER 8192
-/* Bytes of all of a user's regions together, and how many. Making another: EDQUOT. Memory is taken as it is used, or
+/* Bytes of all regions that a user has made, and how many. Making another: EDQUOT. Memory is taken as it is used, or
  * reserved by who makes a region; the daemon has a descriptor of each. (--max-region-bytes, --max-regions) */
 #define LIMIT_REGION_BYTES (UINT64_C(64) << 30)
 #define LIMIT_REGIONS 4096u
@@ -75,6 +75,38 @@
 #define LIMIT_ACCEPTS_IN_A_ROW 16u
 #define LIMIT_READ_IN_A_ROW 16384u
 #define LIMIT_FRAMES_IN_A_ROW 64u
+
+/* Where several users are served: nanoseconds of main's time in a round of the loop, before others get their turn; and those of
+ * a user that have waited for room, or time, and are called before others get theirs. */
+#define LIMIT_USER_TURN_NS 100000u
+#define LIMIT_WAITING_IN_A_ROW 64u
+/* Who waits for room is looked at after so many milliseconds at the latest. */
+#define LIMIT_USER_WAIT_MS 250u
+/* Of what all users together may have, this part (one in so many) is kept for those who have less than that part of it. */
+#define LIMIT_KEPT_PART 8u
+#define LIMIT_LITTLE_PART 64u
+/* What a user of several may have by default is one part in so many of all. */
+#define LIMIT_USER_PART 4u
+/* And where there is no limit for all (limits.c). */
+#define LIMIT_USER_OPEN 65536u
+#define LIMIT_USER_WATCHES 32768u
+#define LIMIT_USER_LANE_BYTES (UINT64_C(128) << 30)
+#define LIMIT_USER_CONNECTS 1024u
+#define LIMIT_USER_SYNCS 1024u
+#define LIMIT_USER_REQUESTS 64u
+#define LIMIT_USER_QUEUE_BYTES (UINT64_C(64) << 20)
+#define LIMIT_USER_HISTORY_BYTES (UINT64_C(64) << 20)
+#define LIMIT_USER_RATE 100000u
+#define LIMIT_USER_BURST 50000u
+/* The least that max-user-queue-bytes may be: what a connection with a frame and an event of the largest size has. */
+#define LIMIT_USER_QUEUE_MIN (UINT64_C(256) << 10)
+/* So much of it has to be free before more is read, or more events are made. */
+#define LIMIT_USER_QUEUE_ROOM (UINT64_C(96) << 10)
+/* All users together, where there are several: bytes waiting, and what was told. */
+#define LIMIT_QUEUE_BYTES (UINT64_C(1) << 30)
+#define LIMIT_HISTORY_BYTES (UINT64_C(1) << 30)
+/* Descriptors that are the daemon's own, beside those that are charged to users. */
+#define LIMIT_OWN_DESCRIPTORS 256u
 
 /* Milliseconds from connecting to the greeting. Then the connection is closed. (--hello-timeout) */
 #define LIMIT_HELLO_MS 5000u

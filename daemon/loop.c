@@ -74,6 +74,11 @@ void loop_stop(struct loop *loop)
 	event_base_loopbreak(loop->base);
 }
 
+uint64_t loop_round(const struct loop *loop)
+{
+	return loop->round;
+}
+
 static void call(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_event *event = arg;

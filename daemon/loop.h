@@ -8,6 +8,8 @@
 #ifndef PATHBUS_DAEMON_LOOP_H
 #define PATHBUS_DAEMON_LOOP_H
 
+#include <stdint.h>
+
 struct loop;
 struct loop_event;
 typedef void loop_fn(void *arg);
@@ -16,6 +18,8 @@ struct loop *loop_new(void); /* NULL: no memory or descriptors */
 struct loop *loop_free(struct loop *loop);
 void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
+/* Which round it is: between two looks at the descriptors everything is called once. */
+uint64_t loop_round(const struct loop *loop);
 
 /* Each returns NULL where memory is short. Descriptors stay the caller's and are closed after the event is
  * freed. */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "user.h"
+
 int names_init(struct topics *topics)
 {
 	int r = table_init(&topics->by_key);
@@ -135,6 +137,9 @@ void names_free_first(struct topic *topic)
 	topic_name_set_file(name, false, 0, 0);
 	table_remove(&topic->topics->by_key, &name->by_key);
 	topic->names = name->next;
+	if (name->user)
+		user_release(name->user, CHARGE_WATCHES, 1);
+	user_unref(name->user);
 	free(name->path);
 	free(name);
 }

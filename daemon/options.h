@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "log.h"
+#include "user.h"
 
 /* The system instance reads this one if it is there and none is given; a user's instance reads none. */
 #define OPTIONS_SYSTEM_CONFIG "/etc/pathbus/pathbusd.conf"
@@ -24,8 +25,8 @@ struct options {
 	char *address; /* NULL: the user's own place, or the system's */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */
-	uint64_t max_region_bytes; /* all of a user's regions together */
-	unsigned max_regions;
+	uint64_t user_most[N_CHARGES]; /* of each user; some 0: see limits.h. Not CHARGE_IN_FLIGHT, which goes by the descriptors */
+	uint64_t user_burst;           /* posts and messages at once */
 	unsigned hello_ms;
 	unsigned files_ms;
 	enum log_level log_level;

@@ -8,7 +8,6 @@
 #include "region_frames.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,14 +74,16 @@ static const char *restore_reason(int error)
 	}
 }
 
-/* `limit`: which one an EDQUOT is about. */
+/* `limit`: what an EDQUOT is about. */
 static void fail(struct client *client, uint32_t request, int r, const char *limit, const char *why)
 {
-	char text[WIRE_MAX_TEXT];
+	client_send_error(client, request, -r, limit ? limit : why);
+}
 
-	if (limit)
-		snprintf(text, sizeof(text), "regions would take more than the daemon allows a user (%s)", limit);
-	client_send_error(client, request, -r, limit ? text : why);
+/* Which limit it was that a holder would have been too much for. */
+static const char *holder_limit(const struct client *client, int r)
+{
+	return r == -EDQUOT ? user_refusal(client->user, CHARGE_HOLDERS) : NULL;
 }
 
 /* --- open, create, replace ------------------------------------------------------------------------------ */
@@ -120,7 +121,7 @@ static int make(struct client *client, struct member *member, const struct wire_
 	if (body->flags & WIRE_REGION_REPLACE && (!old || memcmp(old->id, body->replaces, sizeof(old->id)) != 0))
 		return -ESTALE;
 	*ret_old = old;
-	return region_make(client->context->regions, member->name->topic, &member->name->key, &wish, ret, ret_limit);
+	return region_make(client->context->regions, client->user, member->name->topic, &member->name->key, &wish, ret, ret_limit);
 }
 
 /* Adds a holder, and opens the memory for it. Without it a region that nobody holds is freed. */
@@ -165,8 +166,10 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 		region = region_find(member->name->topic, body.name, body.name_size);
 		r = !region ? -ENOENT : !(member->rights & WIRE_RIGHT_SUBSCRIBE) && !writes ? -EACCES : 0;
 	}
-	if (r == 0)
+	if (r == 0) {
 		r = hold(region, member, writes, &holder, &fd);
+		limit = holder_limit(client, r);
+	}
 	if (r < 0) {
 		fail(client, header->request, r, limit, reason(-r));
 		return DROP_NONE;
@@ -225,7 +228,7 @@ static void hold_restored(struct client *client, uint32_t request, const struct 
 
 	if (r < 0) {
 		region_free_unheld(region);
-		fail(client, request, r, NULL, restore_reason(-r));
+		fail(client, request, r, holder_limit(client, r), restore_reason(-r));
 		return;
 	}
 	holder->restore = request;
@@ -258,7 +261,7 @@ static void looked_at(void *arg, int error, const struct files_reply *reply, int
 	if (r == 0 && !region) {
 		r = fd >= 0 && region_is(fd, &restoring->shape) && !region_was_replaced(fd) ? 0 : -ESTALE;
 		if (r == 0)
-			r = region_adopt(client->context->regions, restoring->member->name->topic, &wish, asked->id,
+			r = region_adopt(client->context->regions, client->user, restoring->member->name->topic, &wish, asked->id,
 			                 asked->pages, &restoring->shape, fd, &region, &limit);
 		if (r == 0)
 			fd = -1;

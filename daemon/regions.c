@@ -14,24 +14,16 @@
 #include "log.h"
 #include "os/os.h"
 #include "topic.h"
+#include "user.h"
 
 struct regions {
-	uint64_t max_bytes, bytes;
-	unsigned max_regions, n;
 	uint64_t last_number;
 	uint32_t last_holder;
-	unsigned n_holders;
 };
 
-struct regions *regions_new(uint64_t max_bytes, unsigned max_regions)
+struct regions *regions_new(void)
 {
-	struct regions *regions = calloc(1, sizeof(*regions));
-
-	if (!regions)
-		return NULL;
-	regions->max_bytes = max_bytes;
-	regions->max_regions = max_regions;
-	return regions;
+	return calloc(1, sizeof(struct regions));
 }
 
 struct regions *regions_free(struct regions *regions)
@@ -58,21 +50,33 @@ struct region *region_after(const struct topic *topic, uint64_t number)
 
 /* --- making and ending ------------------------------------------------------------------------------- */
 
-static int check_limits(const struct regions *regions, uint64_t bytes, const char **ret_limit)
+enum { N_COSTS = 3 };
+
+static void costs_of(uint64_t bytes, struct cost *ret)
 {
-	if (regions->n >= regions->max_regions) {
-		*ret_limit = "--max-regions";
-		return -EDQUOT;
-	}
-	if (bytes > regions->max_bytes || regions->bytes > regions->max_bytes - bytes) {
-		*ret_limit = "--max-region-bytes";
-		return -EDQUOT;
-	}
-	return 0;
+	ret[0] = (struct cost){ CHARGE_REGIONS, 1 };
+	ret[1] = (struct cost){ CHARGE_REGION_BYTES, bytes };
+	ret[2] = (struct cost){ CHARGE_DESCRIPTORS, 1 };
 }
 
-/* Takes fd over. NULL: no memory, and then it is the caller's. */
-static struct region *add(struct regions *regions, struct topic *topic, const struct region_wish *wish,
+static int charge(struct user *user, uint64_t bytes, const char **ret_limit)
+{
+	struct cost costs[N_COSTS];
+
+	costs_of(bytes, costs);
+	return user_charge_costs(user, costs, N_COSTS, ret_limit);
+}
+
+static void release(struct user *user, uint64_t bytes)
+{
+	struct cost costs[N_COSTS];
+
+	costs_of(bytes, costs);
+	user_release_costs(user, costs, N_COSTS);
+}
+
+/* Takes over fd, and what is charged for it. NULL: no memory, and then both are the caller's. */
+static struct region *add(struct regions *regions, struct user *user, struct topic *topic, const struct region_wish *wish,
                           const struct region_shape *shape, int fd)
 {
 	struct region *region = calloc(1, sizeof(*region)), **at = &topic->regions;
@@ -83,6 +87,7 @@ static struct region *add(struct regions *regions, struct topic *topic, const st
 	region->topic = topic;
 	region->number = ++regions->last_number;
 	region->fd = fd;
+	region->user = user_ref(user);
 	region->shape = *shape;
 	region->flags = wish->flags;
 	region->name_size = (uint32_t)wish->name_size;
@@ -91,19 +96,17 @@ static struct region *add(struct regions *regions, struct topic *topic, const st
 		at = &(*at)->next;
 	*at = region;
 	region->at = at;
-	regions->n++;
-	regions->bytes += shape->total;
 	return region;
 }
 
 static void region_free(struct region *region)
 {
-	region->regions->n--;
-	region->regions->bytes -= region->shape.total;
 	*region->at = region->next;
 	if (region->next)
 		region->next->at = region->at;
 	last_close(region->fd);
+	release(region->user, region->shape.total);
+	user_unref(region->user);
 	free(region);
 }
 
@@ -146,33 +149,56 @@ static int fill_header(const struct region *region, const struct topic_key *key)
 	return 0;
 }
 
-int region_make(struct regions *regions, struct topic *topic, const struct topic_key *key, const struct region_wish *wish,
-                struct region **ret, const char **ret_limit)
+/* `charged`: bytes; becomes what the memory has. As make_memory. */
+static int make_charged(struct user *user, const char *label, const struct region_wish *wish, struct region_shape *ret_shape,
+                        enum region_pages *ret_pages, uint64_t *charged, const char **ret_limit)
+{
+	int fd = make_memory(label, wish, ret_shape, ret_pages), r;
+
+	if (fd < 0)
+		return fd;
+	if (ret_shape->total > *charged) { /* huge pages are larger */
+		r = user_charge_costs(user, &(struct cost){ CHARGE_REGION_BYTES, ret_shape->total - *charged }, 1, ret_limit);
+		if (r < 0) {
+			close(fd);
+			return r;
+		}
+		*charged = ret_shape->total;
+	}
+	return fd;
+}
+
+int region_make(struct regions *regions, struct user *user, struct topic *topic, const struct topic_key *key,
+                const struct region_wish *wish, struct region **ret, const char **ret_limit)
 {
 	char hash[HASH_TEXT_SIZE], label[REGION_LABEL_SIZE];
+	struct region *region = NULL;
 	uint8_t id[REGION_ID_SIZE];
 	enum region_pages pages;
 	struct region_shape shape;
-	struct region *region;
+	uint64_t charged;
 	int fd, r;
 
 	r = region_shape_make(wish->data_size, wish->flags, REGION_PAGE, &shape);
-	if (r == 0)
-		r = check_limits(regions, shape.total, ret_limit);
+	if (r < 0)
+		return r;
+	charged = shape.total;
+	r = charge(user, charged, ret_limit);
 	if (r < 0)
 		return r;
 	os_random(id, sizeof(id));
 	id[0] |= 1; /* never all zero */
 	region_hash(key, wish->name, wish->name_size, hash);
 	region_label(hash, id, wish->data_size, wish->flags, label);
-	fd = make_memory(label, wish, &shape, &pages);
-	if (fd < 0)
-		return fd;
-	r = check_limits(regions, shape.total, ret_limit); /* huge pages are larger */
-	region = r == 0 ? add(regions, topic, wish, &shape, fd) : NULL;
+	fd = make_charged(user, label, wish, &shape, &pages, &charged, ret_limit);
+	if (fd >= 0) {
+		region = add(regions, user, topic, wish, &shape, fd);
+		if (!region)
+			close(fd);
+	}
 	if (!region) {
-		close(fd);
-		return r < 0 ? r : -ENOMEM;
+		release(user, charged);
+		return fd < 0 ? fd : -ENOMEM;
 	}
 	region->pages = pages;
 	memcpy(region->id, id, sizeof(id));
@@ -185,18 +211,20 @@ int region_make(struct regions *regions, struct topic *topic, const struct topic
 	return 0;
 }
 
-int region_adopt(struct regions *regions, struct topic *topic, const struct region_wish *wish, const uint8_t *id,
-                 enum region_pages pages, const struct region_shape *shape, int fd, struct region **ret,
+int region_adopt(struct regions *regions, struct user *user, struct topic *topic, const struct region_wish *wish,
+                 const uint8_t *id, enum region_pages pages, const struct region_shape *shape, int fd, struct region **ret,
                  const char **ret_limit)
 {
-	int r = check_limits(regions, shape->total, ret_limit);
+	int r = charge(user, shape->total, ret_limit);
 	struct region *region;
 
 	if (r < 0)
 		return r;
-	region = add(regions, topic, wish, shape, fd);
-	if (!region)
+	region = add(regions, user, topic, wish, shape, fd);
+	if (!region) {
+		release(user, shape->total);
 		return -ENOMEM;
+	}
 	region->pages = pages;
 	memcpy(region->id, id, REGION_ID_SIZE);
 	*ret = region;
@@ -239,22 +267,19 @@ uint64_t region_version_now(const struct region *region)
 
 /* --- holders ----------------------------------------------------------------------------------------- */
 
-static int check_holders(const struct regions *regions, const struct member *member)
-{
-	return member->n_regions >= LIMIT_MEMBER_HOLDERS ? -EMFILE : regions->n_holders >= LIMIT_HOLDERS ? -ENFILE : 0;
-}
-
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret)
 {
 	struct regions *regions = region->regions;
 	struct region_holder *holder;
-	int r = check_holders(regions, member);
+	int r = member->n_regions >= LIMIT_MEMBER_HOLDERS ? -EMFILE : user_charge(member->lane->user, CHARGE_HOLDERS, 1);
 
 	if (r < 0)
 		return r;
 	holder = calloc(1, sizeof(*holder));
-	if (!holder)
+	if (!holder) {
+		user_release(member->lane->user, CHARGE_HOLDERS, 1);
 		return -ENOMEM;
+	}
 	if (++regions->last_holder == 0)
 		regions->last_holder = 1;
 	*holder = (struct region_holder){ .region = region, .member = member, .writes = writes, .id = regions->last_holder };
@@ -270,7 +295,6 @@ int region_hold(struct region *region, struct member *member, bool writes, struc
 		holder->member_next->member_at = &holder->member_next;
 	member->regions = holder;
 	member->n_regions++;
-	regions->n_holders++;
 	*ret = holder;
 	return 0;
 }
@@ -304,7 +328,7 @@ void region_release(struct region_holder *holder)
 	if (holder->member_next)
 		holder->member_next->member_at = holder->member_at;
 	holder->member->n_regions--;
-	region->regions->n_holders--;
+	user_release(holder->member->lane->user, CHARGE_HOLDERS, 1);
 	free(holder);
 	region->n_holders--;
 	region_free_unheld(region);

@@ -17,6 +17,7 @@
 struct member;
 struct topic;
 struct regions;
+struct user;
 
 struct region {
 	struct regions *regions;
@@ -29,6 +30,7 @@ struct region {
 	unsigned flags;            /* REGION_MADE_WITH */
 	enum region_pages pages;
 	bool replaced;             /* another has its name; who holds it keeps it */
+	struct user *user;         /* who made it, or brought it back: it is charged to whom it is, as long as it lives */
 	struct region_holder *holders;
 	unsigned n_holders;
 	uint32_t name_size;
@@ -45,8 +47,7 @@ struct region_holder {
 	bool writes;
 };
 
-/* `max_bytes`, `max_regions`: of all regions together. NULL: no memory. */
-struct regions *regions_new(uint64_t max_bytes, unsigned max_regions);
+struct regions *regions_new(void); /* NULL: no memory */
 struct regions *regions_free(struct regions *regions); /* the topics have been freed */
 
 /* The one that has this name now. */
@@ -61,13 +62,13 @@ struct region_wish {
 	unsigned flags;
 };
 /*
- * A new one under a name that is free. `key`: its topic's, for the memory's name. 0; -EINVAL (that size), -EDQUOT (*ret_limit
- * names the option), -EMFILE, -ENOMEM...
+ * A new one of this user's, under a name that is free. `key`: its topic's, for the memory's name. 0; -EINVAL (that size), -EDQUOT
+ * (*ret_limit says which limit), -EMFILE, -ENOMEM...
  */
-int region_make(struct regions *regions, struct topic *topic, const struct topic_key *key, const struct region_wish *wish,
+int region_make(struct regions *regions, struct user *user, struct topic *topic, const struct topic_key *key, const struct region_wish *wish,
                 struct region **ret, const char **ret_limit);
 /* One that holders have kept: takes `fd` over on success. `shape` was compared with the memory by region_is. */
-int region_adopt(struct regions *regions, struct topic *topic, const struct region_wish *wish, const uint8_t *id,
+int region_adopt(struct regions *regions, struct user *user, struct topic *topic, const struct region_wish *wish, const uint8_t *id,
                  enum region_pages pages, const struct region_shape *shape, int fd, struct region **ret,
                  const char **ret_limit);
 /* Is the memory sealed, and as large as that? */
@@ -80,7 +81,7 @@ uint64_t region_version_now(const struct region *region);
 /* Nobody has come to hold it. */
 void region_free_unheld(struct region *region);
 
-/* Adds a holder. -EMFILE: the member has as many as it may; -ENFILE: all together have; -ENOMEM. */
+/* Adds a holder. -EMFILE: the member has as many as it may; -EDQUOT: its user has; -ENFILE: all together have; -ENOMEM. */
 int region_hold(struct region *region, struct member *member, bool writes, struct region_holder **ret);
 struct region_holder *region_holder_find(const struct member *member, uint32_t id);
 struct region_holder *region_holder_find_restored(const struct member *member, uint32_t restore);

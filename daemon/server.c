@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,7 +25,7 @@
 #include "folders.h"
 #include "forker.h"
 #include "linker.h"
-#include "limit.h"
+#include "limits.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -178,6 +179,21 @@ static void on_settled(void *arg, struct topic *topic)
 
 /* --- starting -------------------------------------------------------------------------------------- */
 
+static struct users *make_users(struct loop *loop, const struct options *options)
+{
+	struct users_setting setting = {
+		.loop = loop,
+		.offload_members = options->offload_members,
+		.offload_message_members = options->offload_message_members,
+	};
+	struct rlimit limit;
+	uint64_t n = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : FOPEN_MAX;
+
+	limits_make(options, n, &setting);
+	limits_tell(&setting, n);
+	return users_new(&setting);
+}
+
 /* What has to be there before a client can be answered. 0 or -errno. */
 static int make_core(struct server *server, const struct options *options)
 {
@@ -202,19 +218,13 @@ static int make_core(struct server *server, const struct options *options)
 			            "the daemon up",
 			            strerror(-r));
 	}
-	context->users = users_new(&(struct users_setting){
-		.loop = context->loop,
-		.offload_members = options->offload_members,
-		.offload_message_members = options->offload_message_members,
-		.most = { [CHARGE_CONNECTIONS] = LIMIT_CLIENTS, [CHARGE_MEMBERS] = UINT64_MAX,
-		          [CHARGE_LANES] = LIMIT_TOPICS, [CHARGE_LANE_BYTES] = UINT64_MAX },
-	});
+	context->users = make_users(context->loop, options);
 	if (!context->users)
 		return -ENOMEM;
 	context->topics = topics_new();
 	if (!context->topics)
 		return -ENOMEM;
-	context->regions = regions_new(options->max_region_bytes, options->max_regions);
+	context->regions = regions_new();
 	if (!context->regions)
 		return -ENOMEM;
 	server->clients = clients_new(context);

@@ -46,7 +46,8 @@ static void answer(struct client *client, uint32_t request, int r)
 	unsigned char frame[WIRE_SMALL_FRAME];
 
 	if (request != 0 && r < 0)
-		client_send_error(client, request, -r, reason(-r));
+		client_send_error(client, request, -r,
+		                  r == -EDQUOT ? user_refusal(client->user, CHARGE_SYNCS) : reason(-r));
 	else if (request != 0)
 		client_send(client, frame, wire_put_done(frame, request), NULL, 0, NULL);
 	else if (r < 0 && log_allows(&ignored, "failures that nobody asked for"))

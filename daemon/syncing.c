@@ -247,17 +247,21 @@ int syncing_new(struct client *client, struct member *member, uint32_t request, 
 	struct relay *relay = subscriber_relay(member->subscriber);
 	bool has_end = sync->timeout_ms != WIRE_NO_TIMEOUT;
 	struct syncing *syncing;
+	int r;
 
 	if (client->n_syncs >= LIMIT_CLIENT_SYNCS)
 		return -EBUSY;
+	r = user_charge(client->user, CHARGE_SYNCS, 1);
+	if (r < 0)
+		return r;
 	if (!client->namer)
 		client->namer = loop_timer(client->context->loop, name_some, client);
 	syncing = client->namer ? calloc(1, sizeof(*syncing)) : NULL;
-	if (!syncing)
-		return -ENOMEM;
-	syncing->timer = loop_timer(client->context->loop, waited, syncing);
-	if (!syncing->timer) {
+	if (syncing)
+		syncing->timer = loop_timer(client->context->loop, waited, syncing);
+	if (!syncing || !syncing->timer) {
 		free(syncing);
+		user_release(client->user, CHARGE_SYNCS, 1);
 		return -ENOMEM;
 	}
 	syncing->client = client;
@@ -292,6 +296,7 @@ void syncing_free(struct syncing *syncing)
 		syncing->next->at = syncing->at;
 	queue_remove(&syncing->place);
 	syncing->client->n_syncs--;
+	user_release(syncing->client->user, CHARGE_SYNCS, 1);
 	loop_event_free(syncing->timer);
 	free(syncing->laggards);
 	free(syncing);

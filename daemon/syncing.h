@@ -15,7 +15,7 @@ struct member;
 struct relay;
 struct syncing;
 
-/* Answers now or later. 0; -EBUSY (it has too many already), -ENOMEM. */
+/* Answers now or later. 0; -EBUSY (it has too many already), -EDQUOT (its user has), -ENOMEM. */
 int syncing_new(struct client *client, struct member *member, uint32_t request, const struct wire_sync *sync);
 /* Without an answer. */
 void syncing_free(struct syncing *syncing);

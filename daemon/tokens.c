@@ -16,6 +16,7 @@ struct token {
 	struct queue by_age, of_endpoint, of_client;
 	struct endpoint *endpoint;
 	struct client *client; /* who made it; NULL: has ended */
+	struct user *user;     /* whose it was: it is charged as long as it is there */
 	struct endpoints *endpoints;
 	uint64_t end_ns;
 	uint8_t bytes[WIRE_TOKEN_BYTES];
@@ -58,6 +59,8 @@ static void token_free(struct token *token)
 	table_remove(&token->endpoints->by_token, &token->by_bytes);
 	queue_remove(&token->by_age);
 	queue_remove(&token->of_endpoint);
+	user_release(token->user, CHARGE_TOKENS, 1);
+	user_unref(token->user);
 	free(token);
 }
 
@@ -86,16 +89,23 @@ int endpoint_make_token(struct client *client, const struct member *member, cons
 	struct endpoints *endpoints = client->context->endpoints;
 	struct endpoint *endpoint = endpoint_find(endpoints, member->name->topic, of->name, of->name_size);
 	struct token *token;
+	int error;
 
 	if (!endpoint || !endpoint_is_live(endpoint))
 		return ECONNREFUSED;
 	if (endpoint->client != client && !endpoint_allows(endpoint, client, member))
 		return EACCES;
-	if (client->endpoints.n_tokens >= LIMIT_CLIENT_TOKENS || endpoints->by_token.n >= LIMIT_TOKENS)
+	if (client->endpoints.n_tokens >= LIMIT_CLIENT_TOKENS)
 		return ENOBUFS;
+	error = endpoint_charge(client, CHARGE_TOKENS);
+	if (error)
+		return error;
 	token = calloc(1, sizeof(*token));
-	if (!token)
+	if (!token) {
+		user_release(client->user, CHARGE_TOKENS, 1);
 		return ENOMEM;
+	}
+	token->user = user_ref(client->user);
 	os_random(token->bytes, sizeof(token->bytes));
 	token->endpoints = endpoints;
 	token->endpoint = endpoint;

@@ -63,19 +63,28 @@ int topics_add(struct topics *topics, const struct topic_key *key, struct topic_
 	return r;
 }
 
+enum { N_LANE_COSTS = 3 };
+
+static void lane_costs(const struct lane_shape *shape, struct cost *ret)
+{
+	ret[0] = (struct cost){ CHARGE_LANES, 1 };
+	ret[1] = (struct cost){ CHARGE_LANE_BYTES, lane_size(shape) };
+	ret[2] = (struct cost){ CHARGE_DESCRIPTORS, 2 }; /* its memory and its first bell */
+}
+
 /* Takes the lane out. */
 static void free_lane(struct topic_lane *lane)
 {
 	struct user *user = user_ref(lane->user);
 	struct topic_lane **at = &lane->topic->lanes;
-	size_t size = lane_size(&lane->shape);
+	struct cost costs[N_LANE_COSTS];
 
+	lane_costs(&lane->shape, costs);
 	while (*at != lane)
 		at = &(*at)->next;
 	*at = lane->next;
 	topic_lane_free(lane);
-	user_release(user, CHARGE_LANE_BYTES, size);
-	user_release(user, CHARGE_LANES, 1);
+	user_release_costs(user, costs, N_LANE_COSTS);
 	user_unref(user);
 }
 
@@ -113,23 +122,16 @@ struct topic_lane *topic_find_lane(const struct topic *topic, const struct user 
 static int make_lane(struct topic_name *name, const struct joining *joining, struct topic_lane **ret, const char **ret_limit)
 {
 	struct topic *topic = name->topic;
-	size_t size = lane_size(&joining->shape);
-	int r = user_charge(joining->user, CHARGE_LANES, 1);
+	struct cost costs[N_LANE_COSTS];
+	int r;
 
-	if (r < 0) {
-		*ret_limit = charge_text(CHARGE_LANES);
+	lane_costs(&joining->shape, costs);
+	r = user_charge_costs(joining->user, costs, N_LANE_COSTS, ret_limit);
+	if (r < 0)
 		return r;
-	}
-	r = user_charge(joining->user, CHARGE_LANE_BYTES, size);
-	if (r < 0) {
-		*ret_limit = charge_text(CHARGE_LANE_BYTES);
-		user_release(joining->user, CHARGE_LANES, 1);
-		return r;
-	}
 	r = topic_lane_new(joining->user, joining->rights, &name->key, &joining->shape, ret);
 	if (r < 0) {
-		user_release(joining->user, CHARGE_LANE_BYTES, size);
-		user_release(joining->user, CHARGE_LANES, 1);
+		user_release_costs(joining->user, costs, N_LANE_COSTS);
 		return r;
 	}
 	(*ret)->topic = topic;
@@ -222,15 +224,45 @@ static int enter(struct member *member, bool listens)
 	return r;
 }
 
+static int charge_name(struct topic_name *name, struct user *user, const char **ret_limit)
+{
+	int r = name->user ? 0 : user_charge_costs(user, &(struct cost){ CHARGE_WATCHES, 1 }, 1, ret_limit);
+
+	if (r == 0 && !name->user)
+		name->user = user_ref(user);
+	return r;
+}
+
+/* One who has it is not in it by this name any more, or never came to be: it is charged to another who is. If there is none it
+ * stays with who had it last, since nobody else has asked for it. */
+static void pass_name_on(struct topic_name *name, struct user *user)
+{
+	const struct member *other = name->topic->members;
+
+	if (name->user != user)
+		return;
+	while (other && other->name != name)
+		other = other->next;
+	if (!other || other->lane->user == user)
+		return;
+	user_move_charge(user, other->lane->user, CHARGE_WATCHES, 1);
+	name->user = user_ref(other->lane->user);
+	user_unref(user);
+}
+
 int topic_join(struct topic_name *name, const struct joining *joining, struct member **ret, const char **ret_limit)
 {
 	struct topic *topic = name->topic;
 	struct member *member = NULL;
-	int r = user_charge(joining->user, CHARGE_MEMBERS, 1);
+	int r;
 
 	*ret_limit = NULL;
+	r = charge_name(name, joining->user, ret_limit);
+	if (r < 0)
+		return r;
+	r = user_charge_costs(joining->user, &(struct cost){ CHARGE_MEMBERS, 1 }, 1, ret_limit);
 	if (r < 0) {
-		*ret_limit = charge_text(CHARGE_MEMBERS);
+		pass_name_on(name, joining->user);
 		return r;
 	}
 	member = calloc(1, sizeof(*member));
@@ -246,6 +278,8 @@ int topic_join(struct topic_name *name, const struct joining *joining, struct me
 			r = make_lane(name, joining, &member->lane, ret_limit);
 		if (r == 0) {
 			r = enter(member, joining->listens);
+			if (r == -EDQUOT)
+				*ret_limit = user_refusal(joining->user, CHARGE_DESCRIPTORS);
 			if (r < 0)
 				topic_drop_empty_lanes(topic);
 		}
@@ -253,6 +287,7 @@ int topic_join(struct topic_name *name, const struct joining *joining, struct me
 	if (r < 0) {
 		free(member);
 		user_release(joining->user, CHARGE_MEMBERS, 1);
+		pass_name_on(name, joining->user);
 		return r;
 	}
 	member->next = topic->members;
@@ -299,6 +334,7 @@ void topic_leave(struct member *member, enum leave how)
 	topic->n_members--;
 	lane->n_members--;
 	user_release(lane->user, CHARGE_MEMBERS, 1);
+	pass_name_on(member->name, lane->user);
 	free(member);
 }
 

@@ -47,6 +47,8 @@ struct topic_name {
 	struct table_entry by_file;
 	uint64_t file_dev, file_ino;
 
+	struct user *user; /* whom its watch is charged to: one who has the topic open by it, or had last; NULL: nobody yet */
+
 	/* folders.c: the watch of its folder; 0: none. */
 	int watch;
 	struct topic_name *watch_next, **watch_at;

@@ -3,6 +3,7 @@
 #include "topic_lane.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -62,15 +63,20 @@ static int page_make(struct topic_lane *lane, const struct topic_key *key)
 
 static int add_group(struct topic_lane *lane)
 {
+	bool is_first = lane->n_groups == 0; /* charged with the lane */
 	struct lane_group *groups;
-	int bell = os_bell_new();
+	int bell, r = is_first ? 0 : user_charge(lane->user, CHARGE_DESCRIPTORS, 1);
 
-	if (bell < 0)
-		return bell;
-	groups = realloc(lane->groups, (lane->n_groups + 1) * sizeof(*groups));
+	if (r < 0)
+		return r;
+	bell = os_bell_new();
+	groups = bell < 0 ? NULL : realloc(lane->groups, (lane->n_groups + 1) * sizeof(*groups));
 	if (!groups) {
-		close(bell);
-		return -ENOMEM;
+		if (bell >= 0)
+			close(bell);
+		if (!is_first)
+			user_release(lane->user, CHARGE_DESCRIPTORS, 1);
+		return bell < 0 ? bell : -ENOMEM;
 	}
 	groups[lane->n_groups++] = (struct lane_group){ .bell = bell };
 	lane->groups = groups;
@@ -92,8 +98,10 @@ static int find_group(struct topic_lane *lane)
 /* Bells at the end that nobody listens to any more; the first one stays. */
 static void trim_groups(struct topic_lane *lane)
 {
-	while (lane->n_groups > 1 && lane->groups[lane->n_groups - 1].n_listening == 0)
+	while (lane->n_groups > 1 && lane->groups[lane->n_groups - 1].n_listening == 0) {
 		close(lane->groups[--lane->n_groups].bell);
+		user_release(lane->user, CHARGE_DESCRIPTORS, 1);
+	}
 }
 
 /* Takes a place at a bell. The lane is offloaded before the caller can hand a second bell out. */
@@ -251,6 +259,8 @@ struct topic_lane *topic_lane_free(struct topic_lane *lane)
 	carrier_forget(lane);
 	for (unsigned i = 0; i < lane->n_groups; i++)
 		close(lane->groups[i].bell);
+	if (lane->n_groups > 1)
+		user_release(lane->user, CHARGE_DESCRIPTORS, lane->n_groups - 1);
 	free(lane->groups);
 	if (lane->page)
 		munmap(lane->page, PAGE_SIZE_BYTES);

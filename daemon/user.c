@@ -2,18 +2,25 @@
 /* user.c - accounts of users. */
 #include "user.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "bucket.h"
 #include "carrier.h"
+#include "limit.h"
 #include "log.h"
+#include "share.h"
 #include "table.h"
+
+#define TEXT_SIZE 192u
 
 struct users {
 	struct users_setting set;
 	struct table by_uid;
-	struct log_limit failures;
+	uint64_t has[N_CHARGES]; /* all of them together */
 };
 
 struct user {
@@ -22,38 +29,134 @@ struct user {
 	uid_t uid;
 	unsigned n_refs;
 	struct carrier *carrier;
+	struct share share;
+	struct bucket carries;
 	uint64_t has[N_CHARGES];
-	uint64_t n_refused[N_CHARGES];
+	uint64_t n_refused[N_CHARGES], n_told[N_CHARGES];
+	bool by_all[N_CHARGES]; /* it was refused last because of what all have together */
+	struct log_limit failures;
 };
 
 static const struct {
-	const char *option, *text;
+	const char *option, *what; /* "... as many WHAT as" */
+	int all_error;
+	bool is_bytes;
 } charges[N_CHARGES] = {
-	[CHARGE_CONNECTIONS] = { "max-user-connections", "this user has as many connections as it may have (--max-user-connections)" },
-	[CHARGE_MEMBERS] = { "max-user-topics", "this user has as many topics open as it may have (--max-user-topics)" },
-	[CHARGE_LANES] = { "max-user-lanes", "this user has as many topics as it may have (--max-user-lanes)" },
-	[CHARGE_LANE_BYTES] = { "max-user-lane-bytes", "this user's topics have as much memory as they may have (--max-user-lane-bytes)" },
+	[CHARGE_CONNECTIONS] = { "max-user-connections", "connections", -EUSERS, false },
+	[CHARGE_DESCRIPTORS] = { "max-user-descriptors", "of pathbusd's descriptors", -EMFILE, false },
+	[CHARGE_IN_FLIGHT] = { "max-user-descriptors", "descriptors that were sent and not taken", -EMFILE, false },
+	[CHARGE_MEMBERS] = { "max-user-open", "openings of topics", -ENFILE, false },
+	[CHARGE_LANES] = { "max-user-topics", "topics", -ENFILE, false },
+	[CHARGE_LANE_BYTES] = { "max-user-topic-bytes", "bytes of topics", -ENFILE, true },
+	[CHARGE_WATCHES] = { "max-user-watches", "names of files whose folders are watched", -ENFILE, false },
+	[CHARGE_REGIONS] = { "max-regions", "regions", -ENFILE, false },
+	[CHARGE_REGION_BYTES] = { "max-region-bytes", "bytes of regions", -ENFILE, true },
+	[CHARGE_HOLDERS] = { "max-user-holders", "openings of regions", -ENFILE, false },
+	[CHARGE_ENDPOINTS] = { "max-user-endpoints", "endpoints, or names that are waited for,", -ENFILE, false },
+	[CHARGE_CONNECTS] = { "max-user-connects", "connects that wait", -ENFILE, false },
+	[CHARGE_TOKENS] = { "max-user-tokens", "tokens", -ENOBUFS, false },
+	[CHARGE_SYNCS] = { "max-user-syncs", "syncs that wait", -ENFILE, false },
+	[CHARGE_REQUESTS] = { "max-user-requests", "paths to be looked at", -ENFILE, false },
+	[CHARGE_QUEUE_BYTES] = { "max-user-queue-bytes", "bytes waiting", -ENOBUFS, true },
+	[CHARGE_HISTORY_BYTES] = { "max-user-history-bytes", "bytes of what was told", -ENOBUFS, true },
+	[CHARGE_CARRIED] = { "max-user-rate", "posts and messages a second", -ENOBUFS, false },
 };
 
-/* --- accounts ---------------------------------------------------------------------------------------- */
+/* --- what it has --------------------------------------------------------------------------------------- */
+
+static bool fits(uint64_t has, uint64_t amount, uint64_t most)
+{
+	return has <= most && amount <= most - has;
+}
+
+/* The last part of what there is for all is for users who have little. */
+static bool fits_all(const struct user *user, enum charge charge, uint64_t amount)
+{
+	const struct users *users = user->users;
+	uint64_t all = users->set.all[charge];
+
+	if (all == 0)
+		return true;
+	if (!fits(users->has[charge], amount, all))
+		return false;
+	return !users->set.is_shared || fits(users->has[charge], amount, all - all / LIMIT_KEPT_PART) ||
+	       fits(user->has[charge], amount, all / LIMIT_LITTLE_PART);
+}
+
+/* 0, or -errno; nothing is noted. */
+static int check(const struct user *user, enum charge charge, uint64_t amount)
+{
+	if (!fits(user->has[charge], amount, user->users->set.most[charge]))
+		return -EDQUOT;
+	return fits_all(user, charge, amount) ? 0 : charges[charge].all_error;
+}
+
+bool user_may_have(const struct user *user, enum charge charge, uint64_t amount)
+{
+	return check(user, charge, amount) == 0;
+}
+
+void user_note_refusal(struct user *user, enum charge charge, int error)
+{
+	user->n_refused[charge]++;
+	user->by_all[charge] = error != -EDQUOT;
+	if (log_allows(&user->failures, "limits that a user has reached"))
+		log_warning("user %u: %s", (unsigned)user->uid, user_refusal(user, charge));
+}
 
 int user_charge(struct user *user, enum charge charge, uint64_t amount)
 {
-	uint64_t most = user->users->set.most[charge];
+	int r = check(user, charge, amount);
 
-	if (user->has[charge] <= most && amount <= most - user->has[charge]) {
-		user->has[charge] += amount;
-		return 0;
-	}
-	user->n_refused[charge]++;
-	if (log_allows(&user->users->failures, "limits that users have reached"))
-		log_warning("user %u has reached --%s %" PRIu64, (unsigned)user->uid, charges[charge].option, most);
-	return -EDQUOT;
+	if (r < 0)
+		user_note_refusal(user, charge, r);
+	else
+		user_charge_anyway(user, charge, amount);
+	return r;
 }
 
+void user_charge_anyway(struct user *user, enum charge charge, uint64_t amount)
+{
+	user->has[charge] += amount;
+	user->users->has[charge] += amount;
+}
+
+/* Those that wait go on once an eighth is free, so that each of them does not cost all of them a look. */
 void user_release(struct user *user, enum charge charge, uint64_t amount)
 {
+	uint64_t most = user->users->set.most[charge];
+
+	assert(user->has[charge] >= amount);
 	user->has[charge] -= amount;
+	user->users->has[charge] -= amount;
+	if ((charge == CHARGE_QUEUE_BYTES || charge == CHARGE_REQUESTS) && user->has[charge] <= most - most / 8)
+		share_room(&user->share);
+}
+
+int user_charge_costs(struct user *user, const struct cost *costs, unsigned n, const char **ret_limit)
+{
+	for (unsigned i = 0; i < n; i++) {
+		int r = user_charge(user, costs[i].charge, costs[i].amount);
+
+		if (r < 0) {
+			*ret_limit = user_refusal(user, costs[i].charge);
+			user_release_costs(user, costs, i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void user_release_costs(struct user *user, const struct cost *costs, unsigned n)
+{
+	while (n-- > 0)
+		user_release(user, costs[n].charge, costs[n].amount);
+}
+
+void user_move_charge(struct user *from, struct user *to, enum charge charge, uint64_t amount)
+{
+	user_charge_anyway(to, charge, amount);
+	user_release(from, charge, amount);
 }
 
 uint64_t user_has(const struct user *user, enum charge charge)
@@ -61,9 +164,77 @@ uint64_t user_has(const struct user *user, enum charge charge)
 	return user->has[charge];
 }
 
-const char *charge_text(enum charge charge)
+uint64_t user_may_most(const struct user *user, enum charge charge)
 {
-	return charges[charge].text;
+	return user->users->set.most[charge];
+}
+
+uint64_t user_n_refused(const struct user *user, enum charge charge)
+{
+	return user->n_refused[charge];
+}
+
+uint64_t users_all_have(const struct users *users, enum charge charge)
+{
+	return users->has[charge];
+}
+
+/* --- what it is told ----------------------------------------------------------------------------------- */
+
+const char *charge_option(enum charge charge)
+{
+	return charges[charge].option;
+}
+
+int charge_all_error(enum charge charge)
+{
+	return charges[charge].all_error;
+}
+
+const char *user_refusal(const struct user *user, enum charge charge)
+{
+	static char text[TEXT_SIZE];
+	const struct users_setting *set = &user->users->set;
+
+	if (user->by_all[charge])
+		snprintf(text, sizeof(text), "all users together have as many %s as there may be: %" PRIu64 "%s",
+		         charges[charge].what, set->all[charge], charges[charge].is_bytes ? " bytes" : "");
+	else
+		snprintf(text, sizeof(text), "this user has as many %s as it may have: %" PRIu64 " (--%s)", charges[charge].what,
+		         set->most[charge], charges[charge].option);
+	return text;
+}
+
+void user_tell_refused(struct user *user)
+{
+	char text[640];
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < N_CHARGES; i++) {
+		uint64_t n = user->n_refused[i] - user->n_told[i];
+		int more;
+
+		user->n_told[i] = user->n_refused[i];
+		if (n == 0 || used >= sizeof(text))
+			continue;
+		more = snprintf(text + used, sizeof(text) - used, "%s%s %" PRIu64 " times", used > 0 ? ", " : "",
+		                charges[i].option, n);
+		used += more > 0 ? (size_t)more : 0;
+	}
+	if (used > 0)
+		log_info("user %u has gone; it had reached: %s", (unsigned)user->uid, text);
+}
+
+/* --- what it does -------------------------------------------------------------------------------------- */
+
+unsigned user_carry(struct user *user, unsigned wanted, uint64_t now_ns, uint64_t *ret_again_ns)
+{
+	unsigned n = bucket_take(&user->carries, wanted, now_ns, ret_again_ns);
+
+	if (n < wanted)
+		user_note_refusal(user, CHARGE_CARRIED, -EDQUOT);
+	return n;
 }
 
 /* --- users --------------------------------------------------------------------------------------------- */
@@ -78,29 +249,50 @@ struct carrier *user_carrier(const struct user *user)
 	return user->carrier;
 }
 
-int users_get(struct users *users, uid_t uid, struct user **ret)
+struct share *user_share(struct user *user)
 {
-	uint64_t hash = table_mix(uid);
-	struct table_entry *entry = table_first(&users->by_uid, hash);
-	struct user *user;
+	return &user->share;
+}
+
+static void user_free(struct user *user)
+{
+	carrier_free(user->carrier);
+	share_deinit(&user->share);
+	free(user);
+}
+
+static int user_new(struct users *users, uid_t uid, struct user **ret)
+{
+	const struct users_setting *set = &users->set;
+	struct user *user = calloc(1, sizeof(*user));
 	int r;
 
-	/* table_mix maps no two numbers to one. */
-	if (entry) {
-		*ret = user_ref(table_container(entry, struct user, by_uid));
-		return 0;
-	}
-	user = calloc(1, sizeof(*user));
 	if (!user)
 		return -ENOMEM;
 	*user = (struct user){ .users = users, .uid = uid, .n_refs = 1 };
-	r = carrier_new(users->set.loop, users->set.offload_members, users->set.offload_message_members, &user->carrier);
+	if (set->most[CHARGE_CARRIED] <= BUCKET_NS)
+		user->carries.rate = set->most[CHARGE_CARRIED];
+	user->carries.burst = set->carry_burst > 0 && set->carry_burst <= BUCKET_NS ? set->carry_burst : 1;
+	r = share_init(&user->share, set->loop, set->is_shared ? LIMIT_USER_TURN_NS : 0);
+	if (r == 0)
+		r = carrier_new(set->loop, set->offload_members, set->offload_message_members, &user->carrier);
 	if (r < 0) {
-		free(user);
+		user_free(user);
 		return r;
 	}
-	table_add(&users->by_uid, &user->by_uid, hash);
+	table_add(&users->by_uid, &user->by_uid, table_mix(uid));
 	*ret = user;
+	return 0;
+}
+
+int users_get(struct users *users, uid_t uid, struct user **ret)
+{
+	struct table_entry *entry = table_first(&users->by_uid, table_mix(uid));
+
+	/* table_mix maps no two numbers to one. */
+	if (!entry)
+		return user_new(users, uid, ret);
+	*ret = user_ref(table_container(entry, struct user, by_uid));
 	return 0;
 }
 
@@ -110,13 +302,38 @@ struct user *user_ref(struct user *user)
 	return user;
 }
 
+/* Who has nothing any more has nothing charged: to the byte. */
+static void check_released(const struct user *user)
+{
+	bool is_clean = true;
+
+	for (unsigned i = 0; i < N_CHARGES; i++) {
+		if (user->has[i] == 0)
+			continue;
+		is_clean = false;
+		log_error("user %u has gone, and is charged for %" PRIu64 " (%s)", (unsigned)user->uid, user->has[i],
+		          charges[i].option);
+	}
+	assert(is_clean);
+	(void)is_clean;
+}
+
 void user_unref(struct user *user)
 {
 	if (!user || --user->n_refs > 0)
 		return;
+	check_released(user);
 	table_remove(&user->users->by_uid, &user->by_uid);
-	carrier_free(user->carrier);
-	free(user);
+	for (unsigned i = 0; i < N_CHARGES; i++)
+		user->users->has[i] -= user->has[i];
+	user_free(user);
+}
+
+void users_each(const struct users *users, void (*fn)(const struct user *user, void *arg), void *arg)
+{
+	for (size_t i = 0; i < users->by_uid.n_buckets; i++)
+		for (struct table_entry *entry = users->by_uid.buckets[i]; entry; entry = entry->next)
+			fn(table_container(entry, struct user, by_uid), arg);
 }
 
 struct users *users_new(const struct users_setting *setting)

@@ -126,9 +126,9 @@ START_TEST(keys_are_what_they_say)
 		ck_assert_msg(key->min <= key->normal && key->normal <= key->max, "%s", key->name);
 	}
 	ck_assert_int_eq(key_set(key_find("max-region-bytes"), "3G", &options), 0);
-	ck_assert_uint_eq(options.max_region_bytes, UINT64_C(3) << 30);
+	ck_assert_uint_eq(options.user_most[CHARGE_REGION_BYTES], UINT64_C(3) << 30);
 	ck_assert_int_eq(key_set(key_find("max-region-bytes"), "5M", &options), 0);
-	ck_assert_uint_eq(options.max_region_bytes, UINT64_C(5) << 20);
+	ck_assert_uint_eq(options.user_most[CHARGE_REGION_BYTES], UINT64_C(5) << 20);
 	ck_assert_int_eq(key_set(key_find("max-message"), "1K", &options), 0);
 	ck_assert_uint_eq(options.max_message, 1024);
 	ck_assert_int_eq(key_set(key_find("max-message"), "1KK", &options), -EINVAL);
@@ -155,7 +155,7 @@ START_TEST(whose_file_it_is)
 		ck_assert_int_eq(chmod(path, rows[i].mode), 0);
 		options = (struct options){ 0 };
 		ck_assert_int_eq(config_read(path, true, &options), rows[i].status);
-		ck_assert_uint_eq(options.max_regions, rows[i].status < 0 ? 1u : 0u);
+		ck_assert_uint_eq(options.user_most[CHARGE_REGIONS], rows[i].status < 0 ? 1u : 0u);
 		ck_assert_int_eq(config_read(path, false, &options), -1);
 	}
 	if (geteuid() != 0)

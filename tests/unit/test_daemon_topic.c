@@ -296,7 +296,8 @@ START_TEST(what_a_user_may_have_is_charged_first)
 {
 	const struct users_setting setting = { .offload_members = OFFLOAD, .offload_message_members = OFFLOAD_MESSAGES,
 	                                       .most = { [CHARGE_CONNECTIONS] = 1, [CHARGE_MEMBERS] = 3, [CHARGE_LANES] = 2,
-	                                                 [CHARGE_LANE_BYTES] = 2 * lane_size(&shape) - 1 } };
+	                                                 [CHARGE_LANE_BYTES] = 2 * lane_size(&shape) - 1,
+	                                                 [CHARGE_DESCRIPTORS] = 2, [CHARGE_WATCHES] = 1 } };
 	struct users *limited = users_new(&setting);
 	struct topic_name *name = add("file");
 	struct member *member = NULL;
@@ -316,6 +317,36 @@ START_TEST(what_a_user_may_have_is_charged_first)
 	ck_assert_uint_eq(user_has(poor, CHARGE_LANE_BYTES), 0);
 	user_unref(poor);
 	users_free(limited);
+}
+END_TEST
+
+/* Whoever has the topic open by a name pays for its watch, and nobody for a name that only others have asked for. */
+START_TEST(a_name_is_charged_to_one_who_uses_it)
+{
+	struct topic_name *name = add("file"), *link = NULL;
+	struct topic_key key = key_of("link");
+	struct member *first, *second, *third;
+	struct user *other;
+
+	ck_assert_int_eq(users_get(users, 1001, &other), 0);
+	ck_assert_int_eq(topic_add_name(name->topic, &key, &link), 0);
+	first = join(name);
+	second = join_as(name, other, BOTH);
+	third = join_as(link, other, BOTH);
+	ck_assert_uint_eq(user_has(user, CHARGE_WATCHES), 1);
+	ck_assert_uint_eq(user_has(other, CHARGE_WATCHES), 1);
+	topic_leave(first, LEAVE_CLOSED);
+	ck_assert_uint_eq(user_has(user, CHARGE_WATCHES), 0);
+	ck_assert_uint_eq(user_has(other, CHARGE_WATCHES), 2);
+	first = join(name);
+	topic_leave(second, LEAVE_CLOSED);
+	topic_leave(third, LEAVE_CLOSED);
+	ck_assert_uint_eq(user_has(user, CHARGE_WATCHES), 1);
+	ck_assert_uint_eq(user_has(other, CHARGE_WATCHES), 1);
+	topic_free(name->topic);
+	for (unsigned i = 0; i < N_CHARGES; i++)
+		ck_assert_uint_eq(user_has(other, i), 0);
+	user_unref(other);
 }
 END_TEST
 
@@ -594,6 +625,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(what_a_dead_member_held_in_the_ring_is_given_back),
 	HARNESS_CASE(a_lane_for_each_user_and_its_rights),
 	HARNESS_CASE(what_a_user_may_have_is_charged_first),
+	HARNESS_CASE(a_name_is_charged_to_one_who_uses_it),
 	HARNESS_CASE(lanes_with_messages_are_offloaded_sooner),
 	HARNESS_CASE(looking_for_messages_lets_others_have_their_turn),
 	HARNESS_CASE(offloaded_topics_leave_the_carriers_list),
