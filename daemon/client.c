@@ -9,6 +9,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,15 +58,26 @@ static void list_remove(struct client *client)
 
 /* --- ending ---------------------------------------------------------------------------------------- */
 
+/* Nothing is read or handled any more, and nothing is told. */
+static void stop_work(struct client *client)
+{
+	client->ending = true;
+	share_leave(&client->read_turn);
+	share_leave(&client->read_wait);
+	share_leave(&client->pump_turn);
+	share_leave(&client->pump_wait);
+	client->pump = loop_event_free(client->pump);
+	client->namer = loop_event_free(client->namer);
+	client->readable = loop_event_free(client->readable);
+}
+
 void client_finish(struct client *client, enum leave how)
 {
 	if (client->ended)
 		return;
-	client->ending = client->ended = true;
+	stop_work(client);
+	client->ended = true;
 	client->how = how;
-	client->pump = loop_event_free(client->pump);
-	client->namer = loop_event_free(client->namer);
-	client->readable = loop_event_free(client->readable);
 	client->writable = loop_event_free(client->writable);
 	client->timer = loop_event_free(client->timer);
 	list_remove(client);
@@ -81,10 +93,7 @@ void client_drop(struct client *client, enum drop why, const char *text)
 	if (client->ending)
 		return;
 	drop_note(why, client->pid, text);
-	client->ending = true;
-	client->pump = loop_event_free(client->pump);
-	client->namer = loop_event_free(client->namer);
-	client->readable = loop_event_free(client->readable);
+	stop_work(client);
 	client_send_last(client, frame, wire_put_error(frame, 0, drop_error(why), text ? text : drop_text(why)));
 }
 
@@ -108,6 +117,14 @@ static void hang_up(struct client *client)
 	client->socket = -1;
 }
 
+static void forget_stash(struct client *client)
+{
+	user_release(client->user, CHARGE_QUEUE_BYTES, client->stash_size);
+	free(client->stash);
+	client->stash = NULL;
+	client->stash_size = 0;
+}
+
 /* Everything but the members, which the caller has taken out or frees with their topics. */
 static void client_free(struct client *client)
 {
@@ -122,15 +139,14 @@ static void client_free(struct client *client)
 	endpoints_client_ends(client);
 	list_remove(client);
 	departure_free(client->departure);
-	loop_event_free(client->pump);
-	loop_event_free(client->namer);
-	loop_event_free(client->readable);
+	stop_work(client);
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
 	hang_up(client);
 	identity_unref(client->identity);
 	client_forget_out(client);
-	free(client->stash);
+	user_release(client->user, CHARGE_IN_FLIGHT, client->n_in_flight);
+	forget_stash(client);
 	free(client->openings);
 	free(client->members);
 	user_release_costs(client->user, client_costs, N_CLIENT_COSTS);
@@ -204,6 +220,7 @@ static void reap_ended(void *arg)
 			syncing_free(client->syncs);
 		endpoints_client_ends(client); /* at once: who listens without a connection cannot be introduced */
 		restoring_cancel(client, NULL);
+		forget_stash(client);
 		client_forget_out(client); /* nor do the descriptors in there wait for its process */
 	}
 	if (client && !departs(client) && reap(client))
@@ -214,10 +231,81 @@ static void reap_ended(void *arg)
 
 /* --- reading --------------------------------------------------------------------------------------- */
 
+bool client_has_hung_up(const struct client *client)
+{
+	struct pollfd one = { .fd = client->socket };
+
+	return poll(&one, 1, 0) == 1 && (one.revents & POLLHUP) != 0;
+}
+
 static bool has_too_much_pending(const struct client *client)
 {
 	return client->n_openings + client->n_restorings >= LIMIT_CLIENT_OPENINGS || client->out_bytes > LIMIT_CLIENT_QUEUE ||
 	       client->n_out_fds >= LIMIT_CLIENT_DESCRIPTORS;
+}
+
+static void wait_to_read(struct client *client, int for_what, uint64_t at_ns)
+{
+	if (client->waits_since_ns == 0)
+		client->waits_since_ns = os_now_ns();
+	client->waits = for_what;
+	share_wait(user_share(client->user), &client->read_wait, at_ns);
+}
+
+/* Has its user no room for this? Then nothing is read from its connections until it has. */
+static bool waits_for(struct client *client, enum charge charge, uint64_t amount)
+{
+	if (user_may_have(client->user, charge, amount))
+		return false;
+	if (client->waits_since_ns == 0)
+		user_note_refusal(client->user, charge, -EDQUOT);
+	wait_to_read(client, WAITS_FOR_ROOM, OS_NEVER);
+	return true;
+}
+
+/* Looks again, now and then at the least. One that has gone is seen here, since it is not read from; and one that has only sent a
+ * part of a frame gives up its place to others, which might wait for each other for ever. */
+static void waited(void *arg)
+{
+	struct client *client = arg;
+	bool for_room = client->waits == WAITS_FOR_ROOM;
+
+	if (for_room && client_has_hung_up(client)) {
+		client_finish(client, LEAVE_LOST);
+		return;
+	}
+	if (for_room && client->stash_size > 0 &&
+	    os_now_ns() - client->waits_since_ns > LIMIT_ROOM_MS * UINT64_C(1000000)) {
+		client_drop(client, DROP_QUOTA, user_refusal(client->user, CHARGE_QUEUE_BYTES));
+		return;
+	}
+	client_look_again(client);
+}
+
+/* Room for another frame, whatever it says and is answered with. */
+static bool waits_for_room(struct client *client)
+{
+	return waits_for(client, CHARGE_QUEUE_BYTES, LIMIT_USER_QUEUE_ROOM);
+}
+
+static bool waits_for_its_turn(struct client *client, uint16_t type)
+{
+	uint64_t at_ns = OS_NEVER;
+
+	switch (type) {
+	case WIRE_OPEN:
+	case WIRE_REGION_RESTORE:
+		return waits_for(client, CHARGE_REQUESTS, 1);
+	case WIRE_POST:
+	case WIRE_PUBLISH:
+	case WIRE_SET_STATE:
+		if (user_carry(client->user, 1, os_now_ns(), &at_ns) == 1)
+			return false;
+		wait_to_read(client, WAITS_FOR_TIME, at_ns);
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Handles whole frames at the start, as many as it may. Returns how many bytes they were. */
@@ -230,8 +318,9 @@ static size_t take_frames(struct client *client, const unsigned char *bytes, siz
 		enum drop why;
 		int r = wire_get_header(bytes + taken, size - taken, &header);
 
-		if (r == 0)
+		if (r == 0 || (r > 0 && (waits_for_room(client) || waits_for_its_turn(client, header.type))))
 			break;
+		client->waits_since_ns = 0;
 		if (r < 0)
 			why = r == -EMSGSIZE ? DROP_SIZE : DROP_MALFORMED;
 		else
@@ -275,27 +364,33 @@ static void keep(struct client *client, const unsigned char *bytes, size_t size)
 		client_drop(client, DROP_NO_MEMORY, NULL);
 		return;
 	}
+	/* There was room, or else it would not have been read. */
+	user_charge_anyway(client->user, CHARGE_QUEUE_BYTES, size);
 	memcpy(client->stash, bytes, size);
 	client->stash_size = size;
 }
 
-static void readable(void *arg)
+static bool may_go_on(const struct client *client, unsigned budget)
+{
+	return !client->ending && client->waits == WAITS_NOT && !has_too_much_pending(client) && budget > 0;
+}
+
+static void read_some(struct client *client)
 {
 	static unsigned char bytes[LIMIT_READ_IN_A_ROW + WIRE_MAX_FRAME]; /* shared: nothing is kept in it */
-	struct client *client = arg;
 	size_t size = client->stash_size, taken;
 	unsigned budget = LIMIT_FRAMES_IN_A_ROW;
 	ssize_t n;
 
 	client->deliveries = LIMIT_DELIVERIES_IN_A_ROW;
+	client->waits = WAITS_NOT;
+	share_leave(&client->read_wait);
 	if (size > 0)
 		memcpy(bytes, client->stash, size);
-	free(client->stash);
-	client->stash = NULL;
-	client->stash_size = 0;
+	forget_stash(client);
 	/* What was kept may be more than one frame. */
 	taken = take_frames(client, bytes, size, &budget);
-	if (!client->ending && !has_too_much_pending(client) && budget > 0) {
+	if (may_go_on(client, budget) && !waits_for_room(client)) {
 		size -= taken; /* less than a frame */
 		memmove(bytes, bytes + taken, size);
 		n = receive(client, bytes + size, LIMIT_READ_IN_A_ROW);
@@ -307,12 +402,29 @@ static void readable(void *arg)
 	keep(client, bytes + taken, size - taken);
 	if (client->ending)
 		return;
-	if (has_too_much_pending(client)) {
+	if (client->waits != WAITS_NOT || has_too_much_pending(client)) {
 		client->paused = true;
 		loop_disable(client->readable);
 	} else if (budget == 0) {
 		loop_call_soon(client->readable);
 	}
+}
+
+static void take_turn(void *arg)
+{
+	struct client *client = arg;
+
+	if (!client->paused)
+		loop_enable(client->readable); /* it is not while it waits for its turn */
+	read_some(client);
+}
+
+static void readable(void *arg)
+{
+	struct client *client = arg;
+
+	if (!share_run(user_share(client->user), &client->read_turn))
+		loop_disable(client->readable);
 }
 
 void client_look_again(struct client *client)
@@ -359,6 +471,8 @@ static struct client *client_new(struct clients *clients, int socket, const stru
 	*client = (struct client){ .clients = clients, .context = clients->context, .socket = socket, .user = user,
 	                            .uid = peer->uid, .gid = peer->gid, .pid = peer->pid, .identity = identity };
 	client->out_last = &client->out;
+	client->read_turn = (struct share_place){ .fn = take_turn, .arg = client };
+	client->read_wait = (struct share_place){ .fn = waited, .arg = client };
 	queue_init(&client->due);
 	queue_init(&client->naming);
 	endpoint_user_init(&client->endpoints);
@@ -473,6 +587,17 @@ struct clients *clients_free(struct clients *clients)
 	free(clients);
 	return NULL;
 }
+
+void clients_note_taken(struct clients *clients, const struct user *user)
+{
+	for (struct client *client = clients->live; client; client = client->next) {
+		if (client->user != user || client->n_in_flight == 0 || os_unread(client->socket) != 0)
+			continue;
+		user_release(client->user, CHARGE_IN_FLIGHT, client->n_in_flight);
+		client->n_in_flight = 0;
+	}
+}
+
 
 size_t clients_count(const struct clients *clients)
 {

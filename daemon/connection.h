@@ -10,6 +10,7 @@
 #include "endpoints.h"
 #include "identity.h"
 #include "queue.h"
+#include "share.h"
 #include "topic.h"
 #include "user.h"
 #include "wire.h"
@@ -53,9 +54,15 @@ struct client {
 	unsigned char *stash; /* what was read and not yet handled */
 	size_t stash_size;
 
+	/* Reading waits for its user's turn; or for room, or time, that its user has to have for the next frame. */
+	struct share_place read_turn, read_wait;
+	enum { WAITS_NOT, WAITS_FOR_ROOM, WAITS_FOR_TIME } waits;
+	uint64_t waits_since_ns; /* 0: it has got on since */
+
 	struct out *out, **out_last;
 	size_t out_bytes;   /* of answers */
 	unsigned n_out_fds; /* descriptors that are these frames' own */
+	unsigned n_in_flight; /* those that were sent; it may have taken them meanwhile */
 	size_t event_bytes; /* memory for events, apart from them: who does not take its events may still post */
 	unsigned event_frames;
 	struct out *events; /* the last one, if it is for events and has room; else NULL */
@@ -63,6 +70,7 @@ struct client {
 	/* turns.c: those of its topics that may have news for it, and making frames of them. */
 	struct queue due;
 	struct loop_event *pump; /* NULL: it has no socket-only topics that want events */
+	struct share_place pump_turn, pump_wait; /* it waits for its user's turn, or for room */
 	unsigned deliveries;     /* that its posts may still make in this turn */
 
 	/* syncing.c: not answered yet; and those of them for which only names are missing. */
@@ -112,6 +120,12 @@ void client_finish(struct client *client, enum leave how);
 
 /* An answer has been found, so it may be read from again. */
 void client_look_again(struct client *client);
+
+/* It has room itself, or will be told when it has: but its user may have none. Then `place` waits for that. */
+void client_wait_for_room(struct client *client, struct share_place *place);
+bool client_has_hung_up(const struct client *client); /* it has ended, and that is only not its turn yet */
+/* Descriptors that this user's connections have taken meanwhile are not in flight any more. */
+void clients_note_taken(struct clients *clients, const struct user *user);
 
 /* The topic that it knows by this number; NULL: none. One whose answer is still on its way it cannot know. */
 struct member *client_member(const struct client *client, uint32_t topic);

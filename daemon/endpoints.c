@@ -8,7 +8,6 @@
 #include "endpoints.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -120,17 +119,9 @@ static void endpoint_tidy(struct endpoint *endpoint)
 	free(endpoint);
 }
 
-/* It has ended, and that is only not its turn yet. */
-static bool has_hung_up(const struct client *client)
-{
-	struct pollfd one = { .fd = client->socket };
-
-	return poll(&one, 1, 0) == 1 && (one.revents & POLLHUP) != 0;
-}
-
 bool endpoint_is_live(const struct endpoint *endpoint)
 {
-	return endpoint->client && !endpoint->client->ending && !endpoint->client->unheard && !has_hung_up(endpoint->client);
+	return endpoint->client && !endpoint->client->ending && !endpoint->client->unheard && !client_has_hung_up(endpoint->client);
 }
 
 bool endpoint_allows(const struct endpoint *endpoint, const struct client *client, const struct member *member)

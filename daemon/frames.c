@@ -167,7 +167,8 @@ static enum drop on_open(struct client *client, const struct wire_header *header
 	char text[WIRE_MAX_TEXT];
 	struct opening *opening;
 	struct wire_open body;
-	int error;
+	const char *limit;
+	int error, r;
 
 	if (wire_get_open(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
@@ -185,11 +186,11 @@ static enum drop on_open(struct client *client, const struct wire_header *header
 	request.flags = body.flags;
 	request.last = body.last;
 	request.origin = body.origin;
-	opening = opening_new(client->context, &request, opened, client);
-	if (opening)
+	r = opening_new(client->context, &request, opened, client, &opening, &limit);
+	if (r == 0)
 		client->openings[client->n_openings++] = opening;
 	else
-		client_send_error(client, header->request, ENOMEM, drop_text(DROP_NO_MEMORY));
+		client_send_error(client, header->request, -r, limit ? limit : drop_text(DROP_NO_MEMORY));
 	return DROP_NONE;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "crossing.h"
 #include "escape.h"
 #include "files.h"
@@ -25,6 +26,7 @@
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
+#include "user.h"
 #include "wire.h"
 
 struct opening {
@@ -32,7 +34,7 @@ struct opening {
 	opening_done_fn *done;
 	void *arg;
 	struct opening_request asked; /* its path is in `path` */
-	struct files_question *question;
+	struct asking *question;
 	uint64_t since; /* folders_clock when the worker was asked */
 
 	/* While another name of the file is verified: what the first answer said. */
@@ -62,14 +64,25 @@ static void stop_waiting(struct opening *opening)
 	opening->at = NULL;
 }
 
+/* Its own memory, what a worker answers, and a folder's descriptor. */
+static void costs_of(const struct opening *opening, struct cost ret[2])
+{
+	ret[0] = (struct cost){ CHARGE_QUEUE_BYTES, sizeof(*opening) + opening->path_size + sizeof(struct files_reply) };
+	ret[1] = (struct cost){ CHARGE_DESCRIPTORS, 1 };
+}
+
 static void opening_free(struct opening *opening)
 {
+	struct cost costs[2];
+
 	stop_waiting(opening);
 	loop_event_free(opening->timer);
 	if (opening->question)
-		files_forget(opening->question);
+		asking_forget(opening->question);
 	if (opening->folder >= 0)
 		close(opening->folder);
+	costs_of(opening, costs);
+	user_release_costs(opening->asked.user, costs, 2);
 	free(opening->reply);
 	free(opening);
 }
@@ -302,6 +315,13 @@ static void join_new(struct opening *opening)
 		join(opening, name);
 }
 
+static void refuse_name(struct opening *opening)
+{
+	int r = user_charge(opening->asked.user, CHARGE_WATCHES, 1); /* which counts it */
+
+	fail(opening, -r, user_refusal(opening->asked.user, CHARGE_WATCHES));
+}
+
 /* The other name's answer: is its file still the one that was opened here? */
 static void verified(void *arg, int error, const struct files_reply *other, int folder)
 {
@@ -324,6 +344,8 @@ static void verified(void *arg, int error, const struct files_reply *other, int 
 		topic_name_set_file(known, false, 0, 0);
 	if (!same)
 		join_new(opening);
+	else if (!user_may_have(opening->asked.user, CHARGE_WATCHES, 1)) /* a name that is there has to be charged to somebody */
+		refuse_name(opening);
 	else if (topic_add_name(known->topic, &reply->key, &name) < 0)
 		fail(opening, ENOMEM, reason(ENOMEM));
 	else
@@ -337,8 +359,8 @@ static bool verify(struct opening *opening, const struct topic_name *known)
 	if (!known->path || !known->topic->members)
 		return false;
 	opening->other = known->key;
-	opening->question = files_ask(opening->context->files, known->path, known->topic->members->identity, opening->asked.owner,
-	                              verified, opening);
+	opening->question = asking_path(opening->context->files, opening->asked.user, known->path,
+	                                known->topic->members->identity, opening->asked.owner, verified, opening);
 	return opening->question != NULL;
 }
 
@@ -418,13 +440,16 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 		join_new(opening);
 }
 
-struct opening *opening_new(const struct context *context, const struct opening_request *request,
-                            opening_done_fn *done, void *arg)
+int opening_new(const struct context *context, const struct opening_request *request, opening_done_fn *done, void *arg,
+                struct opening **ret, const char **ret_limit)
 {
 	struct opening *opening = calloc(1, sizeof(*opening) + request->path_size + 1);
+	struct cost costs[2];
+	int r;
 
+	*ret_limit = NULL;
 	if (!opening)
-		return NULL;
+		return -ENOMEM;
 	opening->context = context;
 	opening->done = done;
 	opening->arg = arg;
@@ -433,11 +458,19 @@ struct opening *opening_new(const struct context *context, const struct opening_
 	opening->folder = -1;
 	opening->path_size = request->path_size;
 	memcpy(opening->path, request->path, request->path_size);
+	costs_of(opening, costs);
+	r = user_charge_costs(request->user, costs, 2, ret_limit);
+	if (r < 0) {
+		free(opening);
+		return r;
+	}
 	opening->since = folders_clock(context->folders);
-	opening->question = files_ask(context->files, opening->path, opening->asked.identity, opening->asked.owner, resolved, opening);
+	opening->question = asking_path(context->files, request->user, opening->path, opening->asked.identity, opening->asked.owner,
+	                                resolved, opening);
 	if (!opening->question) {
 		opening_free(opening);
-		return NULL;
+		return -ENOMEM;
 	}
-	return opening;
+	*ret = opening;
+	return 0;
 }

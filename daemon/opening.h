@@ -38,9 +38,9 @@ struct opening_request {
 	const void *owner;
 };
 
-/* `done` is called once, later, never from within. NULL: no memory. */
-struct opening *opening_new(const struct context *context, const struct opening_request *request,
-                            opening_done_fn *done, void *arg);
+/* `done` is called once, later, never from within. 0, -ENOMEM, or a limit that *ret_limit tells. */
+int opening_new(const struct context *context, const struct opening_request *request, opening_done_fn *done, void *arg,
+                struct opening **ret, const char **ret_limit);
 /* What it was made with, except the path. */
 const struct opening_request *opening_asked(const struct opening *opening);
 /* The connection has ended: `done` is not called any more. */

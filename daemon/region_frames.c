@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "connection.h"
 #include "files.h"
 #include "last_close.h"
@@ -24,7 +25,7 @@ struct restoring {
 	struct client *client;
 	struct restoring *next;
 	struct member *member;
-	struct files_question *question;
+	struct asking *question;
 	uint32_t request;
 	struct wire_region_restore asked; /* its name is in `name` */
 	struct region_shape shape;
@@ -80,12 +81,6 @@ static void fail(struct client *client, uint32_t request, int r, const char *lim
 	client_send_error(client, request, -r, limit ? limit : why);
 }
 
-/* Which limit it was that a holder would have been too much for. */
-static const char *holder_limit(const struct client *client, int r)
-{
-	return r == -EDQUOT ? user_refusal(client->user, CHARGE_HOLDERS) : NULL;
-}
-
 /* --- open, create, replace ------------------------------------------------------------------------------ */
 
 /* `fd`: an open file description of its own, since locks tell holders apart by it; taken over. */
@@ -125,15 +120,24 @@ static int make(struct client *client, struct member *member, const struct wire_
 }
 
 /* Adds a holder, and opens the memory for it. Without it a region that nobody holds is freed. */
-static int hold(struct region *region, struct member *member, bool writes, struct region_holder **ret, int *ret_fd)
+static int hold(struct region *region, struct member *member, bool writes, struct region_holder **ret, int *ret_fd,
+                const char **ret_limit)
 {
+	struct user *user = member->lane->user;
 	int r = region_hold(region, member, writes, ret), fd;
 
 	if (r < 0) {
+		if (r == -EDQUOT)
+			*ret_limit = user_refusal(user, CHARGE_HOLDERS);
 		region_free_unheld(region);
 		return r;
 	}
-	fd = os_reopen(region->fd, writes);
+	/* Charged for as long as it waits to be sent. */
+	fd = user_charge_costs(user, &(struct cost){ CHARGE_DESCRIPTORS, 1 }, 1, ret_limit);
+	if (fd == 0) {
+		user_release(user, CHARGE_DESCRIPTORS, 1);
+		fd = os_reopen(region->fd, writes);
+	}
 	if (fd < 0) {
 		region_release(*ret);
 		return fd;
@@ -166,10 +170,8 @@ enum drop frame_region_open(struct client *client, const struct wire_header *hea
 		region = region_find(member->name->topic, body.name, body.name_size);
 		r = !region ? -ENOENT : !(member->rights & WIRE_RIGHT_SUBSCRIBE) && !writes ? -EACCES : 0;
 	}
-	if (r == 0) {
-		r = hold(region, member, writes, &holder, &fd);
-		limit = holder_limit(client, r);
-	}
+	if (r == 0)
+		r = hold(region, member, writes, &holder, &fd, &limit);
 	if (r < 0) {
 		fail(client, header->request, r, limit, reason(-r));
 		return DROP_NONE;
@@ -193,7 +195,8 @@ static void restoring_free(struct restoring *restoring)
 	*at = restoring->next;
 	restoring->client->n_restorings--;
 	if (restoring->question)
-		files_forget(restoring->question);
+		asking_forget(restoring->question);
+	user_release(restoring->client->user, CHARGE_QUEUE_BYTES, sizeof(*restoring));
 	free(restoring);
 }
 
@@ -228,7 +231,7 @@ static void hold_restored(struct client *client, uint32_t request, const struct 
 
 	if (r < 0) {
 		region_free_unheld(region);
-		fail(client, request, r, holder_limit(client, r), restore_reason(-r));
+		fail(client, request, r, r == -EDQUOT ? user_refusal(client->user, CHARGE_HOLDERS) : NULL, restore_reason(-r));
 		return;
 	}
 	holder->restore = request;
@@ -283,6 +286,7 @@ static int look_at(struct client *client, struct member *member, uint32_t reques
 
 	if (!restoring)
 		return -ENOMEM;
+	user_charge_anyway(client->user, CHARGE_QUEUE_BYTES, sizeof(*restoring)); /* there was room for its frame and more */
 	restoring->client = client;
 	restoring->member = member;
 	restoring->request = request;
@@ -295,8 +299,8 @@ static int look_at(struct client *client, struct member *member, uint32_t reques
 	client->n_restorings++;
 	region_hash(&member->name->key, asked->name, asked->name_size, hash);
 	region_label(hash, asked->id, asked->data_size, asked->flags, label);
-	restoring->question = files_ask_memory(client->context->files, label, client->identity, (int)asked->descriptor, client,
-	                                       looked_at, restoring);
+	restoring->question = asking_memory(client->context->files, client->user, label, client->identity,
+	                                    (int)asked->descriptor, client, looked_at, restoring);
 	if (!restoring->question) {
 		restoring_free(restoring);
 		return -ENOMEM;

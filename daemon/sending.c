@@ -13,12 +13,13 @@
 
 #include "connection.h"
 #include "limit.h"
+#include "os/os.h"
 #include "turns.h"
 
 #define EVENTS_ROOM 4096u       /* bytes of events that are sent in one go */
+#define MANY_IN_FLIGHT 64u      /* then it is looked whether it has taken them */
 #define EVENTS_ROOM_BEHIND 256u /* the first ones behind an answer */
 
-/* Of events. */
 static size_t cost(const struct out *out)
 {
 	return sizeof(*out) + out->room;
@@ -30,6 +31,7 @@ static void forget_fds(struct client *client, struct out *out)
 	for (unsigned i = 0; i < out->n_fds && out->owns_fds; i++) {
 		close(out->fds[i]);
 		client->n_out_fds--;
+		user_release(client->user, CHARGE_DESCRIPTORS, 1);
 	}
 	out->n_fds = 0;
 }
@@ -50,6 +52,7 @@ static void drop_first_out(struct client *client)
 	} else {
 		client->out_bytes -= out->size;
 	}
+	user_release(client->user, CHARGE_QUEUE_BYTES, cost(out));
 	free(out);
 }
 
@@ -57,6 +60,34 @@ void client_forget_out(struct client *client)
 {
 	while (client->out)
 		drop_first_out(client);
+}
+
+/* The socket is writable, so it is no event to wait for. */
+static void rest(struct client *client)
+{
+	client->resting = true;
+	loop_disable(client->writable);
+	loop_set(client->timer, LIMIT_IN_FLIGHT_REST_MS);
+}
+
+/* They were taken, or not sent after all. */
+static void land(struct client *client, unsigned n)
+{
+	client->n_in_flight -= n;
+	user_release(client->user, CHARGE_IN_FLIGHT, n);
+}
+
+/* One user's programs that do not take what they are sent leave other users enough of what the kernel lets be under way. */
+static bool may_fly(struct client *client, unsigned n)
+{
+	if (client->n_in_flight >= MANY_IN_FLIGHT && os_unread(client->socket) == 0)
+		land(client, client->n_in_flight);
+	if (!user_may_have(client->user, CHARGE_IN_FLIGHT, n))
+		clients_note_taken(client->clients, client->user);
+	if (user_charge(client->user, CHARGE_IN_FLIGHT, n) < 0)
+		return false;
+	client->n_in_flight += n;
+	return true;
 }
 
 /* Sends what it can of a frame. Returns 0 (progress or not), -errno when the connection is no good. */
@@ -70,6 +101,12 @@ static int send_some(struct client *client, struct out *out)
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 	ssize_t n;
 
+	if (out->n_fds > 0 && !may_fly(client, out->n_fds)) {
+		if (client->ending)
+			return -EDQUOT;
+		rest(client);
+		return 0;
+	}
 	if (out->n_fds > 0) {
 		struct cmsghdr *first;
 
@@ -83,15 +120,15 @@ static int send_some(struct client *client, struct out *out)
 	}
 	n = sendmsg(client->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0) {
-		if (errno == ETOOMANYREFS && client->ending)
-			return -errno;
-		if (errno == ETOOMANYREFS && !client->resting) {
-			/* Others have not taken theirs. The socket is writable, so it is no event to wait for. */
-			client->resting = true;
-			loop_disable(client->writable);
-			loop_set(client->timer, LIMIT_IN_FLIGHT_REST_MS);
-		}
-		return errno == EAGAIN || errno == EINTR || errno == ETOOMANYREFS ? 0 : -errno;
+		int error = errno;
+
+		if (out->n_fds > 0)
+			land(client, out->n_fds);
+		if (error == ETOOMANYREFS && client->ending)
+			return -error;
+		if (error == ETOOMANYREFS && !client->resting)
+			rest(client); /* others have not taken theirs */
+		return error == EAGAIN || error == EINTR || error == ETOOMANYREFS ? 0 : -error;
 	}
 	forget_fds(client, out);
 	out->sent += (size_t)n;
@@ -140,7 +177,16 @@ void client_flush(struct client *client)
 
 bool client_has_room(const struct client *client)
 {
-	return !client->ending && client->event_bytes < LIMIT_EVENT_BYTES && client->event_frames < LIMIT_EVENT_FRAMES;
+	return !client->ending && client->event_bytes < LIMIT_EVENT_BYTES && client->event_frames < LIMIT_EVENT_FRAMES &&
+	       user_may_have(client->user, CHARGE_QUEUE_BYTES, LIMIT_USER_QUEUE_ROOM);
+}
+
+void client_wait_for_room(struct client *client, struct share_place *place)
+{
+	if (queue_has(&place->place) || user_may_have(client->user, CHARGE_QUEUE_BYTES, LIMIT_USER_QUEUE_ROOM))
+		return;
+	user_note_refusal(client->user, CHARGE_QUEUE_BYTES, -EDQUOT);
+	share_wait(user_share(client->user), place, OS_NEVER);
 }
 
 void client_writable(void *arg)
@@ -159,6 +205,8 @@ static struct out *out_new(struct client *client, size_t room)
 	if (!out)
 		return NULL;
 	*out = (struct out){ .room = room };
+	/* There was room for it when it was asked for; what is answered later was charged as a question. */
+	user_charge_anyway(client->user, CHARGE_QUEUE_BYTES, cost(out));
 	*client->out_last = out;
 	client->out_last = &out->next;
 	client->events = NULL;
@@ -210,7 +258,10 @@ static bool add(struct client *client, const void *frame, size_t size, const int
 		memcpy(out->fds, fds, n_fds * sizeof(int));
 	memcpy(out->bytes, frame, size);
 	client->out_bytes += size;
-	client->n_out_fds += owns_fds ? n_fds : 0;
+	if (owns_fds) {
+		client->n_out_fds += n_fds;
+		user_charge_anyway(client->user, CHARGE_DESCRIPTORS, n_fds); /* LIMIT_CLIENT_DESCRIPTORS, or LIMIT_CLIENT_UNTAKEN */
+	}
 	return true;
 }
 

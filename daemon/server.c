@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "client.h"
 #include "context.h"
 #include "death_page.h"
@@ -329,6 +330,7 @@ static void stop(struct server *server)
 	files_free(context->files);
 	forker_free(context->forker);
 	forker_process_end(&server->files_process);
+	asking_end();
 	topics_free(context->topics);
 	regions_free(context->regions);
 	users_free(context->users);

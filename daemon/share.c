@@ -30,24 +30,27 @@ static bool has_time(struct share *share)
 	return share->turn_ns == 0 || share->spent_ns < share->turn_ns;
 }
 
-bool share_may_run(struct share *share)
+static void run(struct share *share, struct share_place *place)
 {
-	return !queue_first(&share->parked) && has_time(share);
-}
+	uint64_t begin_ns = os_now_ns(), ns;
 
-void share_spend(struct share *share, uint64_t ns)
-{
-	begin_round(share);
+	place->fn(place->arg);
+	ns = os_now_ns() - begin_ns;
 	share->spent_ns += ns > 0 ? ns : 1;
 }
 
-void share_park(struct share *share, struct share_place *place)
+bool share_run(struct share *share, struct share_place *place)
 {
-	if (queue_has(&place->place))
-		return;
-	queue_move(&share->parked, &place->place);
-	if (share->turn)
-		loop_call_soon(share->turn);
+	if (has_time(share) && !queue_first(&share->parked)) {
+		run(share, place);
+		return true;
+	}
+	if (!queue_has(&place->place)) {
+		queue_move(&share->parked, &place->place);
+		if (share->turn)
+			loop_call_soon(share->turn);
+	}
+	return false;
 }
 
 /* In the order in which they came: one that parks again does so behind the others. */
@@ -60,7 +63,7 @@ static void take_turns(void *arg)
 		struct share_place *place = place_of(first);
 
 		queue_remove(first);
-		place->fn(place->arg);
+		run(share, place);
 	}
 	if (queue_first(&share->parked))
 		loop_call_soon(share->turn);

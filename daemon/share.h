@@ -33,11 +33,9 @@ struct share_place {
 int share_init(struct share *share, struct loop *loop, uint64_t turn_ns); /* 0, -ENOMEM */
 void share_deinit(struct share *share); /* nobody is in it */
 
-/* In this round: does nobody of the user wait for its turn, and is there time left? */
-bool share_may_run(struct share *share);
-void share_spend(struct share *share, uint64_t ns);
-/* To be called in its turn, in a later round. Nothing, if it waits for that already. */
-void share_park(struct share *share, struct share_place *place);
+/* Calls it, if nobody of the user waits for its turn and there is time left in this round of the loop; else in its turn, in a later
+ * round. Returns whether it was called. */
+bool share_run(struct share *share, struct share_place *place);
 
 /* To be called when there may be room, or at `at_ns` at the latest; now and then before that, to see whether it still has to. */
 void share_wait(struct share *share, struct share_place *place, uint64_t at_ns);

@@ -28,6 +28,8 @@
 
 #define STATE_TRIES 100 /* to exchange a state that others change all the time; then it was another */
 #define N_POINTS 8u
+#define MOST_KNOWN (3 * LIMIT_KNOWN_ORIGINS * sizeof(struct known_entry)) /* while one of two tables grows */
+#define LEAST_KNOWN_ORIGINS 32u /* where there is no room */
 #define MOST_HELD 16 /* looks at a message that waits for the posts before it; only damage takes more */
 
 struct subscriber {
@@ -49,6 +51,7 @@ struct subscriber {
 	/* Own posts and messages; see reader.h. */
 	uint64_t own, own_rested, own_first;
 	struct own_tickets own_tickets;
+	size_t n_history;     /* bytes of `said` and `own_tickets`, as they are charged */
 	uint64_t own_counted; /* own messages among the tickets that the reader has counted */
 
 	uint64_t acknowledged; /* by SEEN */
@@ -138,6 +141,32 @@ static void rest(struct subscriber *subscriber, uint64_t generation)
 
 /* --- whose it is ----------------------------------------------------------------------------------------- */
 
+/* What is remembered has grown, or less is. */
+static void charge_history(struct subscriber *subscriber)
+{
+	const struct known *known = &subscriber->said.known;
+	size_t n = (known->recent.size + (size_t)known->before.size) * sizeof(*known->recent.entries) +
+	           subscriber->own_tickets.size * sizeof(*subscriber->own_tickets.tickets);
+	struct user *user = subscriber->client->user;
+
+	if (n == subscriber->n_history)
+		return;
+	user_release(user, CHARGE_HISTORY_BYTES, subscriber->n_history);
+	user_charge_anyway(user, CHARGE_HISTORY_BYTES, n); /* there was room, but for the least that there is */
+	subscriber->n_history = n;
+}
+
+/* Is there room to remember so much more? */
+static bool may_remember(struct subscriber *subscriber, size_t n)
+{
+	struct user *user = subscriber->client->user;
+
+	if (user_may_have(user, CHARGE_HISTORY_BYTES, n))
+		return true;
+	user_note_refusal(user, CHARGE_HISTORY_BYTES, -EDQUOT);
+	return false;
+}
+
 static uint64_t own_missed(void *arg, uint64_t from, uint64_t to)
 {
 	struct subscriber *subscriber = arg;
@@ -159,7 +188,10 @@ static enum reader_whose whose(void *arg, const struct ring_message *message)
 		return READER_OWN;
 	}
 	was_linked = subscriber->said.is_linked;
+	if (was_linked || atomic_load(&page_of(subscriber)->linked))
+		subscriber->said.known.max = may_remember(subscriber, MOST_KNOWN) ? LIMIT_KNOWN_ORIGINS : LEAST_KNOWN_ORIGINS;
 	before = told_take(&subscriber->said, &subscriber->relay->ring, ticket, message);
+	charge_history(subscriber);
 	subscriber->has_noted |= subscriber->said.is_linked && !was_linked;
 	subscriber->resync_due |= before == TOLD_LATER;
 	return before == TOLD_NEVER ? READER_STRANGERS : READER_HIDDEN;
@@ -352,8 +384,14 @@ int subscriber_post(struct subscriber *subscriber)
 
 static void keep_own(struct subscriber *subscriber, uint64_t ticket)
 {
-	own_tickets_pass(&subscriber->own_tickets, subscriber->reader.cursor.counted);
-	own_tickets_add(&subscriber->own_tickets, subscriber->relay->ring.n_slots, ticket);
+	struct own_tickets *own = &subscriber->own_tickets;
+	uint32_t most = subscriber->relay->ring.n_slots;
+
+	own_tickets_pass(own, subscriber->reader.cursor.counted);
+	if (own->used == own->size && own->size < most && !may_remember(subscriber, 2 * own->size * sizeof(*own->tickets)))
+		most = own->size;
+	own_tickets_add(own, most, ticket);
+	charge_history(subscriber);
 }
 
 int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish)
@@ -497,5 +535,6 @@ void subscriber_free(struct member *member)
 	relay_leave(subscriber->relay);
 	own_tickets_deinit(&subscriber->own_tickets);
 	known_deinit(&subscriber->said.known);
+	charge_history(subscriber);
 	free(subscriber);
 }

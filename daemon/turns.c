@@ -52,15 +52,32 @@ static void tell(struct client *client, unsigned budget)
 	turns_go_on(client);
 }
 
-static void pump(void *arg)
+static void tell_some(void *arg)
 {
 	tell(arg, LIMIT_EVENTS_IN_A_ROW);
 }
 
+static void pump(void *arg)
+{
+	struct client *client = arg;
+
+	(void)share_run(user_share(client->user), &client->pump_turn);
+}
+
+/* Its user has room again. */
+static void waited(void *arg)
+{
+	turns_go_on(arg);
+}
+
 void turns_go_on(struct client *client)
 {
-	if (client_has_room(client) && queue_first(&client->due))
+	if (client->ending || !queue_first(&client->due))
+		return;
+	if (client_has_room(client))
 		loop_call_soon(client->pump);
+	else
+		client_wait_for_room(client, &client->pump_wait);
 }
 
 static void make_due(struct turn *turn)
@@ -121,8 +138,11 @@ int turns_join(struct turn *turn)
 {
 	struct client *client = turn->client;
 
-	if (!client->pump)
+	if (!client->pump) {
 		client->pump = loop_timer(client->context->loop, pump, client);
+		client->pump_turn = (struct share_place){ .fn = tell_some, .arg = client };
+		client->pump_wait = (struct share_place){ .fn = waited, .arg = client };
+	}
 	if (!client->pump)
 		return -ENOMEM;
 	make_due(turn);

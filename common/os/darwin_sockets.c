@@ -21,6 +21,14 @@ int os_peer_credentials(int socket, struct os_peer *ret)
 	return 0;
 }
 
+int os_unread(int socket)
+{
+	int n;
+	socklen_t size = sizeof(n);
+
+	return getsockopt(socket, SOL_SOCKET, SO_NWRITE, &n, &size) < 0 ? -errno : n;
+}
+
 int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n)
 {
 	(void)socket;

@@ -3,8 +3,10 @@
 #include "os.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,6 +27,13 @@ int os_peer_credentials(int socket, struct os_peer *ret)
 		return -errno;
 	*ret = (struct os_peer){ .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid };
 	return 0;
+}
+
+int os_unread(int socket)
+{
+	int n;
+
+	return ioctl(socket, SIOCOUTQ, &n) < 0 ? -errno : n;
 }
 
 int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n)

@@ -232,6 +232,8 @@ int os_socket_mark(int socket);
 int os_socket_accept(int listener, bool *ret_marked);
 /* recvmsg without waiting; descriptors that come are close-on-exec. Returns the number of bytes, -errno. */
 ssize_t os_receive(int socket, struct msghdr *message);
+/* How much of what was sent by it the other side has not taken: 0 is exact. -errno. */
+int os_unread(int socket);
 /* Refuse descriptors at the socket where the kernel can (SO_PASSRIGHTS, Linux 6.16). */
 void os_refuse_descriptors(int socket);
 

@@ -277,9 +277,8 @@ static void work(void *arg)
 	struct worker *worker = arg;
 
 	now += worker->takes_ns;
-	share_spend(worker->share, worker->takes_ns);
 	if (--worker->left > 0)
-		share_park(worker->share, &worker->place);
+		(void)share_run(worker->share, &worker->place);
 }
 
 static uint64_t longest_ns, last_ns;
@@ -313,7 +312,7 @@ START_TEST(many_connections_have_one_share)
 		workers[i] = (struct worker){ .share = &share, .left = 100, .takes_ns = LIMIT_USER_TURN_NS / 10 };
 		workers[i].place.fn = work;
 		workers[i].place.arg = &workers[i];
-		share_park(&share, &workers[i].place);
+		(void)share_run(&share, &workers[i].place);
 	}
 	other = loop_timer(loop, bystander, &other);
 	loop_call_soon(other);
