@@ -357,10 +357,10 @@ static void look_at_channel(struct child *child, short events)
 {
 	if (child->pid == 0 || child->channel < 0 || child->opener > 0 || events == 0)
 		return;
-	if (events & POLLIN)
-		start_opener(child);
+	if (events & (POLLHUP | POLLERR))
+		drop_channel(child); /* nobody waits for an answer any more */
 	else
-		drop_channel(child);
+		start_opener(child);
 }
 
 static void run(void)

@@ -203,9 +203,3 @@ int privileges_kill(const struct service_user *user, uid_t uid, pid_t pid)
 		_exit(1); /* must not be who it is now */
 	return r;
 }
-
-void privileges_let_sanitizer_look(void)
-{
-	if (PRIVILEGES_SANITIZED)
-		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-}

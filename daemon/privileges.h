@@ -48,7 +48,4 @@ int privileges_become_opener(void);
  * one's for the moment. The real and saved ones are not, so whoever that is can do nothing to us meanwhile. */
 int privileges_kill(const struct service_user *user, uid_t uid, pid_t pid);
 
-/* A leak detector traces its process at the end. Nothing without a sanitizer. */
-void privileges_let_sanitizer_look(void);
-
 #endif

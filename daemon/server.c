@@ -410,7 +410,6 @@ int server_run(const struct options *options)
 	if (r < 0) {
 		log_error("cannot start: %s", strerror(-r));
 		stop(&server);
-		privileges_let_sanitizer_look();
 		return EXIT_FAILED;
 	}
 	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
@@ -421,6 +420,5 @@ int server_run(const struct options *options)
 	hold_signals(SIG_UNBLOCK);
 	loop_run(server.context.loop);
 	stop(&server);
-	privileges_let_sanitizer_look();
 	return server.status;
 }
