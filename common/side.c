@@ -239,22 +239,21 @@ static unsigned owner_of_side(const struct side *side)
 	return side->slot < PAGE_SLOTS ? side->slot : RING_NO_OWNER;
 }
 
-void side_put_message(struct side *side, struct ring_message *message)
+int side_put_message(struct side *side, struct ring_message *message)
 {
 	uint64_t ticket;
+	int r = message->data_size > side->ring.max_message ? -EMSGSIZE : allocate(side, message->key_size + message->data_size);
 
-	if (message->data_size > side->ring.max_message || allocate(side, message->key_size + message->data_size) < 0) {
-		side_put_gap(side, 1);
-		return;
-	}
+	if (r < 0)
+		return r;
 	begin_messages(side);
 	message->before = lane_generation(&side->lane);
-	if (ring_publish(&side->ring, owner_of_side(side), message, &ticket) < 0) {
-		side_resync(side);
-		return;
-	}
+	r = ring_publish(&side->ring, owner_of_side(side), message, &ticket);
+	if (r < 0)
+		return r;
 	keep_own(side, ticket);
 	raise_by(side, GENERATION_MESSAGE);
+	return 0;
 }
 
 void side_put_gap(struct side *side, uint64_t n)

@@ -74,8 +74,9 @@ enum side_news side_next(struct side *side, uint64_t *ret_n);
 /* Puts n posts there, or "look again". */
 void side_post(struct side *side, uint64_t n);
 void side_resync(struct side *side);
-/* A message, or n that can never be read there: its readers miss them. What it cannot take is told as RESYNC. */
-void side_put_message(struct side *side, struct ring_message *message);
+/* A message. 0; -EMSGSIZE, -ENOSPC...: nothing was put, and readers there have not been told that they miss it. */
+int side_put_message(struct side *side, struct ring_message *message);
+/* n messages that can never be read there: its readers miss them. What cannot be counted is told as RESYNC. */
 void side_put_gap(struct side *side, uint64_t n);
 
 #endif

@@ -150,8 +150,14 @@ static void put_message(struct crossing_lane *from)
 
 	attest(from, message);
 	(void)known_add(&from->speaker->said, message->origin, message->number);
-	for (struct crossing_lane *to; (to = next_sink(from, &at));)
-		side_put_message(&to->side, message);
+	for (struct crossing_lane *to; (to = next_sink(from, &at));) {
+		int r = side_put_message(&to->side, message);
+
+		if (r == -EMSGSIZE)
+			side_put_gap(&to->side, 1);
+		else if (r < 0)
+			side_resync(&to->side);
+	}
 }
 
 static void put(struct crossing_lane *from, enum side_news news, uint64_t n)

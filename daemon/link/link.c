@@ -22,12 +22,13 @@ enum { LEAVE_MS = 500 };
 
 /* --- carrying ------------------------------------------------------------------------------------------- */
 
-/* It may have been there before: published again after a daemon's end, or carried by another link. Or too long ago to tell. */
+/* It may have been there before: published again after a daemon's end, or carried by another link. Or too long ago to
+ * tell. What the other side cannot take is told as RESYNC, since it may come there later by another way. */
 static void put_message(struct side *to, struct known *carried, struct ring_message *message)
 {
-	if (known_add(carried, message->origin, message->number))
-		side_put_message(to, message);
-	else if (known_is_late(carried, message->origin, message->number))
+	bool is_new = known_add(carried, message->origin, message->number);
+
+	if (is_new ? side_put_message(to, message) < 0 : known_is_late(carried, message->origin, message->number))
 		side_resync(to);
 }
 
@@ -80,10 +81,8 @@ static uint64_t carry(struct side *from, struct side *to, struct known *carried)
 			side_post(to, n);
 			break;
 		case SIDE_RESYNC:
-			side_resync(to);
-			break;
 		case SIDE_GAP:
-			side_put_gap(to, n);
+			side_resync(to);
 			break;
 		case SIDE_MESSAGE:
 			put_message(to, carried, &from->reader.message);
