@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The help and the man page name the same commands, options and exit statuses."""
+"""The help and the man page name the same commands, options and exit statuses; and docs/security.md names tests that exist."""
 
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import unittest
 
 import ctl
 
@@ -74,6 +76,43 @@ class Docs(ctl.Case):
             self.skipTest("neither mandoc nor groff is there")
         result = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual(result.stdout + result.stderr, "")
+
+
+class Security(unittest.TestCase):
+    """Each promise with the tests that show it; and each test of hostile peers shows one."""
+
+    def setUp(self):
+        self.sources = pathlib.Path(os.environ["PATHBUS_MAN"]).parents[1]
+        build = pathlib.Path(os.environ["PATHBUSCTL"]).parents[1]
+        self.tests = set()
+        for listing in build.glob("tests/**/CTestTestfile.cmake"):
+            self.tests |= set(re.findall(r"^add_test\(\W*([\w.+-]+)", listing.read_text(), re.MULTILINE))
+        self.folders = {test.split(".")[0] for test in self.tests}
+        self.named = re.findall(r"`([\w.]+)`", (self.sources / "docs/security.md").read_text())
+
+    def source_of(self, test):
+        folder, name = test.split(".")
+        for path in (f"{folder}/{name}.py", f"{folder}/test_{name}.py", f"{folder}/test_{name}.c"):
+            if (self.sources / "tests" / path).exists():
+                return (self.sources / "tests" / path).read_text()
+        return ""
+
+    def test_the_tests_exist(self):
+        self.assertIn("cli.docs", self.tests)
+        test, n = None, 0
+        for name in self.named:
+            if "." in name and name.split(".")[0] in self.folders:
+                self.assertIn(name, self.tests)
+                test = name
+            elif name.startswith("test_"):
+                self.assertRegex(self.source_of(test), rf"(?m)^(def |START_TEST\(){name}\(?", f"{test} has no {name}")
+                n += 1
+        self.assertGreater(n, 20)
+
+    def test_hostile_peers_are_all_there(self):
+        for path in sorted((self.sources / "tests/service").glob("hostile_*.py")):
+            for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE):
+                self.assertIn(name, self.named, path.name)
 
 
 if __name__ == "__main__":

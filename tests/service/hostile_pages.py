@@ -341,6 +341,65 @@ def test_senders_are_true():
             mallory.tell("end")
 
 
+def publish_as(line, address, path, uid):
+    """Takes the origin of that user's messages from the first that comes, and publishes with numbers far ahead."""
+    with bus.Connection(address) as listening, bus.Connection(address) as connection:
+        listening.open_socket(path, bus.SUBSCRIBE)
+        line.tell("ready")
+        while True:
+            answer = listening.receive()
+            message = users.Message(answer.body) if answer.kind == bus.EVENT_MESSAGE else None
+            if message and message.uid == uid:
+                break
+        number = connection.open_socket(path, bus.POST, origin=message.origin)
+        for ahead in (1, 2, 100, 1 << 40, (1 << 64) - 1):
+            connection.ask(bus.PUBLISH, struct.pack("<IIQ", number, 0, (message.number + ahead) % (1 << 64)) + b"forged",
+                           bus.DONE)
+        line.tell("published")
+        line.expect("end")
+
+
+def publish_before_and_after(line, address, path):
+    with bus.Connection(address) as connection:
+        number = connection.open_socket(path, bus.POST)
+        line.tell("ready")
+        for i in range(10):
+            if i == 1:
+                line.expect("go on")
+            connection.ask(bus.PUBLISH, struct.pack("<IIQ", number, 0, 0) + b"%d" % i, bus.DONE)
+        line.expect("end")
+
+
+def hear_all(line, address, path):
+    with bus.Connection(address) as connection:
+        connection.open_socket(path, bus.SUBSCRIBE)
+        line.tell("ready")
+        heard = []
+        while len(heard) < 10:
+            answer = connection.receive()
+            if answer.kind == bus.EVENT_MESSAGE and users.Message(answer.body).uid == BOB.uid:
+                heard.append(int(users.Message(answer.body).data))
+        line.tell(heard)
+
+
+def test_numbers_of_another_users_messages():
+    """Who publishes with another's origin and numbers is told as somebody else, and keeps nothing from being told."""
+    with users.system() as (daemon, witness):
+        path = daemon.file("file", BOB, 0o666)
+        with Guest(ALICE, hear_all, daemon.address, path) as alice, \
+                Guest(MALLORY, publish_as, daemon.address, path, BOB.uid) as mallory:
+            alice.expect("ready")
+            mallory.expect("ready")
+            with Guest(BOB, publish_before_and_after, daemon.address, path) as bob:
+                bob.expect("ready")
+                mallory.expect("published")
+                bob.tell("go on")
+                assert alice.hear() == list(range(10))
+                bob.tell("end")
+            mallory.tell("end")
+        witness.check()
+
+
 # --- the sizes of things -----------------------------------------------------------------------------------------------
 
 

@@ -289,8 +289,14 @@ def expect_message(frames, number, data):
 
 
 def state_of(connection, number):
-    answer = connection.ask(bus.GET_STATE, struct.pack("<I", number), bus.STATE)
-    return struct.unpack_from("<Q", answer.body)[0]
+    """Events that come before the answer are passed over."""
+    connection.send(bus.frame(bus.GET_STATE, connection.request(), struct.pack("<I", number)))
+    while True:
+        answer = connection.receive()
+        assert answer is not None, "the connection ended"
+        if answer.request == connection.last_request:
+            assert answer.kind == bus.STATE, f"a frame of type {answer.kind}"
+            return struct.unpack_from("<Q", answer.body)[0]
 
 
 class Message:
