@@ -18,8 +18,11 @@
 #include "os/os.h"
 #include "ringing.h"
 #include "side.h"
+#include "state.h"
 #include "user.h"
 #include "wire.h"
+
+#define JOIN_TRIES 16
 
 /* What a user has said on this topic: its messages that were carried. Kept for all of the crossing's time, since who comes
  * back may publish again what was carried already. */
@@ -34,6 +37,7 @@ struct crossing_lane {
 	struct topic_lane *lane;
 	struct side side;
 	struct speaker *speaker;
+	struct state state;              /* what the page says, as far as is known */
 	unsigned group;                  /* if it is listened to: */
 	struct loop_event *rung, *later; /* NULL: it is not */
 };
@@ -42,7 +46,7 @@ struct crossing {
 	struct topic *topic;
 	struct loop *loop;
 	struct speaker *speakers;
-	unsigned n_lanes;
+	struct state state; /* the topic's: only here it gets its versions */
 };
 
 static bool is_taken_from(const struct topic_lane *lane)
@@ -182,9 +186,104 @@ static void put(struct crossing_lane *from, enum side_news news, uint64_t n)
 	}
 }
 
+/* --- the state ------------------------------------------------------------------------------------------------- */
+
+/* What is there for others is there for them, too; with a version of its own, if its users have numbered theirs further. */
+static void put_state(struct crossing_lane *to)
+{
+	struct state put = to->crossing->state;
+
+	if (to->state.version >= put.version && to->state.version < STATE_LAST_VERSION)
+		put.version = to->state.version + 1;
+	/* Where that is not possible somebody writes there all the time, against all rules. */
+	if (!state_put(to->side.lane.page, to->side.slot, NULL, &put))
+		return;
+	to->state = put;
+	if (to->lane->n_links > 0)
+		lane_ring(&to->side.lane);
+}
+
+/* From `from`, whose page says so already; NULL: by the daemon. `version`: what it should have at least. */
+static void set_state(struct crossing *crossing, uint64_t value, uint64_t version, const struct crossing_lane *from)
+{
+	struct state *state = &crossing->state;
+
+	/* A user that numbers as it likes does not use up the numbers. */
+	if (version <= state->version || version - state->version > LIMIT_STATE_VERSIONS)
+		version = state->version < STATE_LAST_VERSION ? state->version + 1 : 1;
+	*state = (struct state){ .value = value, .version = version };
+	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
+		if (lane->crossing && is_put_into(lane) && (lane->crossing != from || from->state.version < version))
+			put_state(lane->crossing);
+}
+
+/* What its members, or a link, have set in the lane by themselves. */
+static void take_state(struct crossing_lane *from)
+{
+	const struct state *state = &from->crossing->state;
+	struct state now;
+
+	if (state_is_still(from->side.lane.page, &from->state) || !state_look(from->side.lane.page, &now))
+		return;
+	from->state = now;
+	if (now.version > 0 && (now.value != state->value || state->version == 0))
+		set_state(from->crossing, now.value, now.version, from);
+}
+
+static void take_states(struct crossing *crossing)
+{
+	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
+		if (lane->crossing && is_taken_from(lane))
+			take_state(lane->crossing);
+}
+
+int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t *expected)
+{
+	struct crossing *crossing = by->crossing;
+
+	take_states(crossing);
+	if (expected && crossing->state.value != *expected)
+		return -EAGAIN;
+	set_state(crossing, value, 0, NULL);
+	if (!is_put_into(by->lane))
+		put_state(by); /* its own word */
+	return 0;
+}
+
+struct state crossing_get_state(struct crossing_lane *by)
+{
+	take_states(by->crossing);
+	return is_put_into(by->lane) ? by->crossing->state : by->state;
+}
+
+/* A lane comes. Who has compared what is there, and then sets it in the lane by itself, fails from now on; who looks only now,
+ * sees that it is to ask. */
+static void join_state(struct crossing_lane *end)
+{
+	struct page *page = end->side.lane.page;
+	struct state before = { 0 }, now = { 0 };
+	bool is_put = false;
+
+	atomic_store(&page->divided, 1);
+	for (unsigned tries = 0; is_taken_from(end->lane) && !is_put && tries < JOIN_TRIES; tries++) {
+		(void)state_look(page, &before);
+		now = before;
+		is_put = state_put(page, end->side.slot, &before, &now);
+	}
+	end->state = now;
+	if (now.version > 0 && end->crossing->state.version == 0)
+		set_state(end->crossing, now.value, now.version, end);
+	if (is_put_into(end->lane) && end->crossing->state.version > 0 && end->crossing->state.value != now.value)
+		put_state(end);
+}
+
+/* --- what is new ----------------------------------------------------------------------------------------------- */
+
+/* The state after the generation: what was set before a post is there before it is told. */
 static void look(struct crossing_lane *from)
 {
 	side_look(&from->side);
+	take_state(from);
 }
 
 static void look_at(struct crossing_lane *from, uint64_t at_ns)
@@ -266,7 +365,6 @@ static void leave(struct crossing_lane *end)
 		topic_lane_return_slot(lane, end->side.slot);
 	side_close(&end->side);
 	lane->crossing = NULL;
-	end->crossing->n_lanes--;
 	free(end);
 }
 
@@ -294,7 +392,6 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 	if (!end)
 		return -ENOMEM;
 	*end = (struct crossing_lane){ .crossing = crossing, .lane = lane, .speaker = speaker };
-	crossing->n_lanes++;
 	lane->crossing = end;
 	end->side.lane = topic_lane_view(lane, NULL);
 	end->side.file = -1;
@@ -311,8 +408,8 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 	}
 	/* From now on readers keep in mind what they have told: it may be carried, and then come again. */
 	atomic_store(&end->side.lane.page->linked, 1);
-	atomic_store(&end->side.lane.page->divided, 1);
 	side_take_baseline(&end->side);
+	join_state(end);
 	return 0;
 }
 

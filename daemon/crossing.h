@@ -8,6 +8,7 @@
 #ifndef PATHBUS_DAEMON_CROSSING_H
 #define PATHBUS_DAEMON_CROSSING_H
 
+#include "state.h"
 #include "topic.h"
 
 struct context;
@@ -21,6 +22,11 @@ int crossing_update(const struct context *context, struct topic *topic);
 void crossing_settle(struct topic *topic);
 /* The topic ends. */
 void crossing_end(struct topic *topic);
+
+/* The state, as set or read by a member of this lane: linearizable, whatever lane who else is on. -EAGAIN: it was not what was
+ * expected. */
+int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t *expected);
+struct state crossing_get_state(struct crossing_lane *by);
 
 /* One of the daemon's own, in this lane only, which is among those of a crossing. */
 void crossing_post(struct crossing_lane *in);

@@ -128,6 +128,8 @@
 #define LIMIT_CARRIED_IN_A_ROW 128u
 #define LIMIT_CARRIED_AT_THE_END 65536u
 #define LIMIT_MERGED_POSTS 65536u
+/* How far ahead the versions of the state may jump that a user's lane says. */
+#define LIMIT_STATE_VERSIONS (UINT64_C(1) << 32)
 /* Slots of a ring that are looked at in one step. */
 #define LIMIT_RING_STEPS 512u
 /* Lanes in which the carrier looks for messages before others get their turn. */

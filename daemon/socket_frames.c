@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* socket_frames.c - what the frames on topics that were opened for the socket mean; frames.c has the table. */
+/* socket_frames.c - what the frames on topics that were opened for the socket mean, some of which others may use as well;
+ * frames.c has the table. */
 #include <errno.h>
 #include <string.h>
 
 #include "connection.h"
 #include "log.h"
 #include "ring.h"
+#include "states.h"
 #include "subscriber.h"
 #include "syncing.h"
 
@@ -92,35 +94,39 @@ enum drop frame_publish(struct client *client, const struct wire_header *header,
 
 enum drop frame_set_state(struct client *client, const struct wire_header *header, const void *frame)
 {
-	struct subscriber *subscriber;
 	struct wire_set_state body;
+	struct member *member;
 
 	if (wire_get_set_state(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
-	subscriber = find(client, body.topic);
-	if (!subscriber)
-		return DROP_NO_TOPIC;
-	answer(client, header->request, subscriber_set_state(subscriber, &body));
+	member = client_member(client, body.topic);
+	if (!member)
+		return DROP_NOT_OPEN;
+	answer(client, header->request, states_set(member, &body));
 	return DROP_NONE;
 }
 
 enum drop frame_get_state(struct client *client, const struct wire_header *header, const void *frame)
 {
-	unsigned char answer[WIRE_SMALL_FRAME];
-	struct subscriber *subscriber;
+	unsigned char found[WIRE_SMALL_FRAME];
+	struct member *member;
 	struct wire_topic body;
 	struct state state;
+	int r;
 
 	if (wire_get_topic(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
-	subscriber = find(client, body.topic);
-	if (!subscriber)
-		return DROP_NO_TOPIC;
-	state = subscriber_get_state(subscriber);
-	client_send(client, answer,
-	            wire_put_state(answer, header->request,
-	                           &(struct wire_state){ .value = state.value, .version = state.version }),
-	            NULL, 0, NULL);
+	member = client_member(client, body.topic);
+	if (!member)
+		return DROP_NOT_OPEN;
+	r = states_get(member, &state);
+	if (r < 0)
+		answer(client, header->request, r);
+	else
+		client_send(client, found,
+		            wire_put_state(found, header->request,
+		                           &(struct wire_state){ .value = state.value, .version = state.version }),
+		            NULL, 0, NULL);
 	return DROP_NONE;
 }
 

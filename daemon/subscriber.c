@@ -26,7 +26,6 @@
 #include "told.h"
 #include "turns.h"
 
-#define STATE_TRIES 100 /* to exchange a state that others change all the time; then it was another */
 #define N_POINTS 8u
 #define MOST_KNOWN (3 * LIMIT_KNOWN_ORIGINS * sizeof(struct known_entry)) /* while one of two tables grows */
 #define LEAST_KNOWN_ORIGINS 32u /* where there is no room */
@@ -431,33 +430,6 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 		atomic_fetch_add_explicit(&slot->messages, 1, memory_order_relaxed);
 	/* After a failure too: it is counted as an own one. */
 	note_own(subscriber, lane_raise_at(&lane, GENERATION_MESSAGE, NULL, 0), GENERATION_MESSAGE);
-	return r;
-}
-
-struct state subscriber_get_state(const struct subscriber *subscriber)
-{
-	return state_get(page_of(subscriber));
-}
-
-int subscriber_set_state(struct subscriber *subscriber, const struct wire_set_state *set)
-{
-	const struct lane lane = relay_lane(subscriber->relay);
-	bool compares = set->flags & WIRE_STATE_COMPARES;
-	unsigned tries = 0;
-	struct state now;
-	int r;
-
-	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
-		return -EACCES;
-	do {
-		now = state_get(lane.page);
-		if (compares && now.value != set->expected)
-			return -EAGAIN;
-		r = state_set(lane.page, subscriber->member->slot, compares ? &now : NULL, set->value, NULL);
-	} while (r == -EAGAIN && compares && ++tries < STATE_TRIES);
-	/* Without a post: only a link is to take it over. */
-	if (r == 0 && atomic_load(&lane.page->linked))
-		lane_ring(&lane);
 	return r;
 }
 

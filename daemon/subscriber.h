@@ -10,7 +10,6 @@
 
 #include <stdint.h>
 
-#include "state.h"
 #include "wire.h"
 
 struct client;
@@ -28,11 +27,9 @@ void subscriber_free(struct member *member); /* nothing, if it is none */
 uint64_t subscriber_origin(const struct subscriber *subscriber);
 struct relay *subscriber_relay(const struct subscriber *subscriber);
 
-/* 0, -EACCES (no right), and as ring_publish and state_set; -EAGAIN: the state was another. */
+/* 0, -EACCES (no right), and as ring_publish. */
 int subscriber_post(struct subscriber *subscriber);
 int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish);
-int subscriber_set_state(struct subscriber *subscriber, const struct wire_set_state *set);
-struct state subscriber_get_state(const struct subscriber *subscriber);
 /* The program has dealt with all events up to this one. */
 void subscriber_seen(struct subscriber *subscriber, uint64_t generation);
 

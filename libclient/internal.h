@@ -554,7 +554,8 @@ bool socket_has_room(const struct pathbus *bus);
 int socket_post(pathbus_topic *topic);
 int socket_publish(pathbus_topic *topic, struct ring_message *message);
 int socket_get_state(pathbus_topic *topic, struct state *ret);
-int socket_change_state(pathbus_topic *topic, const uint64_t *expected, uint64_t value); /* NULL: sets */
+/* By the daemon; -ENOTCONN: the topic is not on the bus. NULL: sets. Also where shared memory is not enough, as the next one. */
+int socket_change_state(pathbus_topic *topic, const uint64_t *expected, uint64_t value);
 int socket_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync *ret);
 void socket_look(pathbus_topic *topic);
 /* Under it. */

@@ -254,7 +254,7 @@ int socket_change_state(pathbus_topic *topic, const uint64_t *expected, uint64_t
 		.flags = expected ? WIRE_STATE_COMPARES : 0, .expected = expected ? *expected : 0, .value = value
 	};
 
-	if (!topic->may_post_remote)
+	if (topic->remote ? !topic->may_post_remote : !atomic_load(&topic->may_post))
 		return -EACCES;
 	return ask(topic, &(struct bus_call){ .put = put_set_state, .arg = &body }, 0);
 }

@@ -38,6 +38,7 @@ int pathbus_get_state(pathbus_topic *topic, uint64_t *ret_value, uint64_t *ret_v
 }
 
 #define MOST_TRIES 100000
+#define DIVIDED (-EREMOTE) /* the topic has several lanes: the daemon is to be asked. Not an error that anybody is told */
 
 struct change {
 	bool compares;
@@ -96,6 +97,9 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 		return -EOPNOTSUPP;
 	do {
 		now = state_get(topic->page);
+		/* After it was read: from then on what is set by comparing with that fails, and others exchange by the daemon. */
+		if (topic->ring_file < 0 && atomic_load(&topic->page->divided))
+			return DIVIDED;
 		if (was_carried(topic, change, &now)) {
 			r = 0;
 			break;
@@ -160,9 +164,13 @@ static int change_state(pathbus_topic *topic, struct change *change)
 	} else {
 		if (!topic->may_post)
 			return -EACCES;
-		r = change_once(topic, change);
-		if (r == TRY_AGAIN || r == TRY_ASK)
-			r = topic_repeat(topic, r, change->epoch, change_again, change);
+		do {
+			r = change_once(topic, change);
+			if (r == TRY_AGAIN || r == TRY_ASK)
+				r = topic_repeat(topic, r, change->epoch, change_again, change);
+			if (r == DIVIDED)
+				r = socket_change_state(topic, change->compares ? &change->expected : NULL, change->value);
+		} while (r == -ENOTCONN); /* it is not on the bus any more */
 	}
 	if (r < 0)
 		return r;

@@ -33,7 +33,7 @@ static void setup(void)
 
 START_TEST(set_and_get)
 {
-	struct state ret = { 1, 1 };
+	struct state ret = { 1, 1, 0 };
 
 	expect_state(0, 0);
 	for (uint64_t i = 1; i < 1000; i++) {
@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(exchange)
 {
-	struct state expected = { 0 }, ret = { 8, 9 };
+	struct state known, put, expected = { 0 }, ret = { 8, 9, 0 };
 
 	ck_assert_int_eq(state_set(memory.page, 1, &expected, 10, &ret), 0);
 	ck_assert(ret.value == 10 && ret.version == 1);
@@ -69,15 +69,22 @@ START_TEST(exchange)
 	ck_assert_int_eq(state_set(memory.page, 3, NULL, 10, NULL), 0);
 	ck_assert_int_eq(state_set(memory.page, 2, &expected, 30, NULL), -EAGAIN);
 	/* The version of another lane, by chance: another value. */
-	ck_assert_int_eq(state_set(memory.page, 2, &(struct state){ .value = 11, .version = 3 }, 30, NULL), -EAGAIN);
-	ck_assert_int_eq(state_set(memory.page, 2, &(struct state){ .value = 10, .version = 3 }, 30, NULL), 0);
+	ck_assert_int_eq(state_set(memory.page, 2, &(struct state){ .value = 10, .version = 3 }, 30, NULL), -EAGAIN);
+	known = state_get(memory.page);
+	put = known;
+	ck_assert(state_put(memory.page, 5, &known, &put));
+	ck_assert(!state_put(memory.page, 5, &known, &put));
+	ck_assert(!state_is_still(memory.page, &known));
+	ck_assert_int_eq(state_set(memory.page, 2, &known, 30, NULL), -EAGAIN);
+	ck_assert(state_look(memory.page, &known));
+	ck_assert_int_eq(state_set(memory.page, 2, &known, 30, NULL), 0);
 	expect_state(30, 4);
 }
 END_TEST
 
 START_TEST(without_a_slot)
 {
-	struct state ret = { 8, 9 };
+	struct state ret = { 8, 9, 0 };
 
 	ck_assert_int_eq(state_set(memory.page, PAGE_SLOTS, NULL, 1, &ret), -EUSERS);
 	ck_assert_int_eq(state_set(memory.page, UINT32_MAX, NULL, 1, &ret), -EUSERS);
