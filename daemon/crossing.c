@@ -38,6 +38,7 @@ struct crossing_lane {
 	struct side side;
 	struct speaker *speaker;
 	struct state state;              /* what the page says, as far as is known */
+	uint64_t carried;                /* the generation up to which all was taken */
 	unsigned group;                  /* if it is listened to: */
 	struct loop_event *rung, *later; /* NULL: it is not */
 };
@@ -301,6 +302,8 @@ static bool carry(struct crossing_lane *from, unsigned budget)
 		uint64_t n = 0;
 		enum side_news news = side_next(&from->side, &n);
 
+		if (news == SIDE_NOTHING)
+			from->carried = from->side.generation;
 		if (news != SIDE_NOTHING && news != SIDE_STALLED) {
 			put(from, news, n);
 		} else if (!lane_arm(&from->side.lane, from->side.generation)) {
@@ -338,6 +341,23 @@ static void carry_rest(struct crossing_lane *from)
 		put(from, news, n);
 	}
 	put_resync(from);
+}
+
+bool crossing_has_carried(struct crossing_lane *from, uint64_t generation)
+{
+	if (is_taken_from(from->lane) && lane_is_later(generation, from->carried))
+		(void)carry(from, LIMIT_CARRIED_IN_A_ROW);
+	return !is_taken_from(from->lane) || !lane_is_later(generation, from->carried);
+}
+
+uint64_t crossing_carried(const struct crossing_lane *from)
+{
+	return from->carried;
+}
+
+struct page *crossing_page(const struct crossing_lane *in)
+{
+	return in->side.lane.page;
 }
 
 void crossing_post(struct crossing_lane *in)
@@ -409,6 +429,7 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 	/* From now on readers keep in mind what they have told: it may be carried, and then come again. */
 	atomic_store(&end->side.lane.page->linked, 1);
 	side_take_baseline(&end->side);
+	end->carried = end->side.generation;
 	join_state(end);
 	return 0;
 }

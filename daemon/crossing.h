@@ -28,6 +28,12 @@ void crossing_end(struct topic *topic);
 int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t *expected);
 struct state crossing_get_state(struct crossing_lane *by);
 
+/* Is all that was in the lane up to this generation in the others by now? Carries some of it. */
+bool crossing_has_carried(struct crossing_lane *from, uint64_t generation);
+/* Up to which generation it is. */
+uint64_t crossing_carried(const struct crossing_lane *from);
+struct page *crossing_page(const struct crossing_lane *in); /* while it is there */
+
 /* One of the daemon's own, in this lane only, which is among those of a crossing. */
 void crossing_post(struct crossing_lane *in);
 void crossing_resync(struct crossing_lane *in);

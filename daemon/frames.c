@@ -212,8 +212,7 @@ static enum drop on_close(struct client *client, const struct wire_header *heade
 	member = client_member(client, body.topic);
 	if (!member)
 		return DROP_TOPIC;
-	if (member->subscriber)
-		syncing_cancel(client, member);
+	syncing_cancel(client, member);
 	endpoints_member_ends(client, member);
 	restoring_cancel(client, member);
 	client->members[body.topic - 1] = NULL;

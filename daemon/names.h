@@ -10,7 +10,7 @@
 struct topics {
 	struct table by_key, by_file; /* of struct topic_name */
 	size_t n_topics;
-	uint64_t last_lane; /* its number */
+	uint64_t last_lane, last_member; /* their numbers */
 };
 
 int names_init(struct topics *topics);

@@ -157,9 +157,7 @@ void membership_end(const struct context *context, struct member *member, enum l
 		how = LEAVE_DIED;
 	subscriber_free(member);
 	topic_leave(member, how);
-	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
-		if (lane->relay)
-			syncing_look(lane->relay); /* nobody waits for it any more */
+	syncing_look(topic); /* nobody waits for it any more */
 	(void)crossing_update(context, topic);
 	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
 	if (topic->n_members == 0 && !((how != LEAVE_CLOSED || topic_was_posted(topic)) && linker_part(context->linker, topic)))

@@ -8,7 +8,6 @@
 
 #include "names.h"
 #include "os/os.h"
-#include "syncing.h"
 #include "turns.h"
 
 static struct relay *relay_free(struct relay *relay)
@@ -17,8 +16,6 @@ static struct relay *relay_free(struct relay *relay)
 		munmap(relay->map, lane_size(&relay->lane->shape));
 	loop_event_free(relay->looking);
 	loop_event_free(relay->lease);
-	loop_event_free(relay->syncs_looking);
-	loop_event_free(relay->syncs_poll);
 	free(relay);
 	return NULL;
 }
@@ -35,13 +32,9 @@ static int relay_new(struct topic_lane *lane, struct loop *loop, struct relay **
 	relay->loop = loop;
 	queue_init(&relay->resting);
 	queue_init(&relay->looked_at);
-	queue_init(&relay->syncs_resting);
-	queue_init(&relay->syncs_looked_at);
 	relay->looking = loop_timer(loop, turns_looking, relay);
 	relay->lease = loop_timer(loop, turns_lease_is_over, relay);
-	relay->syncs_looking = loop_timer(loop, syncing_looking, relay);
-	relay->syncs_poll = loop_timer(loop, syncing_poll, relay);
-	if (relay->looking && relay->lease && relay->syncs_looking && relay->syncs_poll) {
+	if (relay->looking && relay->lease) {
 		relay->map = os_map(lane->page_fd, size, true, NULL);
 		r = relay->map ? 0 : -errno;
 	}
@@ -106,23 +99,6 @@ void relay_unlisten(struct relay *relay)
 		return;
 	relay->rung = loop_event_free(relay->rung); /* before its bell is closed */
 	topic_lane_unlisten(relay->lane, relay->group);
-}
-
-void relay_take_slot(struct relay *relay, uint32_t slot)
-{
-	if (slot < PAGE_SLOTS)
-		relay->slots[slot / 64] |= UINT64_C(1) << slot % 64;
-}
-
-void relay_return_slot(struct relay *relay, uint32_t slot)
-{
-	if (slot < PAGE_SLOTS)
-		relay->slots[slot / 64] &= ~(UINT64_C(1) << slot % 64);
-}
-
-bool relay_has_slot(const struct relay *relay, uint32_t slot)
-{
-	return slot < PAGE_SLOTS && relay->slots[slot / 64] & UINT64_C(1) << slot % 64;
 }
 
 uint64_t relay_new_number(struct relay *relay, uint64_t last)

@@ -18,7 +18,6 @@ struct relay {
 	void *map;
 	struct ring ring; /* ring.page: the lane's */
 	unsigned n_members;
-	uint64_t slots[(PAGE_SLOTS + 63) / 64]; /* theirs, a bit each */
 	uint64_t number;                        /* the last that was given to a message whose client does not count */
 	unsigned group, n_listening;            /* those that want events */
 	struct loop_event *rung;                /* NULL: nobody wants events */
@@ -27,12 +26,6 @@ struct relay {
 	struct queue resting, looked_at;
 	struct loop_event *looking, *lease;
 	uint64_t lease_ns; /* 0: `lease` is not set */
-
-	/* syncing.c: SYNCs that wait; and those of them that are to be looked at again. */
-	struct queue syncs_resting, syncs_looked_at;
-	struct loop_event *syncs_looking, *syncs_poll;
-	unsigned syncs_pause_ms;
-	bool syncs_poll_is_set;
 };
 
 /* The topic's, made if it has none; it counts one member more. 0, -ENOMEM, -errno. */
@@ -42,11 +35,6 @@ void relay_leave(struct relay *relay);
 int relay_listen(struct relay *relay);
 /* It does not any more. */
 void relay_unlisten(struct relay *relay);
-/* WIRE_NO_SLOT: nothing. */
-void relay_take_slot(struct relay *relay, uint32_t slot);
-void relay_return_slot(struct relay *relay, uint32_t slot);
-bool relay_has_slot(const struct relay *relay, uint32_t slot);
-
 /* A number for a message whose client does not count: above `last`, which is of the same opening. Above what other
  * openings of its origin were given, too, earlier ones of another daemon's included. */
 uint64_t relay_new_number(struct relay *relay, uint64_t last);

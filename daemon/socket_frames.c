@@ -146,16 +146,16 @@ enum drop frame_seen(struct client *client, const struct wire_header *header, co
 
 enum drop frame_sync(struct client *client, const struct wire_header *header, const void *frame)
 {
-	struct subscriber *subscriber;
+	struct member *member;
 	struct wire_sync body;
 	int r;
 
 	if (wire_get_sync(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
-	subscriber = find(client, body.topic);
-	if (!subscriber)
-		return DROP_NO_TOPIC;
-	r = syncing_new(client, client_member(client, body.topic), header->request, &body);
+	member = client_member(client, body.topic);
+	if (!member)
+		return DROP_NOT_OPEN;
+	r = syncing_new(client, member, header->request, &body);
 	if (r < 0)
 		answer(client, header->request, r);
 	return DROP_NONE;

@@ -76,11 +76,6 @@ uint64_t subscriber_origin(const struct subscriber *subscriber)
 	return subscriber->origin;
 }
 
-struct relay *subscriber_relay(const struct subscriber *subscriber)
-{
-	return subscriber->relay;
-}
-
 /* --- what it has dealt with ---------------------------------------------------------------------------- */
 
 static void move_seen(struct subscriber *subscriber, uint64_t generation)
@@ -95,7 +90,7 @@ static void move_seen(struct subscriber *subscriber, uint64_t generation)
 		atomic_store(&slot->watchers, 0); /* before the waking: who goes on waiting sets it again */
 		os_futex_wake(&slot->moved);
 	}
-	syncing_look(subscriber->relay);
+	syncing_look(subscriber->member->lane->topic);
 }
 
 void subscriber_seen(struct subscriber *subscriber, uint64_t generation)
@@ -475,7 +470,6 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 		os_random(&subscriber->origin, sizeof(subscriber->origin));
 	subscriber->turn = (struct turn){ .subscriber = subscriber, .relay = subscriber->relay, .client = client };
 	member->subscriber = subscriber;
-	relay_take_slot(subscriber->relay, member->slot);
 	if (subscriber->wants_events)
 		r = relay_listen(subscriber->relay);
 	if (r < 0)
@@ -503,7 +497,6 @@ void subscriber_free(struct member *member)
 	turns_leave(&subscriber->turn);
 	if (subscriber->wants_events)
 		relay_unlisten(subscriber->relay);
-	relay_return_slot(subscriber->relay, member->slot);
 	relay_leave(subscriber->relay);
 	own_tickets_deinit(&subscriber->own_tickets);
 	known_deinit(&subscriber->said.known);

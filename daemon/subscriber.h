@@ -25,7 +25,6 @@ int subscriber_new(struct client *client, struct member *member, uint32_t flags,
 void subscriber_free(struct member *member); /* nothing, if it is none */
 
 uint64_t subscriber_origin(const struct subscriber *subscriber);
-struct relay *subscriber_relay(const struct subscriber *subscriber);
 
 /* 0, -EACCES (no right), and as ring_publish. */
 int subscriber_post(struct subscriber *subscriber);

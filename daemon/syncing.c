@@ -4,7 +4,10 @@
  *
  * That a socket-only member moves on, or that any leaves, is known at once. Those with shared memory would wake a
  * futex, which the loop cannot wait for: only while one of them lags behind are the slots looked at, at growing pauses,
- * for all SYNCs of the lane together.
+ * for all SYNCs of the topic together.
+ *
+ * A SYNC begins when what was in the asker's lane has been carried to the others; then each lane's generation is the goal of
+ * its members. Who these are the daemon knows; how far one has got is what its lane says.
  *
  * Finding out the names of those that lag behind is the expensive part. It is done once for each process, for some
  * processes at a time; until then the SYNC is not answered.
@@ -16,30 +19,53 @@
 #include <string.h>
 
 #include "connection.h"
+#include "crossing.h"
 #include "lane.h"
 #include "limit.h"
 #include "os/os.h"
 #include "relay.h"
-#include "subscriber.h"
+#include "topic_lane.h"
+#include "user.h"
+
+/* Of a topic. */
+struct syncs {
+	struct queue resting, looked_at; /* those that wait; and those of them that are to be looked at again */
+	struct loop_event *looking, *poll;
+	unsigned pause_ms;
+	bool poll_is_set;
+};
+
+/* How far the members of a lane are to get. */
+struct goal {
+	uint64_t lane;       /* its number */
+	uint64_t generation;
+	struct topic_lane *at; /* while it is looked at; NULL: it is gone */
+	struct page *page;
+};
+
+/* Was there when it began, and has not left since. */
+struct target {
+	uint64_t member; /* its number */
+	unsigned goal;
+};
 
 struct syncing {
 	struct client *client;
 	struct syncing *next, **at; /* the client's */
-	struct queue place;         /* among the relay's that wait, or the client's that want names */
+	struct queue place;         /* among the topic's that wait, or the client's that want names */
 	const struct member *member;
-	struct relay *relay;
-	struct page *page;
+	struct topic *topic;
 	uint32_t request, max_laggards;
-	uint64_t goal, deadline_ns;
+	uint64_t deadline_ns;
 	struct loop_event *timer;    /* for the deadline */
+	bool has_begun;
+	uint64_t own_goal;           /* until then: of the asker's lane */
 	struct wire_synced synced;   /* how it stood then */
 	struct wire_laggard *laggards;
 	unsigned n_named;
-	struct target {
-		uint32_t pid;
-		uint64_t origin;
-		bool waits; /* was there when it began, and has not left since */
-	} targets[PAGE_SLOTS];
+	struct goal *goals;
+	struct target *targets;      /* as in the topic's list: the last who came first */
+	unsigned n_goals, n_targets;
 };
 
 static struct syncing *syncing_of(struct queue *place)
@@ -47,9 +73,55 @@ static struct syncing *syncing_of(struct queue *place)
 	return place ? queue_container(place, struct syncing, place) : NULL;
 }
 
-static bool is_subscriber(const struct page_slot *slot)
+/* --- pages -------------------------------------------------------------------------------------------------------- */
+
+static struct page *borrow(struct topic_lane *lane)
 {
-	return atomic_load(&slot->pid) != 0 && (atomic_load(&slot->flags) & SLOT_SUBSCRIBES) != 0;
+	if (lane->crossing)
+		return crossing_page(lane->crossing);
+	return lane->relay ? lane->relay->ring.page : topic_lane_borrow(lane);
+}
+
+static void give_back(struct topic_lane *lane, struct page *page)
+{
+	if (!lane->crossing && !lane->relay)
+		topic_lane_return(lane, page);
+}
+
+static void borrow_all(struct syncing *syncing)
+{
+	for (unsigned i = 0; i < syncing->n_goals; i++) {
+		struct goal *goal = &syncing->goals[i];
+
+		goal->at = syncing->topic->lanes;
+		while (goal->at && goal->at->number != goal->lane)
+			goal->at = goal->at->next;
+		goal->page = goal->at ? borrow(goal->at) : NULL;
+	}
+}
+
+static void give_all_back(struct syncing *syncing)
+{
+	for (unsigned i = 0; i < syncing->n_goals; i++)
+		if (syncing->goals[i].page)
+			give_back(syncing->goals[i].at, syncing->goals[i].page);
+}
+
+/* --- counting ------------------------------------------------------------------------------------------------------- */
+
+static bool is_subscriber(const struct member *member, const struct page *page)
+{
+	return member->slot < PAGE_SLOTS && (atomic_load(&page->slots[member->slot].flags) & SLOT_SUBSCRIBES) != 0;
+}
+
+static void note_laggard(struct syncing *syncing, const struct member *member, const struct page *page,
+                         struct wire_synced *to, struct wire_laggard *laggards)
+{
+	if (laggards && to->n_laggards < syncing->max_laggards)
+		laggards[to->n_laggards++] = (struct wire_laggard){
+			.pid = (uint32_t)member->pid, .uid = (uint32_t)user_uid(member->lane->user),
+			.origin = atomic_load(&page->slots[member->slot].origin),
+		};
 }
 
 /* How it stands. Laggards are noted, without names, only if they are wanted. True: one that lags behind has shared
@@ -57,32 +129,36 @@ static bool is_subscriber(const struct page_slot *slot)
 static bool count(struct syncing *syncing, struct wire_synced *ret, struct wire_laggard *laggards)
 {
 	bool is_untold = false;
+	unsigned i = 0, kept = 0;
 
-	*ret = (struct wire_synced){ .n_untracked = syncing->relay->lane->n_unslotted };
+	*ret = (struct wire_synced){ .n_untracked = 0 };
+	for (const struct topic_lane *lane = syncing->topic->lanes; lane; lane = lane->next)
+		ret->n_untracked += lane->n_unslotted;
 	if (syncing->member->slot == WIRE_NO_SLOT)
 		ret->n_untracked--;
-	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
-		const struct page_slot *slot = &syncing->page->slots[i];
-		struct target *target = &syncing->targets[i];
+	borrow_all(syncing);
+	for (const struct member *member = syncing->topic->members; member && i < syncing->n_targets; member = member->next) {
+		const struct goal *goal;
 
-		if (!target->waits)
+		while (i < syncing->n_targets && syncing->targets[i].member > member->number)
+			i++; /* closed or died: it leaves the count */
+		if (i == syncing->n_targets || syncing->targets[i].member != member->number)
 			continue;
-		if (!is_subscriber(slot) || atomic_load(&slot->pid) != target->pid ||
-		    atomic_load(&slot->origin) != target->origin) {
-			target->waits = false; /* closed or died: it leaves the count */
+		goal = &syncing->goals[syncing->targets[i].goal];
+		syncing->targets[kept] = syncing->targets[i++];
+		if (!goal->page || !is_subscriber(member, goal->page))
 			continue;
-		}
+		kept++;
 		ret->n_subscribers++;
-		if (!lane_is_later(syncing->goal, atomic_load(&slot->seen))) {
+		if (!lane_is_later(goal->generation, atomic_load(&goal->page->slots[member->slot].seen))) {
 			ret->n_caught_up++;
 			continue;
 		}
-		is_untold |= !relay_has_slot(syncing->relay, i);
-		if (laggards && ret->n_laggards < syncing->max_laggards)
-			laggards[ret->n_laggards++] = (struct wire_laggard){
-				.pid = target->pid, .uid = UINT32_MAX, .origin = target->origin,
-			};
+		is_untold |= !member->subscriber;
+		note_laggard(syncing, member, goal->page, ret, laggards);
 	}
+	syncing->n_targets = kept;
+	give_all_back(syncing);
 	return is_untold;
 }
 
@@ -103,14 +179,13 @@ static void answer(struct syncing *syncing)
 static bool name_next(struct syncing *syncing, unsigned *budget)
 {
 	struct wire_laggard *laggard = &syncing->laggards[syncing->n_named];
-	uid_t uid = (uid_t)-1;
+	uid_t uid;
 
 	for (unsigned i = 0; i < syncing->n_named; i++) {
 		const struct wire_laggard *same = &syncing->laggards[i];
 
 		if (same->pid != laggard->pid)
 			continue;
-		laggard->uid = same->uid;
 		memcpy(laggard->command, same->command, sizeof(laggard->command));
 		syncing->n_named++;
 		return true;
@@ -120,7 +195,6 @@ static bool name_next(struct syncing *syncing, unsigned *budget)
 	--*budget;
 	(void)os_process_name((pid_t)laggard->pid, &uid, laggard->command, sizeof(laggard->command));
 	laggard->command[sizeof(laggard->command) - 1] = '\0';
-	laggard->uid = uid;
 	syncing->n_named++;
 	return true;
 }
@@ -161,60 +235,125 @@ static void give_up(struct syncing *syncing)
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
-static void poll_in(struct relay *relay, unsigned ms)
+static void poll_in(struct syncs *syncs, unsigned ms)
 {
-	relay->syncs_pause_ms = ms;
-	relay->syncs_poll_is_set = true;
-	loop_set(relay->syncs_poll, ms);
+	syncs->pause_ms = ms;
+	syncs->poll_is_set = true;
+	loop_set(syncs->poll, ms);
+}
+
+static void poll_later(struct syncs *syncs)
+{
+	unsigned pause = syncs->pause_ms ? 2 * syncs->pause_ms : LIMIT_SYNC_FIRST_MS;
+
+	if (!syncs->poll_is_set)
+		poll_in(syncs, pause < LIMIT_SYNC_LAST_MS ? pause : LIMIT_SYNC_LAST_MS);
+}
+
+/* 0, -ENOMEM. */
+static int set_goals(struct syncing *syncing)
+{
+	struct topic *topic = syncing->topic;
+	unsigned n_lanes = 0, n = 0;
+
+	for (const struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		n_lanes++;
+	syncing->goals = calloc(n_lanes, sizeof(*syncing->goals));
+	syncing->targets = calloc(topic->n_members, sizeof(*syncing->targets));
+	if (!syncing->goals || !syncing->targets)
+		return -ENOMEM;
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (lane->rights & WIRE_RIGHT_SUBSCRIBE)
+			syncing->goals[syncing->n_goals++].lane = lane->number;
+	borrow_all(syncing);
+	for (unsigned i = 0; i < syncing->n_goals; i++)
+		if (syncing->goals[i].page)
+			syncing->goals[i].generation = atomic_load(&syncing->goals[i].page->generation);
+	for (const struct member *member = topic->members; member; member = member->next) {
+		unsigned goal = 0;
+
+		while (goal < syncing->n_goals && syncing->goals[goal].at != member->lane)
+			goal++;
+		if (goal < syncing->n_goals && syncing->goals[goal].page && member != syncing->member &&
+		    is_subscriber(member, syncing->goals[goal].page))
+			syncing->targets[n++] = (struct target){ .member = member->number, .goal = goal };
+	}
+	syncing->n_targets = n;
+	give_all_back(syncing);
+	return 0;
+}
+
+/* Those who are there now are waited for. False: not yet, or this one is gone. */
+static bool begin(struct syncing *syncing)
+{
+	struct crossing_lane *from = syncing->member->lane->crossing;
+	struct client *client = syncing->client;
+	uint32_t request = syncing->request;
+
+	if (from && !crossing_has_carried(from, syncing->own_goal)) {
+		poll_later(syncing->topic->syncs);
+		return false;
+	}
+	syncing->has_begun = true;
+	if (set_goals(syncing) == 0)
+		return true;
+	syncing_free(syncing);
+	client_send_error(client, request, ENOMEM, "the daemon has no memory left");
+	return false;
 }
 
 /* Answers, if it is time to; then this one may be gone. */
 static void look(struct syncing *syncing)
 {
-	struct relay *relay = syncing->relay;
+	struct syncs *syncs = syncing->topic->syncs;
 	bool is_untold;
 
-	queue_move(&relay->syncs_resting, &syncing->place);
+	queue_move(&syncs->resting, &syncing->place);
 	if (syncing->client->ending)
 		return;
+	if (!syncing->has_begun && syncing->member->lane->crossing && os_now_ns() >= syncing->deadline_ns)
+		syncing->own_goal = crossing_carried(syncing->member->lane->crossing); /* as things stand */
+	if (!syncing->has_begun && !begin(syncing))
+		return;
 	is_untold = count(syncing, &syncing->synced, NULL);
-	if (syncing->synced.n_caught_up == syncing->synced.n_subscribers) {
+	if (syncing->synced.n_caught_up == syncing->synced.n_subscribers)
 		answer(syncing);
-	} else if (os_now_ns() >= syncing->deadline_ns) {
+	else if (os_now_ns() >= syncing->deadline_ns)
 		give_up(syncing);
-	} else if (is_untold && !relay->syncs_poll_is_set) {
-		unsigned pause = relay->syncs_pause_ms ? 2 * relay->syncs_pause_ms : LIMIT_SYNC_FIRST_MS;
-
-		poll_in(relay, pause < LIMIT_SYNC_LAST_MS ? pause : LIMIT_SYNC_LAST_MS);
-	}
+	else if (is_untold)
+		poll_later(syncs);
 }
 
-void syncing_looking(void *arg)
+static void looking(void *arg)
 {
-	struct relay *relay = arg;
+	struct syncs *syncs = arg;
 	struct syncing *syncing;
 
-	for (unsigned n = 0; n < LIMIT_SYNCS_IN_A_ROW && (syncing = syncing_of(queue_first(&relay->syncs_looked_at))); n++)
+	for (unsigned n = 0; n < LIMIT_SYNCS_IN_A_ROW && (syncing = syncing_of(queue_first(&syncs->looked_at))); n++)
 		look(syncing);
-	if (queue_first(&relay->syncs_looked_at))
-		loop_call_soon(relay->syncs_looking);
+	if (queue_first(&syncs->looked_at))
+		loop_call_soon(syncs->looking);
 }
 
-void syncing_poll(void *arg)
+static void poll(void *arg)
 {
-	struct relay *relay = arg;
+	struct syncs *syncs = arg;
 
-	relay->syncs_poll_is_set = false;
-	queue_move_all(&relay->syncs_looked_at, &relay->syncs_resting);
-	syncing_looking(relay);
+	syncs->poll_is_set = false;
+	queue_move_all(&syncs->looked_at, &syncs->resting);
+	looking(syncs);
 }
 
-void syncing_look(struct relay *relay)
+void syncing_look(struct topic *topic)
 {
-	queue_move_all(&relay->syncs_looked_at, &relay->syncs_resting);
+	struct syncs *syncs = topic->syncs;
+
+	if (!syncs)
+		return;
+	queue_move_all(&syncs->looked_at, &syncs->resting);
 	/* Soon, not now: who calls may be in the middle of something. */
-	if (queue_first(&relay->syncs_looked_at))
-		loop_call_soon(relay->syncs_looking);
+	if (queue_first(&syncs->looked_at))
+		loop_call_soon(syncs->looking);
 }
 
 static void waited(void *arg)
@@ -229,24 +368,44 @@ static void waited(void *arg)
 		look(syncing);
 }
 
-static void begin(struct syncing *syncing)
+static int get_syncs(struct topic *topic, struct loop *loop)
 {
-	syncing->goal = atomic_load(&syncing->page->generation);
-	for (unsigned i = 0; i < PAGE_SLOTS; i++) {
-		const struct page_slot *slot = &syncing->page->slots[i];
+	struct syncs *syncs = topic->syncs;
 
-		if (i != syncing->member->slot && is_subscriber(slot))
-			syncing->targets[i] = (struct target){
-				.pid = atomic_load(&slot->pid), .origin = atomic_load(&slot->origin), .waits = true,
-			};
-	}
+	if (syncs)
+		return 0;
+	syncs = topic->syncs = calloc(1, sizeof(*syncs));
+	if (!syncs)
+		return -ENOMEM;
+	queue_init(&syncs->resting);
+	queue_init(&syncs->looked_at);
+	syncs->looking = loop_timer(loop, looking, syncs);
+	syncs->poll = loop_timer(loop, poll, syncs);
+	if (syncs->looking && syncs->poll)
+		return 0;
+	syncing_end(topic);
+	return -ENOMEM;
+}
+
+void syncing_end(struct topic *topic)
+{
+	struct syncs *syncs = topic->syncs;
+
+	if (!syncs)
+		return;
+	topic->syncs = NULL;
+	loop_event_free(syncs->looking);
+	loop_event_free(syncs->poll);
+	free(syncs);
 }
 
 int syncing_new(struct client *client, struct member *member, uint32_t request, const struct wire_sync *sync)
 {
-	struct relay *relay = subscriber_relay(member->subscriber);
+	struct topic *topic = member->lane->topic;
 	bool has_end = sync->timeout_ms != WIRE_NO_TIMEOUT;
 	struct syncing *syncing;
+	struct syncs *syncs;
+	struct page *page;
 	int r;
 
 	if (client->n_syncs >= LIMIT_CLIENT_SYNCS)
@@ -256,7 +415,12 @@ int syncing_new(struct client *client, struct member *member, uint32_t request, 
 		return r;
 	if (!client->namer)
 		client->namer = loop_timer(client->context->loop, name_some, client);
-	syncing = client->namer ? calloc(1, sizeof(*syncing)) : NULL;
+	page = client->namer && get_syncs(topic, client->context->loop) == 0 ? borrow(member->lane) : NULL;
+	syncing = page ? calloc(1, sizeof(*syncing)) : NULL;
+	if (page && syncing)
+		syncing->own_goal = atomic_load(&page->generation);
+	if (page)
+		give_back(member->lane, page);
 	if (syncing)
 		syncing->timer = loop_timer(client->context->loop, waited, syncing);
 	if (!syncing || !syncing->timer) {
@@ -266,8 +430,7 @@ int syncing_new(struct client *client, struct member *member, uint32_t request, 
 	}
 	syncing->client = client;
 	syncing->member = member;
-	syncing->relay = relay;
-	syncing->page = relay->ring.page;
+	syncing->topic = topic;
 	syncing->request = request;
 	syncing->max_laggards = sync->max_laggards < WIRE_MAX_LAGGARDS ? sync->max_laggards : WIRE_MAX_LAGGARDS;
 	syncing->deadline_ns = has_end ? os_now_ns() + sync->timeout_ms * UINT64_C(1000000) : OS_NEVER;
@@ -280,11 +443,11 @@ int syncing_new(struct client *client, struct member *member, uint32_t request, 
 	if (has_end)
 		loop_set(syncing->timer, sync->timeout_ms);
 	/* For all of them the pauses begin anew; but a look that is due is not put off. */
-	if (relay->syncs_poll_is_set && relay->syncs_pause_ms > LIMIT_SYNC_FIRST_MS)
-		poll_in(relay, LIMIT_SYNC_FIRST_MS);
-	else if (!relay->syncs_poll_is_set)
-		relay->syncs_pause_ms = 0;
-	begin(syncing);
+	syncs = topic->syncs;
+	if (syncs->poll_is_set && syncs->pause_ms > LIMIT_SYNC_FIRST_MS)
+		poll_in(syncs, LIMIT_SYNC_FIRST_MS);
+	else if (!syncs->poll_is_set)
+		syncs->pause_ms = 0;
 	look(syncing);
 	return 0;
 }
@@ -299,6 +462,8 @@ void syncing_free(struct syncing *syncing)
 	user_release(syncing->client->user, CHARGE_SYNCS, 1);
 	loop_event_free(syncing->timer);
 	free(syncing->laggards);
+	free(syncing->goals);
+	free(syncing->targets);
 	free(syncing);
 }
 

@@ -12,8 +12,8 @@
 
 struct client;
 struct member;
-struct relay;
 struct syncing;
+struct topic;
 
 /* Answers now or later. 0; -EBUSY (it has too many already), -EDQUOT (its user has), -ENOMEM. */
 int syncing_new(struct client *client, struct member *member, uint32_t request, const struct wire_sync *sync);
@@ -23,8 +23,8 @@ void syncing_free(struct syncing *syncing);
 void syncing_cancel(struct client *client, const struct member *member);
 
 /* Somebody has caught up, or left. */
-void syncing_look(struct relay *relay);
-void syncing_looking(void *relay); /* at those that are to be looked at, some at a time */
-void syncing_poll(void *relay);    /* it is time to look at members with shared memory */
+void syncing_look(struct topic *topic);
+/* The topic ends; nobody waits. */
+void syncing_end(struct topic *topic);
 
 #endif

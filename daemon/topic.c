@@ -12,6 +12,7 @@
 #include "log.h"
 #include "names.h"
 #include "regions.h"
+#include "syncing.h"
 #include "user.h"
 #include "wire.h"
 
@@ -101,6 +102,7 @@ struct topic *topic_free(struct topic *topic)
 	while (topic->names)
 		names_free_first(topic);
 	crossing_end(topic);
+	syncing_end(topic);
 	while (topic->lanes)
 		free_lane(topic->lanes);
 	topic->topics->n_topics--;
@@ -290,6 +292,7 @@ int topic_join(struct topic_name *name, const struct joining *joining, struct me
 		pass_name_on(name, joining->user);
 		return r;
 	}
+	member->number = ++topic->topics->last_member;
 	member->next = topic->members;
 	member->at = &topic->members;
 	if (topic->members)

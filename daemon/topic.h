@@ -28,6 +28,7 @@ struct link;    /* linker.c */
 struct opening; /* opening.c */
 struct endpoint;   /* endpoints.c */
 struct crossing;   /* crossing.c */
+struct syncs;      /* syncing.c */
 struct subscriber; /* subscriber.c */
 struct region;        /* regions.c */
 struct region_holder;
@@ -74,6 +75,7 @@ struct topic {
 	struct region *regions; /* regions.c: named memory under it, the oldest first */
 
 	struct crossing *crossing; /* crossing.c; NULL: it has one lane only */
+	struct syncs *syncs;       /* syncing.c; NULL: none was asked for yet */
 
 	unsigned n_joining;      /* linker.c: links that openings wait for */
 	struct opening *waiting; /* opening.c: those openings */
@@ -83,7 +85,8 @@ struct topic {
 struct member {
 	struct topic_name *name;
 	struct topic_lane *lane;
-	struct member *next, **at; /* among the topic's */
+	struct member *next, **at; /* among the topic's, the last who came first */
+	uint64_t number;           /* this daemon's how-manieth */
 	uint32_t rights;           /* WIRE_RIGHT_*: the lane's */
 	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
 	pid_t pid;                 /* the client's; 0: not known */

@@ -321,6 +321,14 @@ int pathbus_sync(pathbus_topic *topic, uint64_t deadline_ns, struct pathbus_sync
 
 		if (r < 0)
 			break;
+		if (topic->place == PLACE_BUS && atomic_load(&topic->page->divided)) {
+			/* Others are on lanes that only the daemon knows. */
+			control_finish(bus);
+			handle_unlock(bus);
+			free(sync.targets);
+			r = socket_sync(topic, deadline_ns, ret);
+			return r == -ENOTCONN ? pathbus_sync(topic, deadline_ns, ret) : r; /* it has left the bus */
+		}
 		look(topic, &sync);
 		r = !sync.lagging ? 0 : -ETIMEDOUT;
 		if (r == 0 || os_now_ns() >= deadline_ns)
