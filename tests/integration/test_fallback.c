@@ -117,7 +117,8 @@ START_TEST(file_systems_without_fifos)
 		harness_skip("needs root, whose these are");
 	begin_on(types[_i], _i == 0 ? "newinstance,ptmxmode=0666" : NULL);
 	expect_runtime(transport_path("data"));
-	expect_runtime(transport_path(_i == 0 ? "ptmx" : "cgroup.procs"));
+	if (_i == 1) /* all there is of the other are devices, which nobody may open on a mount without any */
+		expect_runtime(transport_path("cgroup.procs"));
 }
 END_TEST
 
