@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent_program.h"
@@ -20,6 +19,7 @@
 #include "limit.h"
 #include "log.h"
 #include "os/os.h"
+#include "sandbox.h"
 
 /* A message that did not fit into the socket; owns copies of its descriptors. */
 struct waiting {
@@ -32,6 +32,7 @@ struct waiting {
 struct agent {
 	struct loop *loop;
 	int death_fd;
+	bool sandboxed;
 	agent_message_fn *message;
 	agent_lost_fn *lost;
 	void *arg;
@@ -55,7 +56,7 @@ static void writable(void *arg);
 
 static int run(struct agent *agent)
 {
-	static const char *const argv[] = { AGENT_PROGRAM, NULL };
+	const char *const argv[] = { AGENT_PROGRAM, agent->sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
 	char program[AGENT_PROGRAM_SIZE];
 	int pair[2], r;
 
@@ -150,10 +151,10 @@ void agent_kill(struct agent *agent)
 
 void agent_reap(struct agent *agent)
 {
-	if (agent->pid > 0 && waitpid(agent->pid, NULL, WNOHANG) != 0)
+	if (agent->pid > 0 && helper_has_ended(agent->pid, AGENT_PROGRAM))
 		agent->pid = 0; /* its socket says so too */
 	for (unsigned i = 0; i < LIMIT_AGENT_STARTS; i++)
-		if (agent->old[i] > 0 && waitpid(agent->old[i], NULL, WNOHANG) != 0)
+		if (agent->old[i] > 0 && helper_has_ended(agent->old[i], AGENT_PROGRAM))
 			agent->old[i] = 0;
 }
 
@@ -232,7 +233,7 @@ int agent_send(struct agent *agent, const struct link_message *message, const in
 
 /* --- life ------------------------------------------------------------------------------------------ */
 
-struct agent *agent_new(struct loop *loop, int death_fd, agent_message_fn *message, agent_lost_fn *lost,
+struct agent *agent_new(struct loop *loop, int death_fd, bool sandboxed, agent_message_fn *message, agent_lost_fn *lost,
                         void *arg)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
@@ -240,7 +241,8 @@ struct agent *agent_new(struct loop *loop, int death_fd, agent_message_fn *messa
 	if (!agent)
 		return NULL;
 	*agent = (struct agent){
-		.loop = loop, .death_fd = death_fd, .message = message, .lost = lost, .arg = arg, .socket = -1,
+		.loop = loop, .death_fd = death_fd, .sandboxed = sandboxed, .message = message, .lost = lost, .arg = arg,
+		.socket = -1,
 	};
 	agent->last = &agent->first;
 	return agent;

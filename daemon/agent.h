@@ -16,7 +16,7 @@ typedef void agent_message_fn(void *arg, const struct link_message *message);
 typedef void agent_lost_fn(void *arg);
 
 /* `lost`: the agent has ended; nothing that it was told counts any more. death_fd stays the caller's. */
-struct agent *agent_new(struct loop *loop, int death_fd, agent_message_fn *message, agent_lost_fn *lost,
+struct agent *agent_new(struct loop *loop, int death_fd, bool sandboxed, agent_message_fn *message, agent_lost_fn *lost,
                         void *arg);
 /* Ends the control socket; the process outlives it. */
 struct agent *agent_free(struct agent *agent);

@@ -28,6 +28,7 @@ struct files_setting {
 	struct forker *forker; /* in the daemon of all users; NULL: a user's, whose workers are as it is */
 	int watch; /* the inotify descriptor that workers add to */
 	unsigned timeout_ms;
+	bool sandboxed; /* the workers */
 	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given. */
 	void (*watched)(void *arg, int watch);
 	/* No question is open any more. */

@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "files_internal.h"
 #include "helper.h"
 #include "limit.h"
 #include "os/os.h"
+#include "sandbox.h"
 
 /* --- crews ----------------------------------------------------------------------------------------- */
 
@@ -136,7 +136,7 @@ static struct files_question *worker_drop(struct worker *worker, bool in_peace)
 	} else {
 		if (worker->pid > 0)
 			kill(worker->pid, SIGKILL);
-		is_gone = worker->pid == 0 || waitpid(worker->pid, NULL, WNOHANG) != 0;
+		is_gone = worker->pid == 0 || helper_has_ended(worker->pid, "a files worker");
 	}
 	if (is_gone)
 		worker_free(worker);
@@ -201,6 +201,19 @@ static int worker_receive(struct worker *worker, struct files_reply *reply, int 
 	return 1;
 }
 
+/* What the worker says of it with its first word. */
+static void note_sandbox(const struct worker *worker, const struct files_reply *ready)
+{
+	struct files *files = worker->crew->files;
+
+	if (ready->error < 0 && log_allows(&files->failures, "files workers without a sandbox"))
+		log_warning("a files worker runs without a sandbox (%s)", ready->path);
+	else if (files->set.forker)
+		log_debug("files worker of user %u: sandbox: %s", (unsigned)worker->crew->identity->uid, ready->path);
+	else
+		log_debug("files worker (pid %d): sandbox: %s", (int)worker->pid, ready->path);
+}
+
 static void worker_readable(void *arg)
 {
 	static struct files_reply reply;
@@ -213,6 +226,7 @@ static void worker_readable(void *arg)
 		return;
 	if (r > 0 && !worker->ready && reply.id == 0 && folder < 0) {
 		worker->ready = true;
+		note_sandbox(worker, &reply);
 		worker->crew->n_unready = 0;
 		worker->crew->start_error = 0;
 		worker->idle_ns = os_now_ns();
@@ -313,8 +327,8 @@ static const struct identity *some_identity(const struct crew *crew)
 
 static int start_process(struct worker *worker, int socket)
 {
-	static const char *const argv[] = { "pathbusd", FILES_WORKER_ARGUMENT, NULL };
 	struct files *files = worker->crew->files;
+	const char *const argv[] = { "pathbusd", FILES_WORKER_ARGUMENT, files->set.sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
 	const struct identity *identity;
 
 	if (!files->set.forker)
@@ -497,7 +511,7 @@ void pool_reap(struct files *files)
 	for (struct crew *crew = files->crews; crew && !files->set.forker; crew = crew->next)
 		for (struct worker *worker = crew->workers, *next; worker; worker = next) {
 			next = worker->next;
-			if (worker->pid <= 0 || waitpid(worker->pid, NULL, WNOHANG) == 0)
+			if (worker->pid <= 0 || !helper_has_ended(worker->pid, "a files worker"))
 				continue;
 			/* Its socket tells what it still had to say, and then that it has ended. */
 			worker->pid = 0;

@@ -99,7 +99,7 @@ static void be_worker(const struct peer *peer, int socket, int channel)
 	/* The log is main's; a sanitizer's words would be lost otherwise. */
 	if (!PRIVILEGES_SANITIZED && dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		_exit(1);
-	_exit(files_worker_run(true));
+	_exit(files_worker_run(true, false));
 }
 
 /* It may be traced by its user from here on: that one's lane, and that one's sidecar, are all that it will have. */

@@ -52,7 +52,9 @@ struct files_reply {
 	uint8_t sidecar;      /* there may be one in the folder, whose descriptor comes along */
 	int32_t watch;        /* > 0: of the folder; else the -errno why it could not be watched */
 	uint64_t file_dev, file_ino, n_links;
-	char path[PATH_MAX];  /* of the file, without symbolic links; empty: not known */
+	/* of the file, without symbolic links; empty: not known. With the id 0, which says that the worker is
+	 * ready: its sandbox, and `error` is why it has none. */
+	char path[PATH_MAX];
 };
 
 #endif

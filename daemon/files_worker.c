@@ -20,6 +20,7 @@
 #include "files_protocol.h"
 #include "helper.h"
 #include "os/os.h"
+#include "sandbox.h"
 
 /* Where this process is at home. */
 struct home {
@@ -209,13 +210,26 @@ static int send_reply(const struct files_reply *reply, int folder)
 	return r;
 }
 
-int files_worker_run(bool system)
+/* What it is goes along with the word that this worker is ready. */
+static void enter_sandbox(bool sandboxed, struct files_reply *ready)
+{
+	struct sandbox_state state = { "turned off" };
+
+	if (sandboxed)
+		ready->error = sandbox_enter(SANDBOX_WORKER, &(struct sandbox_setting){ .peers = true }, &state);
+	snprintf(ready->path, sizeof(ready->path), "%s", state.text);
+}
+
+int files_worker_run(bool system, bool sandboxed)
 {
 	static struct files_request request;
 	static struct files_reply reply;
 	struct home home;
 
-	if (find_home(system, &home) < 0 || send_reply(&reply, -1) < 0)
+	if (find_home(system, &home) < 0)
+		return 1;
+	enter_sandbox(sandboxed, &reply);
+	if (send_reply(&reply, -1) < 0)
 		return 1;
 	for (;;) {
 		unsigned n_fds = 0;

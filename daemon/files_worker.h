@@ -8,6 +8,6 @@
 #include <stdbool.h>
 
 /* Serves until its socket ends. `system`: as a child of the files process. Returns the exit status. */
-int files_worker_run(bool system);
+int files_worker_run(bool system, bool sandboxed);
 
 #endif

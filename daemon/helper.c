@@ -12,7 +12,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "log.h"
+#include "sandbox.h"
 
 extern char **environ;
 
@@ -74,6 +78,24 @@ int helper_start(const char *program, const char *const *argv, const int *fds, u
 	for (unsigned i = 0; i < n_fds; i++)
 		close(lifted[i]);
 	return r;
+}
+
+bool helper_has_ended(pid_t pid, const char *what)
+{
+	int status = 0;
+	pid_t ended = waitpid(pid, &status, WNOHANG);
+
+	if (ended > 0)
+		helper_note_end(pid, status, what);
+	return ended != 0;
+}
+
+void helper_note_end(pid_t pid, int status, const char *what)
+{
+	if (sandbox_has_killed(status))
+		log_error("%s (pid %d) was killed by its sandbox: it made a system call that is not in its list, which the kernel's "
+		          "log names; please report it, and run with " SANDBOX_OFF_ARGUMENT " until it is mended",
+		          what, (int)pid);
 }
 
 int helper_close_from(int fd)

@@ -5,6 +5,7 @@
 #ifndef PATHBUS_DAEMON_HELPER_H
 #define PATHBUS_DAEMON_HELPER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define HELPER_FIRST_FD 3
@@ -17,6 +18,10 @@
  * default signals. 0 or -errno; the caller waits for *ret_pid.
  */
 int helper_start(const char *program, const char *const *argv, const int *fds, unsigned n_fds, pid_t *ret_pid);
+
+/* Has this child ended? Waits for nothing; one that was killed by its sandbox is logged as `what`. */
+bool helper_has_ended(pid_t pid, const char *what);
+void helper_note_end(pid_t pid, int status, const char *what); /* the same for one that was waited for */
 
 /* Closes this descriptor and all above it. 0 or -errno. */
 int helper_close_from(int fd);

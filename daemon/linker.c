@@ -416,7 +416,7 @@ struct linker *linker_new(const struct linker_setting *setting)
 		return NULL;
 	}
 	linker->set = *setting;
-	linker->agent = agent_new(setting->loop, setting->death_fd, on_message, on_lost, linker);
+	linker->agent = agent_new(setting->loop, setting->death_fd, setting->sandboxed, on_message, on_lost, linker);
 	linker->looks = looks_new(&(struct looks_setting){
 		.loop = setting->loop,
 		.topics = setting->topics,

@@ -22,6 +22,7 @@ struct linker_setting {
 	struct folders *folders;
 	struct runtime *runtime;
 	int death_fd;
+	bool sandboxed; /* the agent */
 	bool off; /* no sidecar is linked */
 	/* No link of this topic is being made any more: openings that wait can be answered. */
 	void (*settled)(void *arg, struct topic *topic);

@@ -7,6 +7,7 @@
 #include "files_worker.h"
 #include "forker_protocol.h"
 #include "options.h"
+#include "sandbox.h"
 #include "server.h"
 
 int main(int argc, char **argv)
@@ -14,8 +15,8 @@ int main(int argc, char **argv)
 	struct options options;
 	int status;
 
-	if (argc == 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
-		return files_worker_run(false);
+	if (argc >= 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
+		return files_worker_run(false, argc == 2 || strcmp(argv[2], SANDBOX_OFF_ARGUMENT) != 0);
 	if (argc == 4 && strcmp(argv[1], FORKER_ARGUMENT) == 0)
 		return files_process_run(argv[2], argv[3]);
 	status = options_parse(argc, argv, &options);

@@ -20,6 +20,7 @@ enum { OPTION_KEY = 256 }; /* and the key's index on top */
 static const struct option others[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "system", no_argument, NULL, 's' },
+	{ "no-sandbox", no_argument, NULL, 'n' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
@@ -51,6 +52,8 @@ static void print_help(void)
 	     "\n"
 	     "  --system               serve all users; what root's is without --address\n"
 	     "  --config FILE          read what is not given here from FILE\n"
+	     "  --no-sandbox           do not restrict what its processes may ask of the kernel,\n"
+	     "                         for debuggers, and for kernels without seccomp\n"
 	     "  --help                 show this\n"
 	     "  --version              show the version\n"
 	     "\n"
@@ -99,6 +102,9 @@ static int take_all(int argc, char **argv, const struct option *list, struct opt
 			break;
 		case 's':
 			to->system = true;
+			break;
+		case 'n':
+			to->no_sandbox = true;
 			break;
 		case 'h':
 			print_help();

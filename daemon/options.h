@@ -21,6 +21,7 @@ struct narrow;
 /* Members that have a line in keys.c are unsigned, uint64_t, char * or enum log_level. */
 struct options {
 	bool system;   /* serves all users */
+	bool no_sandbox;
 	char *user;    /* then: whom it runs as, a name or a number */
 	char *address; /* NULL: the user's own place, or the system's */
 	unsigned offload_members, offload_message_members;

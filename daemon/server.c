@@ -36,6 +36,7 @@
 #include "regions.h"
 #include "ringing.h"
 #include "runtime.h"
+#include "sandbox.h"
 #include "serving.h"
 #include "topic.h"
 #include "user.h"
@@ -254,6 +255,7 @@ static int make_files(struct server *server)
 	                         .forker = context->forker,
 	                         .watch = folders_descriptor(context->folders),
 	                         .timeout_ms = context->options->files_ms,
+	                         .sandboxed = !context->options->no_sandbox,
 	                         .watched = on_watched,
 	                         .quiet = on_quiet,
 	                         .arg = server,
@@ -272,6 +274,7 @@ static int make_linker(struct server *server)
 		.folders = context->folders,
 		.runtime = context->runtime,
 		.death_fd = server->death.fd,
+		.sandboxed = !context->options->no_sandbox,
 		.off = context->options->system,
 		.settled = on_settled,
 		.arg = server,
@@ -309,6 +312,19 @@ static int make_all(struct server *server, const struct options *options)
 	if (r == 0)
 		r = make_rest(server);
 	return r;
+}
+
+/* A user's daemon goes on without one: what it may do, its user's other programs may do too. */
+static void enter_sandbox(const struct options *options)
+{
+	struct sandbox_state state;
+
+	if (options->no_sandbox)
+		log_info("sandbox: turned off");
+	else if (sandbox_enter(SANDBOX_MAIN, &(struct sandbox_setting){ .system = false }, &state) < 0)
+		log_warning("runs without a sandbox (%s)", state.text);
+	else
+		log_info("sandbox: %s", state.text);
 }
 
 /* --- stopping -------------------------------------------------------------------------------------- */
@@ -417,6 +433,8 @@ int server_run(const struct options *options)
 		log_warning("programs that do not reach this daemon, and meet beside their files, are not joined with those that do");
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
 		log_warning("cannot change to /: %s", strerror(errno));
+	if (!options->system)
+		enter_sandbox(options);
 	hold_signals(SIG_UNBLOCK);
 	loop_run(server.context.loop);
 	stop(&server);

@@ -18,6 +18,7 @@
 #include "link.h"
 #include "os/os.h"
 #include "protocol.h"
+#include "../sandbox.h"
 
 enum { TAG_CONTROL = 1, TAG_STOP = 2, TAG_TIMER = 3, TAG_DEADLINE = 4, TAG_LEASE = 5 };
 /* A service manager ends us and the daemon together: what is posted until its word is marked is still carried. */
@@ -259,8 +260,9 @@ static void on_lease(void)
 	look_at_all();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	struct sandbox_state state;
 	struct link_message probe;
 	int r;
 
@@ -274,6 +276,10 @@ int main(void)
 		fprintf(stderr, "pathbus-link: cannot start: %s\n", strerror(-r));
 		return 1;
 	}
+	/* The daemon has turned it off, or is without one too. */
+	if ((argc < 2 || strcmp(argv[1], SANDBOX_OFF_ARGUMENT) != 0) &&
+	    sandbox_enter(SANDBOX_LINK, &(struct sandbox_setting){ .system = false }, &state) < 0)
+		fprintf(stderr, "pathbus-link: warning: runs without a sandbox (%s)\n", state.text);
 	while (!agent.done) {
 		uint64_t tags[64];
 		int n = os_set_wait(agent.set, tags, 64, OS_NEVER);
