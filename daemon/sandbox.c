@@ -117,7 +117,7 @@ static const char *const calls_of_link[] = {
 
 /* Starting a program, up to where its own filter is in place. */
 static const char *const calls_for_starting[] = {
-	"execve", "vfork", "setpgid", "close_range", "pread64", "arch_prctl", "set_thread_area", "set_tls", "getcwd", "umask",
+	"execve", "setpgid", "close_range", "pread64", "arch_prctl", "set_thread_area", "set_tls", "getcwd", "umask",
 	"riscv_hwprobe", "riscv_flush_icache", NULL,
 };
 
@@ -248,27 +248,19 @@ static void add_sockets(struct filter *filter)
 	allow_if(filter, "socketpair", 0, UINT32_MAX, AF_UNIX);
 }
 
-/* A thread of this process, and nothing that begins a namespace. */
-static void add_threads(struct filter *filter)
+/* Threads, or children of one kind: what is of interest in `flags` is as in `kind`, and no namespace is begun. */
+static void add_clones(struct filter *filter, uint64_t flags, uint64_t kind)
 {
-	const uint64_t thread = CLONE_VM | CLONE_THREAD | CLONE_SIGHAND;
+	const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+	                            CLONE_NEWNET;
 
 	/* s390 has the first two arguments the other way round, and no other machine does. */
-	allow_if(filter, "clone", seccomp_arch_native() == SCMP_ARCH_S390X ? 1 : 0,
-	         thread | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET,
-	         thread);
+	allow_if(filter, "clone", seccomp_arch_native() == SCMP_ARCH_S390X ? 1 : 0, flags | namespaces, kind);
 }
 
-static void add_processes(struct filter *filter)
-{
-	allow_if(filter, "clone", seccomp_arch_native() == SCMP_ARCH_S390X ? 1 : 0,
-	         CLONE_THREAD | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-	                 CLONE_NEWNET,
-	         0);
-}
-
+#define ACCESS_MODE (O_WRONLY | O_RDWR) /* musl counts O_PATH among O_ACCMODE */
 /* What makes a file, or changes one by being opened. */
-#define WRITING ((uint64_t)(O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
+#define WRITING ((uint64_t)(ACCESS_MODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
 
 static void add_opening(struct filter *filter, uint64_t mask, uint64_t flags)
 {
@@ -318,7 +310,8 @@ static void add_starting(struct filter *filter)
 		add(filter, SCMP_ACT_ALLOW, *name, 2,
 		    (struct scmp_arg_cmp[]){ { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC },
 		                             { 3, SCMP_CMP_MASKED_EQ, MAP_SHARED | MAP_ANONYMOUS, 0 } });
-	add_processes(filter);
+	/* posix_spawn: a child that waits for nothing but to be another program */
+	add_clones(filter, CLONE_VM | CLONE_VFORK | CLONE_THREAD, CLONE_VM | CLONE_VFORK);
 	add_worker(filter);
 	add_link(filter);
 }
@@ -330,7 +323,7 @@ static void add_main(struct filter *filter, bool is_system)
 	allow(filter, calls_for_messages);
 	allow(filter, calls_of_main);
 	add_sockets(filter);
-	add_threads(filter);
+	add_clones(filter, CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD);
 	/* How much is there to read: an event buffer asks. */
 	allow_if(filter, "ioctl", 1, UINT32_MAX, FIONREAD);
 	/* Is it there, and its end. Others are protected by whose they are. */
@@ -341,7 +334,7 @@ static void add_main(struct filter *filter, bool is_system)
 	allow_if(filter, "process_vm_writev", 0, UINT32_MAX, (uint64_t)getpid());
 	if (is_system)
 		/* No file is made: what it opens is there. Landlock says which. */
-		add_opening(filter, WRITING & ~(uint64_t)O_ACCMODE, 0);
+		add_opening(filter, WRITING & ~(uint64_t)ACCESS_MODE, 0);
 	else
 		add_starting(filter);
 }
@@ -363,7 +356,7 @@ static void add_files(struct filter *filter)
 	allow_if(filter, "kill", 1, UINT32_MAX, 0);
 	allow_if(filter, "kill", 1, UINT32_MAX, SIGKILL);
 	add_sockets(filter);
-	add_processes(filter);
+	add_clones(filter, CLONE_VM | CLONE_THREAD, 0);
 	add_worker(filter);
 	/* to read of processes in /proc */
 	add_opening(filter, WRITING, O_RDONLY);
