@@ -133,6 +133,7 @@ def test_names_and_ends():
         longest.close()
         open_region(same, b"r")
         mine.close()
+        assert one.ping()  # it has been read: nothing else orders it before what the other connection asks
         assert listed(same) == [(b"r", 1, 0)]
         one.send(frame(REGION_CLOSE, 0, struct.pack("<III", topic.id, mine.holder, 0)))  # again: nothing
         one.send(frame(REGION_CLOSE, 0, struct.pack("<III", 99, 1, 0)))
