@@ -46,9 +46,9 @@ int agent_program_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int agent_program_become(int program)
+int agent_program_become(int program, const char *argument)
 {
-	static const char *const argv[] = { AGENT_PROGRAM, NULL };
+	const char *const argv[] = { AGENT_PROGRAM, argument, NULL };
 	const char *kept[N_SANITIZERS + 1] = { NULL };
 	unsigned n = 0;
 

@@ -16,6 +16,6 @@ void agent_program_find(char *ret, size_t size);
 /* Opens it (O_PATH); the caller's. -errno. */
 int agent_program_open(void);
 /* Becomes it. Its environment is empty: whoever it is for can read that. Returns only if it fails: -errno. */
-int agent_program_become(int program);
+int agent_program_become(int program, const char *argument);
 
 #endif

@@ -201,12 +201,16 @@ static int worker_receive(struct worker *worker, struct files_reply *reply, int 
 	return 1;
 }
 
-/* What the worker says of it with its first word. */
+/* What the worker says of it with its first word. In the daemon of all users it has ended then, if it has none. */
 static void note_sandbox(const struct worker *worker, const struct files_reply *ready)
 {
 	struct files *files = worker->crew->files;
 
-	if (ready->error < 0 && log_allows(&files->failures, "files workers without a sandbox"))
+	if (ready->error < 0 && !log_allows(&files->failures, "files workers without a sandbox"))
+		return;
+	if (ready->error < 0 && files->set.forker)
+		log_error("a files worker cannot enter its sandbox (%s): " SANDBOX_ADVICE, ready->path);
+	else if (ready->error < 0)
 		log_warning("a files worker runs without a sandbox (%s)", ready->path);
 	else if (files->set.forker)
 		log_debug("files worker of user %u: sandbox: %s", (unsigned)worker->crew->identity->uid, ready->path);
@@ -225,8 +229,12 @@ static void worker_readable(void *arg)
 	if (r == 0)
 		return;
 	if (r > 0 && !worker->ready && reply.id == 0 && folder < 0) {
-		worker->ready = true;
 		note_sandbox(worker, &reply);
+		if (files->set.forker && reply.error < 0) {
+			worker_fail(worker, reply.error);
+			return;
+		}
+		worker->ready = true;
 		worker->crew->n_unready = 0;
 		worker->crew->start_error = 0;
 		worker->idle_ns = os_now_ns();

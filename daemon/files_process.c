@@ -21,8 +21,10 @@
 #include "forker_protocol.h"
 #include "helper.h"
 #include "limit.h"
+#include "log.h"
 #include "os/os.h"
 #include "privileges.h"
+#include "sandbox.h"
 
 /* What was started for a client. */
 struct child {
@@ -46,6 +48,7 @@ static struct files_process {
 	struct service_user user;
 	struct client_address address;
 	int signals, watch, agent_program;
+	bool sandboxed;
 	struct child children[LIMIT_FORKED];
 } self = { .signals = -1, .watch = -1, .agent_program = -1 };
 
@@ -99,7 +102,7 @@ static void be_worker(const struct peer *peer, int socket, int channel)
 	/* The log is main's; a sanitizer's words would be lost otherwise. */
 	if (!PRIVILEGES_SANITIZED && dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		_exit(1);
-	_exit(files_worker_run(true, false));
+	_exit(files_worker_run(true, self.sandboxed));
 }
 
 /* It may be traced by its user from here on: that one's lane, and that one's sidecar, are all that it will have. */
@@ -111,7 +114,7 @@ static void be_agent(const struct peer *peer, int socket, int death)
 	    fcntl(HELPER_FIRST_FD + 2, F_SETFD, FD_CLOEXEC) < 0)
 		_exit(1);
 	let_signals_in();
-	agent_program_become(HELPER_FIRST_FD + 2);
+	agent_program_become(HELPER_FIRST_FD + 2, self.sandboxed ? SANDBOX_NEEDED_ARGUMENT : SANDBOX_OFF_ARGUMENT);
 	_exit(1);
 }
 
@@ -275,18 +278,21 @@ static void drop_channel(struct child *child)
 	child->channel = -1;
 }
 
-static void ended(pid_t pid)
+static void ended(pid_t pid, int status)
 {
 	for (unsigned i = 0; i < LIMIT_FORKED; i++) {
 		struct child *child = &self.children[i];
 
-		if (child->opener == pid)
+		if (child->opener == pid) {
 			child->opener = 0;
+			helper_note_end(pid, status, "what opens for a files worker");
+		}
 		if (child->pid != pid)
 			continue;
 		if (child->opener > 0)
 			(void)kill(child->opener, SIGKILL);
 		drop_channel(child);
+		helper_note_end(pid, status, child->is_agent ? AGENT_PROGRAM : "a files worker");
 		child->pid = 0;
 		tell(FORKER_ENDED, child->id, pid, 0);
 	}
@@ -295,12 +301,13 @@ static void ended(pid_t pid)
 static void reap(void)
 {
 	struct signalfd_siginfo info;
+	int status;
 	pid_t pid;
 
 	while (read(self.signals, &info, sizeof(info)) > 0)
 		;
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		ended(pid);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		ended(pid, status);
 }
 
 static bool has_workers(void)
@@ -392,6 +399,19 @@ static void run(void)
 	}
 }
 
+static int enter_sandbox(void)
+{
+	struct sandbox_state state;
+	int r;
+
+	if (!self.sandboxed)
+		return 0;
+	r = sandbox_enter(SANDBOX_FILES, &(struct sandbox_setting){ .system = true }, &state);
+	if (r < 0)
+		log_error("the process that looks at files cannot enter its sandbox (%s): " SANDBOX_ADVICE, state.text);
+	return r;
+}
+
 static int prepare(const char *uid, const char *gid)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), r;
@@ -421,13 +441,16 @@ static int prepare(const char *uid, const char *gid)
 	self.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (self.signals < 0 || fcntl(FORKER_FD_MAIN, F_SETFD, FD_CLOEXEC) < 0 || chdir("/") < 0)
 		return -errno;
-	return may_trace ? 0 : 1;
+	r = enter_sandbox();
+	return r < 0 ? r : may_trace ? 0 : 1;
 }
 
-int files_process_run(const char *uid, const char *gid)
+int files_process_run(const char *uid, const char *gid, bool sandboxed)
 {
-	int r = prepare(uid, gid);
+	int r;
 
+	self.sandboxed = sandboxed;
+	r = prepare(uid, gid);
 	tell(FORKER_READY, 0, 0, r);
 	if (r < 0)
 		return 1;

@@ -10,7 +10,9 @@
 #ifndef PATHBUS_DAEMON_FILES_PROCESS_H
 #define PATHBUS_DAEMON_FILES_PROCESS_H
 
+#include <stdbool.h>
+
 /* UID and GID of the service user. Serves until main has ended. Returns the exit status. */
-int files_process_run(const char *uid, const char *gid);
+int files_process_run(const char *uid, const char *gid, bool sandboxed);
 
 #endif

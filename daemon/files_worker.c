@@ -211,12 +211,13 @@ static int send_reply(const struct files_reply *reply, int folder)
 }
 
 /* What it is goes along with the word that this worker is ready. */
-static void enter_sandbox(bool sandboxed, struct files_reply *ready)
+static void enter_sandbox(bool system, bool sandboxed, struct files_reply *ready)
 {
+	const struct sandbox_setting setting = { .system = system, .peers = true };
 	struct sandbox_state state = { "turned off" };
 
 	if (sandboxed)
-		ready->error = sandbox_enter(SANDBOX_WORKER, &(struct sandbox_setting){ .peers = true }, &state);
+		ready->error = sandbox_enter(SANDBOX_WORKER, &setting, &state);
 	snprintf(ready->path, sizeof(ready->path), "%s", state.text);
 }
 
@@ -228,8 +229,8 @@ int files_worker_run(bool system, bool sandboxed)
 
 	if (find_home(system, &home) < 0)
 		return 1;
-	enter_sandbox(sandboxed, &reply);
-	if (send_reply(&reply, -1) < 0)
+	enter_sandbox(system, sandboxed, &reply);
+	if (send_reply(&reply, -1) < 0 || (system && reply.error < 0))
 		return 1;
 	for (;;) {
 		unsigned n_fds = 0;

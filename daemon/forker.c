@@ -16,6 +16,7 @@
 #include "helper.h"
 #include "limit.h"
 #include "log.h"
+#include "sandbox.h"
 
 struct forker {
 	struct forker_setting set;
@@ -45,11 +46,11 @@ static int wait_until_ready(const struct forker_process *process)
 	return message.error < 0 ? message.error : 0;
 }
 
-int forker_start(const struct service_user *user, int listener, struct forker_process *ret)
+int forker_start(const struct service_user *user, int listener, bool sandboxed, struct forker_process *ret)
 {
 	struct forker_process process;
 	char uid[16], gid[16];
-	const char *const argv[] = { "pathbusd", FORKER_ARGUMENT, uid, gid, NULL };
+	const char *const argv[] = { "pathbusd", FORKER_ARGUMENT, uid, gid, sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
 	int pair[2], r;
 
 	snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
@@ -80,12 +81,17 @@ int forker_start(const struct service_user *user, int listener, struct forker_pr
 
 void forker_process_end(struct forker_process *process)
 {
+	int status = 0;
+	pid_t pid;
+
 	if (process->pid <= 0)
 		return;
 	close(process->socket);
 	/* It ends its children first; that takes as long as those need, or a while. */
-	while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+	while ((pid = waitpid(process->pid, &status, 0)) < 0 && errno == EINTR)
 		;
+	if (pid > 0)
+		helper_note_end(pid, status, "the files process");
 	*process = (struct forker_process){ .pid = 0, .socket = -1 };
 }
 
@@ -224,7 +230,7 @@ struct forker *forker_free(struct forker *forker)
 void forker_reap(struct forker *forker)
 {
 	/* Its socket says that it has ended; whoever waits for it in the end does not need its status. */
-	if (forker->process.pid > 0 && waitpid(forker->process.pid, NULL, WNOHANG) == forker->process.pid) {
+	if (forker->process.pid > 0 && helper_has_ended(forker->process.pid, "the files process")) {
 		lose(forker);
 		close(forker->process.socket);
 		forker->process.pid = 0;

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-/* Started as `pathbusd --files UID GID` with these descriptors. The listener is only asked for its name: a client's
+/* Started as `pathbusd --files UID GID [--no-sandbox]` with these descriptors. The listener is only asked for its name: a client's
  * connection has the same. */
 #define FORKER_ARGUMENT "--files"
 enum { FORKER_FD_MAIN = 3, FORKER_FD_LISTENER = 4 };

@@ -17,8 +17,8 @@ int main(int argc, char **argv)
 
 	if (argc >= 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
 		return files_worker_run(false, argc == 2 || strcmp(argv[2], SANDBOX_OFF_ARGUMENT) != 0);
-	if (argc == 4 && strcmp(argv[1], FORKER_ARGUMENT) == 0)
-		return files_process_run(argv[2], argv[3]);
+	if (argc >= 4 && strcmp(argv[1], FORKER_ARGUMENT) == 0)
+		return files_process_run(argv[2], argv[3], argc == 4 || strcmp(argv[4], SANDBOX_OFF_ARGUMENT) != 0);
 	status = options_parse(argc, argv, &options);
 	if (status >= 0)
 		return status;

@@ -96,16 +96,14 @@ static const char *const calls_of_main[] = {
 };
 
 static const char *const calls_of_worker[] = {
-	"openat2", "inotify_add_watch", NULL,
+	"openat2", "inotify_add_watch", "getsockopt", "pidfd_open", NULL,
 };
 
 /* Becoming a client, and forking what then looks as that one. */
 static const char *const calls_of_files[] = {
-	"fork", "vfork", "wait4", "waitid", "waitpid", "pidfd_open", "pidfd_send_signal", "pidfd_getfd", "dup", "dup2", "dup3",
-	"setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "getresuid", "getresgid", "setgroups", "setfsuid",
-	"setfsgid", "setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "getresuid32", "getresgid32",
-	"setgroups32", "setfsuid32", "setfsgid32", "capget", "capset", "setns", "chdir", "fchdir", "umask", "setpgid", "setsid",
-	"getsockopt", "setsockopt", "shutdown", "inotify_init", "inotify_init1", "inotify_rm_watch", "close_range", NULL,
+	"fork", "wait4", "waitid", "waitpid", "dup", "dup2", "dup3", "setresuid", "setresgid", "getresuid", "getresgid", "setgroups",
+	"setresuid32", "setresgid32", "getresuid32", "getresgid32", "setgroups32", "capget", "capset", "setpgid", "close_range",
+	"getsockname", NULL,
 };
 
 /* Sidecars are mapped, locked, renamed away and removed. */
@@ -117,7 +115,7 @@ static const char *const calls_of_link[] = {
 
 /* Starting a program, up to where its own filter is in place. */
 static const char *const calls_for_starting[] = {
-	"execve", "setpgid", "close_range", "pread64", "arch_prctl", "set_thread_area", "set_tls", "getcwd", "umask",
+	"setpgid", "close_range", "pread64", "arch_prctl", "set_thread_area", "set_tls", "getcwd", "umask",
 	"riscv_hwprobe", "riscv_flush_icache", NULL,
 };
 
@@ -269,10 +267,11 @@ static void add_opening(struct filter *filter, uint64_t mask, uint64_t flags)
 }
 
 /* The workers': O_PATH, or memory that a client holds (os_shared_of_process), which is opened in one way. */
-static void add_opening_of_worker(struct filter *filter)
+static void add_opening_of_worker(struct filter *filter, bool memory)
 {
 	add_opening(filter, O_PATH, O_PATH);
-	add_opening(filter, WRITING | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (memory)
+		add_opening(filter, WRITING | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 }
 
 /* --- roles ------------------------------------------------------------------------------------------- */
@@ -295,7 +294,7 @@ static void add_link(struct filter *filter)
 	add_opening(filter, WRITING, O_RDWR);
 }
 
-/* The helpers' calls, and what a program needs to start: the filter is inherited. */
+/* What a program needs to start: the filter is inherited. */
 static void add_starting(struct filter *filter)
 {
 	/* no_new_privs, and the older way to set a filter */
@@ -310,10 +309,6 @@ static void add_starting(struct filter *filter)
 		add(filter, SCMP_ACT_ALLOW, *name, 2,
 		    (struct scmp_arg_cmp[]){ { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC },
 		                             { 3, SCMP_CMP_MASKED_EQ, MAP_SHARED | MAP_ANONYMOUS, 0 } });
-	/* posix_spawn: a child that waits for nothing but to be another program */
-	add_clones(filter, CLONE_VM | CLONE_VFORK | CLONE_THREAD, CLONE_VM | CLONE_VFORK);
-	add_worker(filter);
-	add_link(filter);
 }
 
 static void add_main(struct filter *filter, bool is_system)
@@ -332,35 +327,36 @@ static void add_main(struct filter *filter, bool is_system)
 	allow_if(filter, "kill", 1, UINT32_MAX, SIGTERM);
 	/* A word into a mapping of its own that may have holes; else done by write. */
 	allow_if(filter, "process_vm_writev", 0, UINT32_MAX, (uint64_t)getpid());
-	if (is_system)
+	if (is_system) {
 		/* No file is made: what it opens is there. Landlock says which. */
 		add_opening(filter, WRITING & ~(uint64_t)ACCESS_MODE, 0);
-	else
-		add_starting(filter);
+		return;
+	}
+	add_starting(filter);
+	add(filter, SCMP_ACT_ALLOW, "execve", 0, NULL);
+	/* posix_spawn: a child that waits for nothing but to be another program */
+	add_clones(filter, CLONE_VM | CLONE_VFORK | CLONE_THREAD, CLONE_VM | CLONE_VFORK);
+	add_worker(filter);
+	add_link(filter);
 }
 
 static void add_files(struct filter *filter)
 {
-	static const int options[] = {
-		PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_GET_SECCOMP, PR_SET_PDEATHSIG, PR_SET_DUMPABLE,
-		PR_GET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECUREBITS, PR_GET_SECUREBITS, PR_CAPBSET_READ, PR_CAPBSET_DROP,
-		PR_CAP_AMBIENT, PR_SET_NAME,
-	};
-
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		allow_if(filter, "prctl", 0, UINT32_MAX, (uint64_t)options[i]);
-	allow(filter, calls_for_events);
+	allow_if(filter, "prctl", 0, UINT32_MAX, PR_SET_DUMPABLE);
+	allow_if(filter, "prctl", 0, UINT32_MAX, PR_CAP_AMBIENT);
 	allow(filter, calls_of_files);
-	/* for its workers */
-	allow(filter, calls_for_sandboxes);
+	allow_if(filter, "fcntl", 1, UINT32_MAX, F_DUPFD);
+	allow_if(filter, "fcntl64", 1, UINT32_MAX, F_DUPFD);
 	allow_if(filter, "kill", 1, UINT32_MAX, 0);
 	allow_if(filter, "kill", 1, UINT32_MAX, SIGKILL);
 	add_sockets(filter);
 	add_clones(filter, CLONE_VM | CLONE_THREAD, 0);
 	add_worker(filter);
-	/* to read of processes in /proc */
-	add_opening(filter, WRITING, O_RDONLY);
-	add_opening_of_worker(filter);
+	add_opening_of_worker(filter, true);
+	/* The link agent, which is known by its descriptor, and its calls; no program is started by its name. */
+	add_starting(filter);
+	allow_if(filter, "execveat", 4, UINT32_MAX, AT_EMPTY_PATH);
+	add_link(filter);
 }
 
 static void add_role(struct filter *filter, enum sandbox_role role, const struct sandbox_setting *setting)
@@ -379,7 +375,7 @@ static void add_role(struct filter *filter, enum sandbox_role role, const struct
 		break;
 	case SANDBOX_WORKER:
 		add_worker(filter);
-		add_opening_of_worker(filter);
+		add_opening_of_worker(filter, !setting->system);
 		break;
 	case SANDBOX_LINK:
 		add_link(filter);

@@ -314,17 +314,29 @@ static int make_all(struct server *server, const struct options *options)
 	return r;
 }
 
-/* A user's daemon goes on without one: what it may do, its user's other programs may do too. */
-static void enter_sandbox(const struct options *options)
+/* A user's daemon goes on without one: what it may do, its user's other programs may do too. Returns an exit status. */
+static int enter_sandbox(const struct server *server)
 {
+	const struct options *options = server->context.options;
+	char folder[64];
+	const char *const own[] = { folder, NULL };
 	struct sandbox_state state;
 
-	if (options->no_sandbox)
+	if (options->no_sandbox) {
 		log_info("sandbox: turned off");
-	else if (sandbox_enter(SANDBOX_MAIN, &(struct sandbox_setting){ .system = false }, &state) < 0)
-		log_warning("runs without a sandbox (%s)", state.text);
-	else
+		return EXIT_STOPPED;
+	}
+	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", server->serving.dir);
+	if (sandbox_enter(SANDBOX_MAIN, &(struct sandbox_setting){ .system = options->system, .own_folders = own }, &state) == 0) {
 		log_info("sandbox: %s", state.text);
+		return EXIT_STOPPED;
+	}
+	if (!options->system) {
+		log_warning("runs without a sandbox (%s)", state.text);
+		return EXIT_STOPPED;
+	}
+	log_error("cannot enter the sandbox that the daemon of all users runs in (%s): " SANDBOX_ADVICE, state.text);
+	return EXIT_FAILED;
 }
 
 /* --- stopping -------------------------------------------------------------------------------------- */
@@ -361,9 +373,9 @@ static void stop(struct server *server)
 }
 
 /* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
-static int separate(struct server *server)
+static int separate(struct server *server, const struct options *options)
 {
-	int r = forker_start(&server->user, server->serving.listener, &server->files_process);
+	int r = forker_start(&server->user, server->serving.listener, !options->no_sandbox, &server->files_process);
 
 	if (r < 0)
 		return EXIT_FAILED;
@@ -399,7 +411,7 @@ static int take_place(struct server *server, const struct options *options)
 		status = serving_start(options->address, options->system ? &server->user : NULL, &server->serving);
 	if (status != EXIT_STOPPED || !options->system)
 		return status;
-	status = separate(server);
+	status = separate(server, options);
 	if (status != EXIT_STOPPED) {
 		serving_stop(&server->serving);
 		forker_process_end(&server->files_process);
@@ -433,10 +445,10 @@ int server_run(const struct options *options)
 		log_warning("programs that do not reach this daemon, and meet beside their files, are not joined with those that do");
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
 		log_warning("cannot change to /: %s", strerror(errno));
-	if (!options->system)
-		enter_sandbox(options);
+	server.status = enter_sandbox(&server);
 	hold_signals(SIG_UNBLOCK);
-	loop_run(server.context.loop);
+	if (server.status == EXIT_STOPPED)
+		loop_run(server.context.loop);
 	stop(&server);
 	return server.status;
 }

@@ -278,8 +278,13 @@ int main(int argc, char **argv)
 	}
 	/* The daemon has turned it off, or is without one too. */
 	if ((argc < 2 || strcmp(argv[1], SANDBOX_OFF_ARGUMENT) != 0) &&
-	    sandbox_enter(SANDBOX_LINK, &(struct sandbox_setting){ .system = false }, &state) < 0)
-		fprintf(stderr, "pathbus-link: warning: runs without a sandbox (%s)\n", state.text);
+	    sandbox_enter(SANDBOX_LINK, &(struct sandbox_setting){ .system = false }, &state) < 0) {
+		bool is_needed = argc >= 2 && strcmp(argv[1], SANDBOX_NEEDED_ARGUMENT) == 0;
+
+		fprintf(stderr, "pathbus-link: %s without a sandbox (%s)\n", is_needed ? "does not run" : "warning: runs", state.text);
+		if (is_needed)
+			return 1;
+	}
 	while (!agent.done) {
 		uint64_t tags[64];
 		int n = os_set_wait(agent.set, tags, 64, OS_NEVER);

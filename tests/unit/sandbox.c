@@ -264,6 +264,26 @@ static void memory_hidden(void)
 	CHECK(os_shared_of_process(peer, peer_memory, "peers") == -EACCES);
 }
 
+static void root_hidden(void)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "/proc/%d/root", (int)peer);
+	CHECK_FAILS(open(name, O_PATH | O_DIRECTORY | O_CLOEXEC), EACCES);
+}
+
+static void asks_for_a_peer(void)
+{
+	struct os_peer credentials;
+	int process = os_peer_watch(pair_fds[0]);
+
+	CHECK(process >= 0 || process == -EOPNOTSUPP);
+	CHECK(os_peer_credentials(pair_fds[0], &credentials) == 0);
+	process = os_process_watch(peer);
+	CHECK(process >= 0 || process == -ENOSYS);
+	CHECK(process < 0 || poll(&(struct pollfd){ .fd = process, .events = POLLIN }, 1, 0) == 0);
+}
+
 static void sidecar(void)
 {
 	int dir = openat(folder_fd, "sidecar", O_RDONLY | O_DIRECTORY | O_CLOEXEC), page;
@@ -304,6 +324,23 @@ static void a_worker(void)
 	CHECK(waitpid(pid, &status, 0) == pid);
 	CHECK(status == 0);
 	CHECK(kill(peer, 0) == 0);
+}
+
+static void an_agent_by_its_descriptor(void)
+{
+	char *const argv[] = { (char *)(uintptr_t)self, (char *)(uintptr_t)"started", (char *)(uintptr_t)"link", NULL };
+	char *const none[] = { NULL };
+	int program = open(self, O_PATH | O_CLOEXEC), status = -1;
+	pid_t pid = fork();
+
+	CHECK(program >= 0 && pid >= 0);
+	if (pid == 0) {
+		(void)setpgid(0, 0);
+		syscall(SYS_execveat, program, "", argv, none, AT_EMPTY_PATH);
+		_exit(4);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(status == 0);
 }
 
 /* --- what is refused with an error --------------------------------------------------------------------- */
@@ -502,14 +539,16 @@ static const struct test {
 	{ SANDBOX_FILES, true, false, WORKS, CASE(ordinary), 0 },
 	{ SANDBOX_FILES, true, false, WORKS, CASE(looking), 0 },
 	{ SANDBOX_FILES, true, false, WORKS, CASE(a_worker), 0 },
+	{ SANDBOX_FILES, true, false, WORKS, CASE(an_agent_by_its_descriptor), 0 },
 	{ SANDBOX_FILES, true, false, WORKS, CASE(memory_of_another), ROOT },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(executes), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(uses_the_network), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(traces), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(mounts), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(makes_a_file), 0 },
-	{ SANDBOX_FILES, true, false, ENDS, CASE(removes), 0 },
-	{ SANDBOX_FILES, true, false, ENDS, CASE(changes_the_mode), 0 },
+	{ SANDBOX_FILES, true, false, ENDS, CASE(makes_a_fifo), 0 },
+	{ SANDBOX_FILES, true, false, ENDS, CASE(changes_root), 0 },
+	{ SANDBOX_FILES, true, false, ENDS, CASE(takes_a_descriptor), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(maps_code), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(makes_code), 0 },
 	{ SANDBOX_FILES, true, false, ENDS, CASE(signals), 0 },
@@ -523,9 +562,13 @@ static const struct test {
 	{ SANDBOX_WORKER, false, true, ENDS, CASE(makes_a_file), 0 },
 	{ SANDBOX_WORKER, true, false, WORKS, CASE(ordinary), 0 },
 	{ SANDBOX_WORKER, true, false, WORKS, CASE(looking), 0 },
-	{ SANDBOX_WORKER, true, false, WORKS, CASE(memory_of_its_own), 0 },
-	{ SANDBOX_WORKER, true, false, WORKS, CASE(memory_hidden), LANDLOCK },
-	{ SANDBOX_WORKER, true, false, WORKS, CASE(writes_a_file), LANDLOCK },
+	{ SANDBOX_WORKER, true, false, WORKS, CASE(asks_for_a_peer), 0 },
+	{ SANDBOX_WORKER, true, true, WORKS, CASE(looking), 0 },
+	{ SANDBOX_WORKER, true, true, WORKS, CASE(asks_for_a_peer), 0 },
+	{ SANDBOX_WORKER, true, true, ENDS, CASE(memory_of_another), 0 },
+	{ SANDBOX_WORKER, true, false, ENDS, CASE(memory_of_its_own), 0 },
+	{ SANDBOX_WORKER, true, false, WORKS, CASE(root_hidden), LANDLOCK },
+	{ SANDBOX_WORKER, true, false, ENDS, CASE(writes_a_file), 0 },
 	{ SANDBOX_WORKER, true, false, WORKS, CASE(reads_a_file_by_openat2), LANDLOCK },
 	{ SANDBOX_WORKER, true, false, ENDS, CASE(opens_for_reading), 0 },
 	{ SANDBOX_WORKER, true, false, ENDS, CASE(makes_a_socket), 0 },
