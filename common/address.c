@@ -48,6 +48,32 @@ int address_of_user(uid_t uid, char *ret)
 	return n < 0 || (size_t)n >= ADDRESS_SIZE ? -ENAMETOOLONG : 0;
 }
 
+/* The path without its last component; false: it has none, or is too long. */
+static bool parent_of(const char *path, char *ret)
+{
+	const char *slash = strrchr(path, '/');
+	int n = slash && slash > path ? snprintf(ret, ADDRESS_SIZE, "%.*s", (int)(slash - path), path) : 0;
+
+	return n > 0 && (size_t)n < ADDRESS_SIZE;
+}
+
+static bool is_given_to(const char *folder, uid_t uid)
+{
+	char above[ADDRESS_SIZE];
+	struct stat st;
+
+	return parent_of(folder, above) && stat(above, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0 &&
+	       lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid && (st.st_mode & 022) == 0;
+}
+
+bool address_may_be_served_by(const char *address, uid_t uid)
+{
+	char folder[ADDRESS_SIZE];
+
+	return uid == 0 || uid == geteuid() ||
+	       (strcmp(address, ADDRESS_SYSTEM) == 0 && parent_of(address, folder) && is_given_to(folder, uid));
+}
+
 int address_fill(const char *path, struct sockaddr_un *ret)
 {
 	size_t size = strlen(path);

@@ -8,6 +8,7 @@
 #ifndef PATHBUS_COMMON_ADDRESS_H
 #define PATHBUS_COMMON_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -28,6 +29,14 @@ int address_of_user(uid_t uid, char *ret);
 
 /* The runtime folder of a user, "/dev/shm/pathbus-UID". */
 int address_runtime_folder(uid_t uid, char *ret, size_t size);
+
+/*
+ * May this user's process serve at the address? Root may anywhere, and this process's own user. At the system's place so may
+ * the owner of its folder, since only root can have made that and given it to somebody: so it is root who says who the service
+ * user is, and no configuration or environment. (A daemon that was started as root listens as root; this is for one that a
+ * service manager starts as the service user.)
+ */
+bool address_may_be_served_by(const char *address, uid_t uid);
 
 /* Fills a socket address in. -ENAMETOOLONG, -EINVAL (empty). */
 int address_fill(const char *path, struct sockaddr_un *ret);

@@ -331,7 +331,7 @@ static int connect_to(const char *address)
 		r = -errno;
 	else
 		r = os_peer_credentials(fd, &peer);
-	if (r == 0 && peer.uid != 0 && peer.uid != geteuid())
+	if (r == 0 && !address_may_be_served_by(address, peer.uid))
 		r = -EPERM;
 	if (r < 0) {
 		close(fd);

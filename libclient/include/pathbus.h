@@ -187,7 +187,8 @@ struct pathbus_transport {
  * Returns 0, or
  *   -EINVAL    options->size is unknown, the transport is none of the four, the address is too long
  *   -ENOTCONN  PATHBUS_BUS or PATHBUS_SOCKET and no daemon answers
- *   -EPERM     the same and the server is neither root's nor this user's
+ *   -EPERM     the same and the server is neither root's nor this user's, nor, at the system's place, that of whom root
+ *              has given its folder to
  *   -EPROTO    the same and the server speaks another protocol
  *   -EMFILE, -ENFILE, -ENOMEM
  */

@@ -217,11 +217,7 @@ def test_started_as_the_service_user():
     folder.chmod(0o755)
     (folder / "run").mkdir()
     os.chown(folder / "run", SERVICE, SERVICE)
-    script = folder / "start"
-    capabilities = "+setuid,+setgid,+sys_ptrace"
-    script.write_text(f"#!/bin/sh\nexec setpriv --reuid {SERVICE} --regid {SERVICE} --groups {SHARED} "
-                      f"--inh-caps {capabilities} --ambient-caps {capabilities} {bus.program()} \"$@\"\n")
-    script.chmod(0o755)
+    script = as_service_with_capabilities(folder)
     make(folder / "file", ALICE)
     (folder / "jail").mkdir()
     make(folder / "jail/file", ALICE)
@@ -916,6 +912,126 @@ def test_too_many_questions():
         alice.wait_for_word()
         run_as(BOB, look)
         alice.end()
+
+
+# --- who is served by whom ----------------------------------------------------------------------------------------
+
+
+def pathbusctl(*arguments, address=None, uid=BOB):
+    """As another user: exit status and what it says."""
+    environment = {name: value for name, value in os.environ.items() if name != "PATHBUS_ADDRESS"}
+    if address:
+        environment["PATHBUS_ADDRESS"] = os.fspath(address)
+    done = subprocess.run([pathlib.Path(bus.program()).parent / "pathbusctl", *map(str, arguments)], env=environment,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=bus.LIMIT_S,
+                          preexec_fn=lambda: become(uid))
+    return done.returncode, done.stdout + done.stderr
+
+
+def as_service_with_capabilities(folder):
+    """A program that starts the daemon as a service manager would."""
+    script = folder / "start"
+    capabilities = "+setuid,+setgid,+sys_ptrace"
+    script.write_text(f"#!/bin/sh\nexec setpriv --reuid {SERVICE} --regid {SERVICE} --groups {SHARED} "
+                      f"--inh-caps {capabilities} --ambient-caps {capabilities} {bus.program()} \"$@\"\n")
+    script.chmod(0o755)
+    return script
+
+
+def test_from_user_to_user():
+    """By the library: it takes a daemon that was started as root for the system's, whoever that is now."""
+    with system_daemon() as daemon:
+        make(daemon.folder / "file", ALICE, 0o644)
+        ready, told = os.pipe()
+
+        def listen(_, __):
+            become(BOB)
+            environment = dict(os.environ, PATHBUS_ADDRESS=os.fspath(daemon.address))
+            program = pathlib.Path(bus.program()).parent / "pathbusctl"
+            os.dup2(told, 1)
+            os.execve(program, [program, "--transport", "bus", "listen", "--count", "1", daemon.folder / "file"], environment)
+
+        child = Child(listen)
+        os.close(told)
+        with daemon.connect() as connection:
+            bus.wait_for(lambda: connection.ping()[1] == 1, "he has it open")
+        status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=ALICE)
+        assert status == 0, said
+        assert b" post 1 " in os.read(ready, 1000)
+        os.close(ready)
+        child.end()
+        status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=BOB)
+        assert status == 77, said
+
+
+def test_squatters():
+    """Whoever serves at a place that anybody could have made is not the system's daemon."""
+    if os.getuid() != 0:
+        raise bus.Skip("needs root")
+    folder = pathlib.Path(bus.new_folder())
+    folder.chmod(0o1777)
+
+    def squat(wait, say):
+        (folder / "run").mkdir()
+        (folder / "run").chmod(0o755)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(os.fspath(folder / "run/socket"))
+        (folder / "run/socket").chmod(0o777)
+        listener.listen()
+        say()
+        wait()
+        listener.settimeout(0)
+        try:
+            accepted, _ = listener.accept()
+            assert accepted.recv(100) == b"", "it has been greeted"
+        except BlockingIOError:
+            pass
+
+    child = Child(squat, lambda: become(ALICE))
+    child.wait_for_word()
+    status, said = pathbusctl("--transport", "bus", "ping", address=folder / "run/socket")
+    assert status != 0 and "another user" in said, said
+    child.go_on()
+    child.end()
+
+
+def test_the_service_users_own_socket():
+    """One that has not listened as root is believed at the system's place, where only root can have let it."""
+    in_own_mounts(service_users_own_socket)
+
+
+def service_users_own_socket():
+    if not shutil.which("setpriv"):
+        raise bus.Skip("needs setpriv")
+    folder = pathlib.Path(bus.new_folder())
+    folder.chmod(0o755)
+    start = as_service_with_capabilities(folder)
+    place = pathlib.Path("/run/pathbus")
+    assert bus.libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755") == 0
+    for owned in (place, folder / "run"):
+        owned.mkdir()
+        os.chown(owned, SERVICE, SERVICE)
+    elsewhere = SystemDaemon(folder=folder, program_of=start)
+    status, said = pathbusctl("ping", address=elsewhere.address)
+    assert status != 0 and "another user" in said, said
+    elsewhere.stop()
+    daemon = bus.Daemon("--system", "--user", str(SERVICE), address=place / "socket", pass_address=False, program_of=start)
+    status, said = pathbusctl("ping")
+    assert status == 0 and os.fspath(place) in said, said
+    place.chmod(0o777)
+    status, said = pathbusctl("--transport", "bus", "ping")
+    assert status != 0 and "another user" in said, said
+    place.chmod(0o755)
+    daemon.stop()
+    # Started as root it makes the place itself, without an option.
+    place.rmdir()
+    daemon = bus.Daemon("--user", str(SERVICE), address=place / "socket", pass_address=False)
+    assert (place.stat().st_uid, place.stat().st_mode & 0o777) == (SERVICE, 0o755)
+    assert status_of(daemon.pid)["Uid"] == [str(SERVICE)] * 4
+    status, said = pathbusctl("ping")
+    assert status == 0 and os.fspath(place) in said, said
+    daemon.stop()
+    assert os.listdir(place) == []
 
 
 if __name__ == "__main__":

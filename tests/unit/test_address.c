@@ -106,10 +106,68 @@ START_TEST(user_with_session)
 }
 END_TEST
 
+/* The same, where the system's place can be made up. */
+static int at_system_place(struct harness_process *peer, void *arg)
+{
+	static const struct {
+		uid_t owner;
+		mode_t mode, above;
+		bool served;
+	} cases[] = {
+		{ 4000000124u, 0755, 0755, true },  { 4000000124u, 0700, 0755, true },  { 0, 0755, 0755, false },
+		{ 4000000125u, 0755, 0755, false }, { 4000000124u, 0775, 0755, false }, { 4000000124u, 0757, 0755, false },
+		{ 4000000124u, 0755, 0775, false }, { 4000000124u, 01777, 0755, false }, { 4000000124u, 0755, 01777, false },
+	};
+
+	(void)peer, (void)arg;
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/run", "tmpfs", 0, "mode=755") < 0)
+		return 77;
+	ck_assert(!address_may_be_served_by(ADDRESS_SYSTEM, 4000000124u)); /* no such folder */
+	ck_assert_int_eq(mkdir("/run/pathbus", 0755), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_int_eq(chown("/run/pathbus", cases[i].owner, 0), 0);
+		ck_assert_int_eq(chmod("/run/pathbus", cases[i].mode), 0);
+		ck_assert_int_eq(chmod("/run", cases[i].above), 0);
+		ck_assert_msg(address_may_be_served_by(ADDRESS_SYSTEM, 4000000124u) == cases[i].served, "case %zu", i);
+		ck_assert(address_may_be_served_by(ADDRESS_SYSTEM, 0));
+		ck_assert(address_may_be_served_by(ADDRESS_SYSTEM, geteuid()));
+		/* Any other place may be made by anybody. */
+		ck_assert(!address_may_be_served_by("/run/pathbus/../pathbus/socket", 4000000124u));
+		ck_assert(!address_may_be_served_by("/run/pathbus/other", 4000000124u));
+	}
+	ck_assert_int_eq(chown("/run/pathbus", 4000000124u, 0), 0);
+	ck_assert_int_eq(chmod("/run/pathbus", 0755), 0);
+	ck_assert_int_eq(chmod("/run", 0755), 0);
+	ck_assert_int_eq(chown("/run", 4000000124u, 0), 0);
+	ck_assert(!address_may_be_served_by(ADDRESS_SYSTEM, 4000000124u));
+	ck_assert_int_eq(chown("/run", 0, 0), 0);
+	ck_assert_int_eq(rename("/run/pathbus", "/run/real"), 0);
+	ck_assert_int_eq(symlink("/run/real", "/run/pathbus"), 0);
+	ck_assert(!address_may_be_served_by(ADDRESS_SYSTEM, 4000000124u));
+	return 0;
+}
+
+START_TEST(who_may_serve)
+{
+	struct harness_process process;
+	int status;
+
+	ck_assert(address_may_be_served_by("/tmp/socket", 0));
+	ck_assert(address_may_be_served_by("/tmp/socket", geteuid()));
+	ck_assert(!address_may_be_served_by("/tmp/socket", 4000000124u));
+	harness_spawn(&process, at_system_place, NULL);
+	status = harness_wait(&process);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		harness_skip("no mount namespace to be had: needs root");
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(fills_addresses),	 HARNESS_CASE(environment),
 	HARNESS_CASE(runtime_folder),	 HARNESS_CASE(user_without_session),
-	HARNESS_CASE(user_with_session), { 0 },
+	HARNESS_CASE(user_with_session), HARNESS_CASE(who_may_serve), { 0 },
 };
 
 int main(int argc, char **argv)
