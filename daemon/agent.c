@@ -37,6 +37,10 @@ struct agent {
 	agent_lost_fn *lost;
 	void *arg;
 
+	struct forker *forker; /* in the daemon of all users: starts it, with this identity */
+	const struct identity *identity;
+	struct forked forked;
+
 	pid_t pid; /* 0: none, or already waited for */
 	int socket; /* -1: none */
 	struct loop_event *readable, *writable;
@@ -54,9 +58,30 @@ struct agent {
 static void readable(void *arg);
 static void writable(void *arg);
 
-static int run(struct agent *agent)
+/* The files process has seen it end, which its socket says too, or could not start it. */
+static void forked_ended(void *arg, int error)
+{
+	struct agent *agent = arg;
+
+	if (error < 0 && log_allows(&agent->failures, "the link agent could not be started"))
+		log_error("a link agent cannot be started (%s): processes that do not reach this daemon are not joined with those that "
+		          "do", strerror(-error));
+}
+
+static int start_process(struct agent *agent, const char *program, int socket)
 {
 	const char *const argv[] = { AGENT_PROGRAM, agent->sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
+
+	if (!agent->forker)
+		return helper_start(program, argv, (const int[]){ socket, agent->death_fd }, 2, &agent->pid);
+	if (!agent->identity)
+		return -ENOTCONN;
+	agent->forked = (struct forked){ .ended = forked_ended, .arg = agent };
+	return forker_start_agent(agent->forker, agent->identity, socket, agent->death_fd, &agent->forked);
+}
+
+static int run(struct agent *agent)
+{
 	char program[AGENT_PROGRAM_SIZE];
 	int pair[2], r;
 
@@ -67,7 +92,7 @@ static int run(struct agent *agent)
 	agent->readable = loop_on_readable(agent->loop, pair[0], readable, agent);
 	agent->writable = loop_on_writable(agent->loop, pair[0], writable, agent);
 	if (agent->readable && agent->writable)
-		r = helper_start(program, argv, (const int[]){ pair[1], agent->death_fd }, 2, &agent->pid);
+		r = start_process(agent, program, pair[1]);
 	else
 		r = -ENOMEM;
 	close(pair[1]);
@@ -134,6 +159,8 @@ static void disconnect(struct agent *agent)
 	agent->socket = -1;
 	while (agent->first)
 		drop_first(agent);
+	if (agent->forker)
+		forker_forget(agent->forker, &agent->forked); /* it is waited for elsewhere */
 	for (unsigned i = 0; i < LIMIT_AGENT_STARTS && agent->pid > 0; i++) {
 		if (agent->old[i] == 0) {
 			agent->old[i] = agent->pid;
@@ -145,8 +172,16 @@ static void disconnect(struct agent *agent)
 
 void agent_kill(struct agent *agent)
 {
-	if (agent->pid > 0)
+	if (agent->forker)
+		forker_kill(agent->forker, &agent->forked);
+	else if (agent->pid > 0)
 		kill(agent->pid, SIGKILL);
+}
+
+void agent_set_identity(struct agent *agent, struct forker *forker, const struct identity *identity)
+{
+	agent->forker = forker;
+	agent->identity = identity;
 }
 
 void agent_reap(struct agent *agent)

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include "forker.h"
+#include "identity.h"
 #include "link/protocol.h"
 #include "loop.h"
 
@@ -18,6 +20,13 @@ typedef void agent_lost_fn(void *arg);
 /* `lost`: the agent has ended; nothing that it was told counts any more. death_fd stays the caller's. */
 struct agent *agent_new(struct loop *loop, int death_fd, bool sandboxed, agent_message_fn *message, agent_lost_fn *lost,
                         void *arg);
+/*
+ * In the daemon of all users: whose agent it is. It is started by the files process, with this identity, and is to be sent
+ * that user's lanes and sidecars only: it may be traced by its user, so it is worth as much as that one. What it says is
+ * believed of its own links alone. To be called again when that connection ends and another of the user's is there;
+ * without one it cannot be started (-ENOTCONN). Both stay the caller's, the identity as long as it is set; NULL: none.
+ */
+void agent_set_identity(struct agent *agent, struct forker *forker, const struct identity *identity);
 /* Ends the control socket; the process outlives it. */
 struct agent *agent_free(struct agent *agent);
 

@@ -623,19 +623,70 @@ class FilesProcess:
         return ours, self.receive()
 
 
-def test_main_is_not_believed():
-    """Only a connection that was accepted at the daemon's address makes a worker, and that one's peer."""
+def listen(*names):
     if os.getuid() != 0:
         raise bus.Skip("needs root")
     folder = pathlib.Path(bus.new_folder())
     folder.chmod(0o755)
     listeners = []
-    for name in ("socket", "other"):
+    for name in names:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(os.fspath(folder / name))
         (folder / name).chmod(0o777)
         listener.listen()
         listeners.append(listener)
+    return folder, listeners
+
+
+def connect_as(uid, address, listener, **who):
+    """A process of this user that has connected, until it is sent a byte; and what was accepted."""
+    def be_client(_, __):
+        become(uid, **who)
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(os.fspath(address))
+        client.recv(1)
+
+    child = Child(be_client)
+    return child, listener.accept()[0]
+
+
+def test_a_link_agent():
+    """It is its client's in all, knows nothing of the daemon's environment, and outlives the daemon."""
+    folder, (listener,) = listen("socket")
+    files = FilesProcess(listener)
+    child, accepted = connect_as(ALICE, folder / "socket", listener, gid=SHARED, groups=[4, 5])
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    death = os.memfd_create("death")
+    files.send(3, 78, [accepted.fileno(), theirs.fileno(), death])
+    theirs.close()
+    kind, number, pid, error = files.receive()
+    assert (kind, number, error) == (17, 78, 0)
+    bus.wait_for(lambda: bus.command(pid) == [b"pathbus-link"], "it is the agent")
+    status = status_of(pid)
+    assert status["Uid"] == [str(ALICE)] * 4 and status["Gid"] == [str(SHARED)] * 4 and status["Groups"] == ["4", "5"]
+    assert all(int(status[name][0], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    assert status["NoNewPrivs"] == ["1"]
+    environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")[:-1]
+    assert all(b"SAN_OPTIONS=" in one for one in environment), environment
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(5)]
+    assert links[0] == links[1] == "/dev/null" and links[3][:7] == "socket:" and "death" in links[4], links
+    accepted.send(b".")
+    child.end()
+    files.socket.close()
+    assert files.process.wait(bus.LIMIT_S) == 0
+    control.settimeout(0)
+    try:
+        assert control.recv(100), "it has ended with the daemon"
+    except BlockingIOError:
+        pass
+    control.close()
+    bus.wait_for(lambda: bus.command(pid) != [b"pathbus-link"], "it ends when nobody needs it")
+    os.close(death)
+
+
+def test_main_is_not_believed():
+    """Only a connection that was accepted at the daemon's address makes a worker, and that one's peer."""
+    folder, listeners = listen("socket", "other")
     files = FilesProcess(listeners[0])
     refused = (18, 77, 0, -errno.EPERM)
     pair = socket.socketpair()
@@ -649,15 +700,8 @@ def test_main_is_not_believed():
     assert files.start_worker(listeners[1].accept()[0].fileno())[1] == refused, "one of another address"
     assert files.start_worker(os.open("/dev/null", os.O_RDONLY))[1] == refused, "no socket"
 
-    def be_alice(_, __):
-        become(ALICE)
-        alice = socket.socket(socket.AF_UNIX)
-        alice.connect(os.fspath(folder / "socket"))
-        alice.recv(1)
-
     listeners[0].accept()
-    child = Child(be_alice)
-    accepted = listeners[0].accept()[0]
+    child, accepted = connect_as(ALICE, folder / "socket", listeners[0])
     worker, (kind, number, pid, error) = files.start_worker(accepted.fileno())
     assert (kind, number, error) == (17, 77, 0)
     bus.wait_for(lambda: status_of(pid)["Uid"] == [str(ALICE)] * 4, "it is Alice's")
