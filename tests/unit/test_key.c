@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -893,6 +894,101 @@ START_TEST(runtime_names_tell_keys_apart)
 }
 END_TEST
 
+/* --- for another process ------------------------------------------------------------------------------ */
+
+static int resolve_for(int at, const char *path)
+{
+	struct place place;
+	int r = place_resolve_for(at, path, &place);
+
+	if (r == 0)
+		place_deinit(&place);
+	return r;
+}
+
+/* What a process has means another thing to each: for another one nothing is made of it. */
+START_TEST(links_of_processes)
+{
+	static const char *const paths[] = { "/proc/self/cwd/file", "/proc/self/fd/0", "/proc/self/root/etc/file",
+		                             "/proc/thread-self/cwd/file", "/proc/self/status", "/proc/self", "/proc/self/.",
+		                             "/proc/uptime", "to-cwd", "to-cwd-file" };
+	int slash = os_open_folder(AT_FDCWD, "/", true), r;
+	char path[64];
+	struct place place;
+
+	ck_assert_int_ge(slash, 0);
+	make_link("/proc/self/cwd", "to-cwd");
+	make_link("/proc/self/cwd/folder/file", "to-cwd-file");
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		r = resolve_for(-1, paths[i]);
+		ck_assert_msg(r == -ELOOP || r == -EXDEV, "%s: %d", paths[i], r);
+		r = resolve_for(slash, paths[i][0] == '/' ? paths[i] : harness_path(paths[i]));
+		ck_assert_msg(r == -ELOOP || r == -EXDEV || r == -ENOSYS, "%s: %d", paths[i], r);
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/etc", slash);
+	ck_assert_int_eq(resolve_for(-1, path), -ELOOP);
+	/* Other links are as ever; and for itself a process may follow what it likes. */
+	ck_assert_int_eq(resolve_for(-1, "chain"), 0);
+	ck_assert_int_eq(resolve_for(slash, harness_path("chain")), 0);
+	ck_assert_int_eq(place_resolve(-1, "/proc/self/cwd/file", &place), 0);
+	ck_assert_uint_eq(place.key.dir_ino, key_of(".", "file").dir_ino);
+	place_deinit(&place);
+	close(slash);
+}
+END_TEST
+
+static atomic_bool moving;
+
+static void *move_out_and_in(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&moving))
+		if (rename("root/in/sub", "outside/sub") < 0 || rename("outside/sub", "root/in/sub") < 0)
+			return "a rename has failed";
+	return NULL;
+}
+
+/* A folder that is moved out of a root while its folder is looked for does not lead there. */
+START_TEST(moved_out_of_a_root)
+{
+	unsigned n_found = 0, n_missed = 0;
+	pthread_t mover;
+	void *failed;
+	ino_t in;
+	int jail;
+
+	make_folder("root");
+	make_folder("root/in");
+	make_folder("root/in/sub");
+	make_folder("outside");
+	in = key_of("root/in", "").dir_ino;
+	jail = os_open_folder(AT_FDCWD, "root", true);
+	ck_assert_int_ge(jail, 0);
+	if (resolve_for(jail, "/in") == -ENOSYS)
+		harness_skip("no openat2");
+	atomic_store(&moving, true);
+	ck_assert_int_eq(pthread_create(&mover, NULL, move_out_and_in, NULL), 0);
+	for (unsigned i = 0; (i < 20000 || n_found < 10 || n_missed < 10) && i < 2000000; i++) {
+		struct place place;
+		int r = place_resolve_for(jail, "/in/sub/.", &place);
+
+		if (r == 0) {
+			ck_assert_uint_eq(place.key.dir_ino, in);
+			place_deinit(&place);
+			n_found++;
+		} else {
+			ck_assert_msg(r == -ENOENT || r == -EAGAIN || r == -EXDEV, "%d", r);
+			n_missed++;
+		}
+	}
+	atomic_store(&moving, false);
+	ck_assert_int_eq(pthread_join(mover, &failed), 0);
+	ck_assert_msg(!failed, "%s", (const char *)failed);
+	ck_assert_msg(n_found >= 10 && n_missed >= 10, "%u found, %u missed", n_found, n_missed);
+	close(jail);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(spelling, N_SPELLINGS),
 	HARNESS_CASE(working_directory),
@@ -908,6 +1004,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(posix_locks_survive),
 	HARNESS_CASE(bind_mounts_agree),
 	HARNESS_CASE(changed_root),
+	HARNESS_CASE(links_of_processes),
+	HARNESS_CASE(moved_out_of_a_root),
 	HARNESS_CASE(rights_follow_the_file),
 	HARNESS_CASE(effective_user_decides),
 	HARNESS_CASE_EACH(read_only_file_system, 2),
