@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -321,6 +322,7 @@ static void add_main(struct filter *filter, bool is_system)
 	add_clones(filter, CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD);
 	/* How much is there to read: an event buffer asks. */
 	allow_if(filter, "ioctl", 1, UINT32_MAX, FIONREAD);
+	allow_if(filter, "ioctl", 1, UINT32_MAX, SIOCOUTQ); /* what a client has not taken */
 	/* Is it there, and its end. Others are protected by whose they are. */
 	allow_if(filter, "kill", 1, UINT32_MAX, 0);
 	allow_if(filter, "kill", 1, UINT32_MAX, SIGKILL);

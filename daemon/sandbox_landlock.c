@@ -110,6 +110,10 @@ static int fill(int rules, uint64_t handled, enum sandbox_role role, const struc
 	switch (role) {
 	case SANDBOX_MAIN:
 		r = allow_all(rules, handled, told_by_kernel, READ_FILE);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+		if (r == 0)
+			r = allow(rules, handled, "/proc", READ_FOLDER); /* leaks are looked for in all threads */
+#endif
 		if (r == 0)
 			r = allow(rules, handled, "/dev/shm", MAKE_FOLDER); /* the runtime folder, which may vanish */
 		if (r == 0)
