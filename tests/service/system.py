@@ -697,8 +697,10 @@ def test_main_is_not_believed():
     assert files.start_worker(listeners[0].fileno())[1] == refused, "the listener"
     other = socket.socket(socket.AF_UNIX)
     other.connect(os.fspath(folder / "other"))
-    assert files.start_worker(listeners[1].accept()[0].fileno())[1] == refused, "one of another address"
-    assert files.start_worker(os.open("/dev/null", os.O_RDONLY))[1] == refused, "no socket"
+    elsewhere, _ = listeners[1].accept()
+    assert files.start_worker(elsewhere.fileno())[1] == refused, "one of another address"
+    with open("/dev/null", "rb") as null:
+        assert files.start_worker(null.fileno())[1] == refused, "no socket"
 
     listeners[0].accept()
     child, accepted = connect_as(ALICE, folder / "socket", listeners[0])
