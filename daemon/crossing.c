@@ -17,6 +17,7 @@
 #include "limit.h"
 #include "os/os.h"
 #include "ringing.h"
+#include "share.h"
 #include "side.h"
 #include "state.h"
 #include "user.h"
@@ -41,12 +42,17 @@ struct crossing_lane {
 	uint64_t carried;                /* the generation up to which all was taken */
 	unsigned group;                  /* if it is listened to: */
 	struct loop_event *rung, *later; /* NULL: it is not */
+	struct share_place turn;         /* of its user's time */
+	bool is_new;                     /* has not been looked at */
+	bool was_put;                    /* something was put into it since it was heard last: then that may be why it rings */
+	bool rests;                      /* its user has had as much carried as may be: not listened to until `later` */
 };
 
 struct crossing {
 	struct topic *topic;
 	struct loop *loop;
 	struct speaker *speakers;
+	struct loop_event *settling; /* a lane that was left is at its end */
 	struct state state; /* the topic's: only here it gets its versions */
 };
 
@@ -121,6 +127,8 @@ static struct crossing_lane *next_sink(const struct crossing_lane *from, struct 
 	while (lane && (!lane->crossing || lane == from->lane || !is_put_into(lane)))
 		lane = lane->next;
 	*at = lane ? lane->next : NULL;
+	if (lane)
+		lane->crossing->was_put = true;
 	return lane ? lane->crossing : NULL;
 }
 
@@ -294,36 +302,85 @@ static void look_at(struct crossing_lane *from, uint64_t at_ns)
 	loop_set(from->later, at_ns > now ? (unsigned)((at_ns - now) / 1000000u) + 1 : 1);
 }
 
+/* Its user pays: for each thing that is carried, for as many messages as it says are missed, and for a bell that rings for
+ * nothing. What is over stays where it is, and becomes merged posts and messages that are missed. */
+static bool may_carry(struct crossing_lane *from, unsigned n, uint64_t now)
+{
+	uint64_t again_ns = 0;
+
+	if (user_carry(from->lane->user, n, now, &again_ns) == n)
+		return true;
+	from->rests = true;
+	loop_disable(from->rung);
+	look_at(from, again_ns);
+	return false;
+}
+
+static bool is_news(enum side_news news)
+{
+	return news != SIDE_NOTHING && news != SIDE_STALLED;
+}
+
 /* What is new, some at a time. True: there is no more, and it sleeps. */
 static bool carry(struct crossing_lane *from, unsigned budget)
 {
+	uint64_t now = os_now_ns(), n = 0;
+	bool is_for_nothing = !from->was_put && !from->is_new;
+	enum side_news news;
+
+	if (from->rests)
+		return false;
+	from->was_put = from->is_new = false;
 	look(from);
 	for (; budget > 0; budget--) {
-		uint64_t n = 0;
-		enum side_news news = side_next(&from->side, &n);
-
+		news = side_next(&from->side, &n);
 		if (news == SIDE_NOTHING)
 			from->carried = from->side.generation;
-		if (news != SIDE_NOTHING && news != SIDE_STALLED) {
+		if (is_news(news)) {
+			is_for_nothing = false;
 			put(from, news, n);
+			if (!may_carry(from, news == SIDE_GAP && n < LIMIT_MERGED_POSTS ? (unsigned)n : 1, now))
+				return false;
 		} else if (!lane_arm(&from->side.lane, from->side.generation)) {
 			look(from);
 		} else {
 			if (news == SIDE_STALLED)
 				look_at(from, from->side.stalled_ns);
-			return news == SIDE_NOTHING;
+			return (!is_for_nothing || may_carry(from, 1, now)) && news == SIDE_NOTHING;
 		}
 	}
 	loop_call_soon(from->later);
 	return false;
 }
 
-static void go_on(void *arg)
+static void take_turn(void *arg)
 {
 	struct crossing_lane *from = arg;
 
 	if (carry(from, LIMIT_CARRIED_IN_A_ROW) && is_empty(from->lane))
-		crossing_settle(from->crossing->topic); /* and it is gone */
+		loop_call_soon(from->crossing->settling);
+}
+
+static void heard(void *arg)
+{
+	struct crossing_lane *from = arg;
+
+	(void)share_run(user_share(from->lane->user), &from->turn);
+}
+
+static void go_on(void *arg)
+{
+	struct crossing_lane *from = arg;
+
+	if (from->rests)
+		loop_enable(from->rung);
+	from->rests = false;
+	heard(from);
+}
+
+static void settle(void *arg)
+{
+	crossing_settle(((struct crossing *)arg)->topic);
 }
 
 /* What is there now, since nobody will come to it later. */
@@ -362,11 +419,13 @@ struct page *crossing_page(const struct crossing_lane *in)
 
 void crossing_post(struct crossing_lane *in)
 {
+	in->was_put = true;
 	side_post(&in->side, 1);
 }
 
 void crossing_resync(struct crossing_lane *in)
 {
+	in->was_put = true;
 	side_resync(&in->side);
 }
 
@@ -376,6 +435,7 @@ static void leave(struct crossing_lane *end)
 {
 	struct topic_lane *lane = end->lane;
 
+	share_leave(&end->turn);
 	loop_event_free(end->later);
 	if (end->rung) {
 		loop_event_free(end->rung); /* before its bell is closed */
@@ -394,7 +454,8 @@ static int listen_to(struct crossing_lane *end)
 
 	if (bell < 0)
 		return bell;
-	end->rung = loop_on_edge(end->crossing->loop, bell, go_on, end);
+	end->turn = (struct share_place){ .fn = take_turn, .arg = end };
+	end->rung = loop_on_edge(end->crossing->loop, bell, heard, end);
 	end->later = loop_timer(end->crossing->loop, go_on, end);
 	if (!end->rung)
 		topic_lane_unlisten(end->lane, end->group);
@@ -411,7 +472,7 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 
 	if (!end)
 		return -ENOMEM;
-	*end = (struct crossing_lane){ .crossing = crossing, .lane = lane, .speaker = speaker };
+	*end = (struct crossing_lane){ .crossing = crossing, .lane = lane, .speaker = speaker, .is_new = true };
 	lane->crossing = end;
 	end->side.lane = topic_lane_view(lane, NULL);
 	end->side.file = -1;
@@ -449,6 +510,7 @@ static struct crossing *crossing_free(struct crossing *crossing)
 		known_deinit(&speaker->said);
 		free(speaker);
 	}
+	loop_event_free(crossing->settling);
 	crossing->topic->crossing = NULL;
 	free(crossing);
 	return NULL;
@@ -500,13 +562,18 @@ int crossing_update(const struct context *context, struct topic *topic)
 		if (!topic->crossing)
 			return -ENOMEM;
 		*topic->crossing = (struct crossing){ .topic = topic, .loop = context->loop };
+		topic->crossing->settling = loop_timer(context->loop, settle, topic->crossing);
+		if (!topic->crossing->settling) {
+			crossing_free(topic->crossing);
+			return -ENOMEM;
+		}
 	}
 	for (struct topic_lane *lane = topic->lanes; r == 0 && lane; lane = lane->next)
 		if (!lane->crossing)
 			r = join(topic->crossing, lane);
 	/* All baselines are taken: what has come since is carried, and from then on the bells tell. */
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
-		if (lane->crossing && is_taken_from(lane))
+		if (lane->crossing && lane->crossing->is_new && is_taken_from(lane))
 			(void)carry(lane->crossing, LIMIT_CARRIED_IN_A_ROW);
 	return r;
 }
