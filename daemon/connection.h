@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * connection.h - one connection, as client.c and frames.c share it.
+ * connection.h - one connection, as the files that work on it share it.
  */
 #ifndef PATHBUS_DAEMON_CONNECTION_H
 #define PATHBUS_DAEMON_CONNECTION_H
@@ -117,6 +117,11 @@ void client_drop(struct client *client, enum drop why, const char *text);
 void client_send_last(struct client *client, const void *frame, size_t size);
 /* Ends it at once: nothing is sent any more. */
 void client_finish(struct client *client, enum leave how);
+
+/* reading.c */
+void reading_init(struct client *client);
+void reading_readable(void *client);
+void reading_forget(struct client *client); /* what was read and not yet handled */
 
 /* An answer has been found, so it may be read from again. */
 void client_look_again(struct client *client);

@@ -80,7 +80,8 @@
  * a user that have waited for room, or time, and are called before others get theirs. */
 #define LIMIT_USER_TURN_NS 100000u
 #define LIMIT_WAITING_IN_A_ROW 64u
-/* A connection that has sent a part of a frame, and for whose rest its user has no room, is closed after so many milliseconds. */
+/* A connection that has sent something for which its user has no room, a half of a frame perhaps, is closed after so many
+ * milliseconds. */
 #define LIMIT_ROOM_MS 5000u
 /* Who waits for room is looked at after so many milliseconds at the latest. */
 #define LIMIT_USER_WAIT_MS 250u

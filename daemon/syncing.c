@@ -66,6 +66,7 @@ struct syncing {
 	struct goal *goals;
 	struct target *targets;      /* as in the topic's list: the last who came first */
 	unsigned n_goals, n_targets;
+	size_t n_bytes; /* of these three, as they are charged */
 };
 
 static struct syncing *syncing_of(struct queue *place)
@@ -250,14 +251,22 @@ static void poll_later(struct syncs *syncs)
 		poll_in(syncs, pause < LIMIT_SYNC_LAST_MS ? pause : LIMIT_SYNC_LAST_MS);
 }
 
-/* 0, -ENOMEM. */
+/* 0, -ENOMEM, -EDQUOT... */
 static int set_goals(struct syncing *syncing)
 {
 	struct topic *topic = syncing->topic;
 	unsigned n_lanes = 0, n = 0;
+	size_t n_bytes;
+	int r;
 
 	for (const struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		n_lanes++;
+	n_bytes = n_lanes * sizeof(*syncing->goals) + topic->n_members * sizeof(*syncing->targets) +
+	          syncing->max_laggards * sizeof(*syncing->laggards);
+	r = user_charge(syncing->client->user, CHARGE_QUEUE_BYTES, n_bytes);
+	if (r < 0)
+		return r;
+	syncing->n_bytes = n_bytes;
 	syncing->goals = calloc(n_lanes, sizeof(*syncing->goals));
 	syncing->targets = calloc(topic->n_members, sizeof(*syncing->targets));
 	if (!syncing->goals || !syncing->targets)
@@ -289,16 +298,19 @@ static bool begin(struct syncing *syncing)
 	struct crossing_lane *from = syncing->member->lane->crossing;
 	struct client *client = syncing->client;
 	uint32_t request = syncing->request;
+	int r;
 
 	if (from && !crossing_has_carried(from, syncing->own_goal)) {
 		poll_later(syncing->topic->syncs);
 		return false;
 	}
 	syncing->has_begun = true;
-	if (set_goals(syncing) == 0)
+	r = set_goals(syncing);
+	if (r == 0)
 		return true;
 	syncing_free(syncing);
-	client_send_error(client, request, ENOMEM, "the daemon has no memory left");
+	client_send_error(client, request, -r,
+	                  r == -ENOMEM ? "the daemon has no memory left" : user_refusal(client->user, CHARGE_QUEUE_BYTES));
 	return false;
 }
 
@@ -460,6 +472,7 @@ void syncing_free(struct syncing *syncing)
 	queue_remove(&syncing->place);
 	syncing->client->n_syncs--;
 	user_release(syncing->client->user, CHARGE_SYNCS, 1);
+	user_release(syncing->client->user, CHARGE_QUEUE_BYTES, syncing->n_bytes);
 	loop_event_free(syncing->timer);
 	free(syncing->laggards);
 	free(syncing->goals);
