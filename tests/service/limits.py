@@ -229,12 +229,14 @@ def fill(user, limit):
 def test_each_leaves_others_theirs_and_ends():
     for row in LIMITS:
         with shared(*(word for limit in row for word in (f"--{limit.option}", str(limit.most)))) as daemon:
-            for limit in 2 * row:  # once somebody has gone there is room again
+            for n, limit in enumerate(2 * row, 1):  # once somebody has gone there is room again
                 with User(daemon, ONE) as one, User(daemon, OTHER) as other:
                     fill(one, limit)
                     fill(other, limit)
-                daemon.expect_said(f"user {ONE} has gone; it had reached: {limit.option}")
-                daemon.expect_said(f"user {OTHER} has gone; it had reached: {limit.option}")
+                for uid in (ONE, OTHER):
+                    told = f"user {uid} has gone; it had reached: "
+                    bus.wait_for(lambda: daemon.said().count(told) == n, f"the log says '{told}' {n} times")
+                    assert f"{told}{limit.option}" in daemon.said()
 
 
 def test_bytes():
