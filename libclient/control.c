@@ -44,7 +44,7 @@ void control_finish(struct pathbus *bus)
 bool control_may_pass(int error)
 {
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ETIMEDOUT || error == -ENOTCONN ||
-	       error == -EIO || error == -EAGAIN;
+	       error == -EIO || error == -EAGAIN || error == -EDQUOT;
 }
 
 static bool was_refused_for_now(const pathbus_topic *topic)

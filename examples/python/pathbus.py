@@ -147,7 +147,7 @@ def error_of(body):
 def end_of(body):
     """Why the daemon has ended the connection. What it is short of now it may have later: as if it had restarted."""
     error = error_of(body)
-    passes = error.errno in (errno.EUSERS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT)
+    passes = error.errno in (errno.EUSERS, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT)
     return (ConnectionResetError if passes else Refused)(*error.args)
 
 

@@ -245,6 +245,7 @@ PATHBUS_PUBLIC int pathbus_next(pathbus *bus, struct pathbus_event *event);
  *   -EEXIST        peer to peer: something that is no sidecar has its name
  *   -EBUSY         peer to peer: another process holds the sidecar half-way through leaving
  *   -EIO           the shared memory is damaged, or a helper of the daemon failed
+ *   -EDQUOT        the user has as much of something as the daemon allows a user (its log says of what)
  *   -EPROTO        what the daemon or the sidecar has is no lane of this library's
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC
  */
@@ -508,8 +509,8 @@ struct pathbus_region_info {
  *   -EEXIST      the name is in use, here or at a daemon (also by holders of one that was replaced who have not looked
  *                since, or one that is being brought back to a daemon)
  *   -EBUSY       a process that makes or removes this name stands still
- *   -EDQUOT      the user has as many regions, or as many bytes of them, as the daemon allows (--max-regions,
- *                --max-region-bytes)
+ *   -EDQUOT      the user has made as many regions, or as many bytes of them, as the daemon allows (--max-regions,
+ *                --max-region-bytes), or has as many open, or as many descriptors
  *   -ENOSPC      RESERVE: there is not that much memory; no space left in /dev/shm
  *   -EOPNOTSUPP  PATHBUS_SOCKET; a system without such memory
  *   -ENOTCONN, -ETIMEDOUT, -ECHILD, -EIO (the topic's memory is damaged), -EPROTO, -EMFILE, -ENFILE, -ENOMEM; or, when the
@@ -878,7 +879,7 @@ PATHBUS_PUBLIC int pathbus_connect(pathbus_topic *topic, const char *name, uint6
  *
  * @ret  receives the token, terminated
  * Returns 0, or -ECONNREFUSED (nobody listens there), -EACCES (as pathbus_connect), -ENOBUFS (64 tokens of this handle are
- * not redeemed yet, or 16384 of all), -EINVAL, -ENAMETOOLONG, -ECHILD, -ETIMEDOUT, -EMFILE, -ENFILE, -ENOMEM, -ENOSPC, or,
+ * not redeemed yet, or 16384 of all), -EDQUOT (the user has as many as the daemon allows), -EINVAL, -ENAMETOOLONG, -ECHILD, -ETIMEDOUT, -EMFILE, -ENFILE, -ENOMEM, -ENOSPC, or,
  * when the channel was lost, an error of pathbus_open.
  */
 PATHBUS_PUBLIC int pathbus_token_make(pathbus_topic *topic, const char *name, char ret[PATHBUS_TOKEN_SIZE]);
