@@ -308,6 +308,7 @@ START_TEST(many_connections_have_one_share)
 	loop = loop_new();
 	stop = loop_timer(loop, stop_now, NULL);
 	ck_assert_int_eq(share_init(&share, loop, LIMIT_USER_TURN_NS), 0);
+	last_ns = now;
 	for (unsigned i = 0; i < WORKERS; i++) {
 		workers[i] = (struct worker){ .share = &share, .left = 100, .takes_ns = LIMIT_USER_TURN_NS / 10 };
 		workers[i].place.fn = work;
