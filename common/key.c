@@ -316,6 +316,11 @@ int place_resolve_for(int root, const char *path, struct place *ret)
 	return resolve(root, true, path, ret);
 }
 
+int place_look_again(struct place *place)
+{
+	return fill_place(place->dir, place->key.name, false, place);
+}
+
 void place_deinit(struct place *place)
 {
 	if (place->dir >= 0)

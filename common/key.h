@@ -50,6 +50,8 @@ int place_resolve(int root, const char *path, struct place *ret);
  * (self, cwd, fd/3) would lead where this one is: they are not followed. -EXDEV or -ELOOP: the path leads there.
  */
 int place_resolve_for(int root, const char *path, struct place *ret);
+/* Looks once more at the file and its rights. 0; 1: there is a link by now, so the path is to be resolved again; -errno. */
+int place_look_again(struct place *place);
 void place_deinit(struct place *place);
 
 bool key_equal(const struct topic_key *a, const struct topic_key *b);

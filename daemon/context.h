@@ -17,6 +17,7 @@ struct runtime;
 struct linker;
 struct endpoints;
 struct regions;
+struct rights_watch;
 struct users;
 struct forker;
 
@@ -32,6 +33,7 @@ struct context {
 	struct linker *linker;
 	struct endpoints *endpoints;
 	struct regions *regions;
+	struct rights_watch *rights_watch;
 	struct forker *forker; /* of the daemon of all users; else NULL */
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;

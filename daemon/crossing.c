@@ -569,13 +569,22 @@ int crossing_update(const struct context *context, struct topic *topic)
 		}
 	}
 	for (struct topic_lane *lane = topic->lanes; r == 0 && lane; lane = lane->next)
-		if (!lane->crossing)
+		if (!lane->crossing && !lane->retired)
 			r = join(topic->crossing, lane);
 	/* All baselines are taken: what has come since is carried, and from then on the bells tell. */
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		if (lane->crossing && lane->crossing->is_new && is_taken_from(lane))
 			(void)carry(lane->crossing, LIMIT_CARRIED_IN_A_ROW);
 	return r;
+}
+
+void crossing_retire(struct topic_lane *lane)
+{
+	if (!lane->crossing)
+		return;
+	if (is_taken_from(lane))
+		carry_rest(lane->crossing);
+	leave(lane->crossing);
 }
 
 void crossing_end(struct topic *topic)

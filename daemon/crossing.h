@@ -20,6 +20,8 @@ struct context;
 int crossing_update(const struct context *context, struct topic *topic);
 /* The same for lanes that a link has left. */
 void crossing_settle(struct topic *topic);
+/* The lane has been closed: what was posted before is carried, and nothing after that. */
+void crossing_retire(struct topic_lane *lane);
 /* The topic ends. */
 void crossing_end(struct topic *topic);
 

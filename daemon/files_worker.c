@@ -149,6 +149,23 @@ static bool may_have_sidecar(const struct place *place)
 	return fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+/* First the watch, then the look: what appears in between is told by the watch. */
+static int find(int root, const char *path, struct place *ret, int32_t *ret_watch)
+{
+	int r = 1;
+
+	for (unsigned i = 0; i < 3 && r == 1; i++) {
+		r = place_resolve_for(root, path, ret);
+		if (r < 0)
+			return r;
+		*ret_watch = os_watch_add(FILES_FD_WATCH, ret->dir);
+		r = place_look_again(ret);
+		if (r != 0)
+			place_deinit(ret);
+	}
+	return r == 1 ? -EAGAIN : r;
+}
+
 /* Fills the reply in. Returns the folder's descriptor if it is to go along, else -1. */
 static int answer(const struct home *home, const struct files_request *request, int client, struct files_reply *reply)
 {
@@ -171,13 +188,11 @@ static int answer(const struct home *home, const struct files_request *request, 
 	else
 		root = root_of(home, request->pid);
 	if (reply->error == 0)
-		reply->error = place_resolve_for(root, request->path, &place);
+		reply->error = find(root, request->path, &place, &reply->watch);
 	if (root >= 0)
 		close(root);
 	if (reply->error < 0)
 		return -1;
-	/* First the watch, then the look: what appears in between is told by the watch. */
-	reply->watch = os_watch_add(FILES_FD_WATCH, place.dir);
 	reply->sidecar = reply->watch < 0 || may_have_sidecar(&place);
 	reply->key = place.key;
 	reply->exists = place.exists;

@@ -22,6 +22,7 @@ struct folder_watch {
 	bool gone;
 	bool own;          /* one of the daemon's own has it */
 	uint64_t event;    /* folders->clock at the last event that may have been a sidecar's */
+	uint64_t touched;  /* the same at the last event of any name */
 	struct topic_name *names;
 	bool empty;        /* in folders->empty */
 	struct folder_watch *next_empty;
@@ -43,6 +44,7 @@ struct folders {
 	struct topic_name **walk;   /* where a walk over a watch's names goes on; NULL: none */
 	struct own_watch own[MAX_OWN];
 	folders_appeared_fn *appeared;
+	folders_touched_fn *touched;
 	void *arg;
 };
 
@@ -99,6 +101,13 @@ int folders_attach(struct folders *folders, struct topic_name *name, int id, uin
 		watch->names->watch_at = &name->watch_next;
 	watch->names = name;
 	return appeared;
+}
+
+bool folders_was_touched(const struct folders *folders, const struct topic_name *name, uint64_t since)
+{
+	const struct folder_watch *watch = name->watch ? find(folders, name->watch) : NULL;
+
+	return folders->overflow > since || (watch && watch->touched > since);
 }
 
 void folders_detach(struct folders *folders, struct topic_name *name)
@@ -168,6 +177,17 @@ static void tell(struct folders *folders, struct folder_watch *watch, const char
 	folders->walk = NULL;
 }
 
+/* entry NULL: anything may have appeared. */
+static void tell_touched(struct folders *folders, const struct folder_watch *watch, const char *entry)
+{
+	if (entry && watch->names) {
+		folders->touched(folders->arg, watch->names, entry);
+		return;
+	}
+	for (struct topic_name *name = watch->names; name; name = name->watch_next)
+		folders->touched(folders->arg, name, NULL);
+}
+
 /* id 0: all of them. */
 static void tell_own(struct folders *folders, int id, const char *entry, bool gone)
 {
@@ -182,6 +202,12 @@ static void tell_own(struct folders *folders, int id, const char *entry, bool go
 	}
 }
 
+static void tell_both(struct folders *folders, struct folder_watch *watch, const char *entry)
+{
+	tell_touched(folders, watch, entry);
+	tell(folders, watch, entry);
+}
+
 /* The kernel's queue has overflowed: anything may have appeared anywhere. */
 static void tell_all(struct folders *folders)
 {
@@ -189,24 +215,29 @@ static void tell_all(struct folders *folders)
 	folders->overflow = ++folders->clock;
 	for (size_t i = 0; i < folders->by_id.n_buckets; i++)
 		for (struct table_entry *entry = folders->by_id.buckets[i]; entry; entry = entry->next)
-			tell(folders, table_container(entry, struct folder_watch, by_id), NULL);
+			tell_both(folders, table_container(entry, struct folder_watch, by_id), NULL);
 	tell_own(folders, 0, NULL, false);
 }
 
 /* A watch that is not known may be one that an answer on its way names, so what happens to it is kept. */
 static void take(struct folders *folders, const struct os_watch_event *event)
 {
-	bool concerns_names = event->gone || !event->name || looks_like_a_sidecar(event->name);
-	struct folder_watch *watch = concerns_names ? find_or_add(folders, event->id) : NULL;
+	bool may_be_sidecar = event->gone || !event->name || looks_like_a_sidecar(event->name);
+	struct folder_watch *watch = find_or_add(folders, event->id);
 
 	if (watch) {
-		watch->event = ++folders->clock;
+		watch->touched = ++folders->clock;
+		if (may_be_sidecar)
+			watch->event = watch->touched;
 		if (event->gone)
 			watch->gone = true;
 		if (event->gone)
 			watch->own = false;
 		note_empty(folders, watch);
-		tell(folders, watch, event->gone ? NULL : event->name);
+		if (!event->gone)
+			tell_touched(folders, watch, event->name);
+		if (may_be_sidecar)
+			tell(folders, watch, event->gone ? NULL : event->name);
 	}
 	tell_own(folders, event->id, event->gone ? NULL : event->name, event->gone);
 }
@@ -254,14 +285,14 @@ int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void
 
 /* --- life ------------------------------------------------------------------------------------------ */
 
-int folders_new(struct loop *loop, folders_appeared_fn *appeared, void *arg, struct folders **ret)
+int folders_new(struct loop *loop, folders_appeared_fn *appeared, folders_touched_fn *touched, void *arg, struct folders **ret)
 {
 	struct folders *folders = calloc(1, sizeof(*folders));
 	int r;
 
 	if (!folders)
 		return -ENOMEM;
-	*folders = (struct folders){ .watch = -1, .appeared = appeared, .arg = arg };
+	*folders = (struct folders){ .watch = -1, .appeared = appeared, .touched = touched, .arg = arg };
 	r = table_init(&folders->by_id);
 	if (r == 0) {
 		r = folders->watch = os_watch_new();

@@ -21,7 +21,13 @@ typedef void folders_appeared_fn(void *arg, struct topic_name *name);
 /* Something appeared in an own folder. entry NULL: anything may have. gone: the watch has ended. */
 typedef void folders_own_fn(void *arg, const char *entry, bool gone);
 
-int folders_new(struct loop *loop, folders_appeared_fn *appeared, void *arg, struct folders **ret);
+/*
+ * Something of the name `entry` has appeared in the folder of `name`, which is any of those that this folder has. entry NULL: the
+ * file of `name` may be another.
+ */
+typedef void folders_touched_fn(void *arg, struct topic_name *name, const char *entry);
+
+int folders_new(struct loop *loop, folders_appeared_fn *appeared, folders_touched_fn *touched, void *arg, struct folders **ret);
 struct folders *folders_free(struct folders *folders);
 int folders_descriptor(const struct folders *folders); /* stays its own */
 
@@ -32,6 +38,8 @@ uint64_t folders_clock(const struct folders *folders);
  * sidecar may have appeared in that folder since, perhaps after the worker looked; -ENOMEM: not watched.
  */
 int folders_attach(struct folders *folders, struct topic_name *name, int watch, uint64_t since);
+/* Has anything appeared in the name's folder since, after the worker looked or before? */
+bool folders_was_touched(const struct folders *folders, const struct topic_name *name, uint64_t since);
 void folders_detach(struct folders *folders, struct topic_name *name);
 
 /* An answer names this watch; folders_tidy ends it unless a name is attached. */

@@ -160,9 +160,6 @@ static int make_shape(const struct options *options, const struct wire_open *bod
 static enum drop on_open(struct client *client, const struct wire_header *header, const void *frame)
 {
 	struct opening_request request = { .request = header->request, .user = client->user, .pid = client->pid,
-	                                   .who = { .uid = client->uid, .gid = client->gid,
-	                                            .groups = client->identity->groups,
-	                                            .n_groups = client->identity->n_groups },
 	                                   .identity = client->identity, .owner = client };
 	char text[WIRE_MAX_TEXT];
 	struct opening *opening;

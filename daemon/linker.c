@@ -190,22 +190,44 @@ void linker_appeared(struct linker *linker, struct topic_name *name, enum link_p
 		topic_resync(name->topic); /* came and went at once */
 }
 
+static void leave(struct linker *linker, struct topic_name *name, unsigned place)
+{
+	struct link *link = name->links[place];
+
+	topic_link_leave(link->lane, link->group, link->slot, false);
+	name->links[place] = NULL;
+	link->name = NULL;
+	link->state = STATE_LEAVING;
+	send_plain(linker, link, LINK_LEAVE);
+}
+
 void linker_leave(struct linker *linker, struct topic *topic)
 {
 	for (struct topic_name *name = topic->names; name; name = name->next) {
 		looks_cancel(linker->looks, name);
+		for (unsigned i = 0; i < TOPIC_PLACES; i++)
+			if (name->links[i])
+				leave(linker, name, i);
+	}
+}
+
+void linker_leave_retired(struct linker *linker, struct topic *topic)
+{
+	bool settled = false;
+
+	for (struct topic_name *name = topic->names; name; name = name->next) {
 		for (unsigned i = 0; i < TOPIC_PLACES; i++) {
 			struct link *link = name->links[i];
 
-			if (!link)
+			if (!link || !link->lane->retired)
 				continue;
-			topic_link_leave(link->lane, link->group, link->slot, false);
-			name->links[i] = NULL;
-			link->name = NULL;
-			link->state = STATE_LEAVING;
-			send_plain(linker, link, LINK_LEAVE);
+			if (link->state == STATE_JOINING && --topic->n_joining == 0)
+				settled = true;
+			leave(linker, name, i);
 		}
 	}
+	if (settled)
+		linker->set.settled(linker->set.arg, topic);
 }
 
 /* --- what the agent says --------------------------------------------------------------------------- */

@@ -50,6 +50,9 @@ static inline bool linker_is_joining(const struct topic *topic)
 	return topic->n_joining > 0;
 }
 
+/* Leaves sidecars through lanes that are retired; who joins the topic anew has them linked again. The topic may end by that. */
+void linker_leave_retired(struct linker *linker, struct topic *topic);
+
 /* The topic has no members left and is about to be freed. */
 void linker_leave(struct linker *linker, struct topic *topic);
 

@@ -22,7 +22,10 @@
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
+#include "narrow.h"
 #include "options.h"
+#include "rights.h"
+#include "rights_watch.h"
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
@@ -156,6 +159,7 @@ void membership_end(const struct context *context, struct member *member, enum l
 	if (member->subscriber && how == LEAVE_LOST)
 		how = LEAVE_DIED;
 	subscriber_free(member);
+	rights_watch_left(member);
 	topic_leave(member, how);
 	syncing_look(topic); /* nobody waits for it any more */
 	(void)crossing_update(context, topic);
@@ -166,6 +170,7 @@ void membership_end(const struct context *context, struct member *member, enum l
 
 static void topic_end(const struct context *context, struct topic *topic)
 {
+	rights_watch_forget(context->rights_watch, topic);
 	linker_leave(context->linker, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next)
 		folders_detach(context->folders, name);
@@ -281,8 +286,12 @@ static void join(struct opening *opening, struct topic_name *name)
 		return;
 	}
 	opening->member->identity = opening->asked.identity;
+	opening->member->path = strdup(reply->path[0] ? reply->path : opening->path);
+	opening->member->is_foreign = !reply->path[0];
 	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
 	r = linker_watch(context->linker, name, reply->watch, opening->since);
+	if (folders_was_touched(context->folders, name, opening->since))
+		rights_watch_note(context->rights_watch, name);
 	if (opening->folder >= 0)
 		linker_join(context->linker, name, opening->folder);
 	if (r > 0)
@@ -362,19 +371,13 @@ static bool verify(struct opening *opening, const struct topic_name *known)
 	return opening->question != NULL;
 }
 
-/* Takes from the file's rights what the daemon takes: with several users a read-only mount is a limit, and there are rules. */
 static void decide_rights(struct opening *opening)
 {
-	const struct options *options = opening->context->options;
 	struct files_reply *reply = opening->reply;
-	uint32_t rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u), left;
+	uint32_t rights = rights_of(opening->context->options, opening->asked.identity, reply, &opening->narrowed);
 
-	if (options->system && reply->read_only)
-		rights &= ~(uint32_t)WIRE_RIGHT_POST;
-	left = narrow_rights(options->narrow, reply->path, &opening->asked.who, rights);
-	opening->narrowed = rights & ~left;
-	reply->may_read = left & WIRE_RIGHT_SUBSCRIBE;
-	reply->may_write = (left & WIRE_RIGHT_POST) != 0;
+	reply->may_read = (rights & WIRE_RIGHT_SUBSCRIBE) != 0;
+	reply->may_write = (rights & WIRE_RIGHT_POST) != 0;
 }
 
 static const char *missing_right(uint32_t flags, uint32_t narrowed, const struct files_reply *reply)

@@ -12,7 +12,6 @@
 
 #include "context.h"
 #include "identity.h"
-#include "narrow.h"
 #include "page.h"
 #include "topic.h"
 
@@ -32,7 +31,6 @@ struct opening_request {
 	uint32_t request; /* given back */
 	struct lane_shape shape; /* a checked one, of the lane if it is made */
 	struct user *user; /* stays the connection's */
-	struct narrow_who who;
 	pid_t pid;
 	struct identity *identity; /* outlives the opening */
 	const void *owner;

@@ -34,6 +34,7 @@
 #include "os/os.h"
 #include "privileges.h"
 #include "regions.h"
+#include "rights_watch.h"
 #include "ringing.h"
 #include "runtime.h"
 #include "sandbox.h"
@@ -153,6 +154,23 @@ static void on_appeared(void *arg, struct topic_name *name)
 	linker_appeared(server->context.linker, name, LINK_PLACE_FOLDER);
 }
 
+static void on_touched(void *arg, struct topic_name *name, const char *entry)
+{
+	struct server *server = arg;
+	struct topic_key key = { .dir_dev = name->key.dir_dev, .dir_ino = name->key.dir_ino };
+	size_t size = entry ? strlen(entry) : 0;
+
+	if (entry) {
+		if (size > KEY_NAME_MAX)
+			return;
+		key.name_size = (uint32_t)size;
+		memcpy(key.name, entry, size);
+		name = topics_find(server->context.topics, &key);
+	}
+	if (name)
+		rights_watch_note(server->context.rights_watch, name);
+}
+
 static void appeared_in_runtime(struct topic_name *name, void *arg)
 {
 	linker_appeared(arg, name, LINK_PLACE_RUNTIME);
@@ -226,6 +244,9 @@ static int make_core(struct server *server, const struct options *options)
 	context->topics = topics_new();
 	if (!context->topics)
 		return -ENOMEM;
+	context->rights_watch = rights_watch_new(context);
+	if (!context->rights_watch)
+		return -ENOMEM;
 	context->regions = regions_new();
 	if (!context->regions)
 		return -ENOMEM;
@@ -237,7 +258,7 @@ static int make_core(struct server *server, const struct options *options)
 static int make_files(struct server *server)
 {
 	struct context *context = &server->context;
-	int r = folders_new(context->loop, on_appeared, server, &context->folders);
+	int r = folders_new(context->loop, on_appeared, on_touched, server, &context->folders);
 
 	if (r == 0 && context->options->system) {
 		r = forker_new(&(struct forker_setting){ .loop = context->loop, .watch = folders_descriptor(context->folders),
@@ -355,6 +376,7 @@ static void stop(struct server *server)
 	serving_stop(&server->serving);
 	elder_free(server->elder);
 	linker_free(context->linker);
+	rights_watch_free(context->rights_watch);
 	files_free(context->files);
 	forker_free(context->forker);
 	forker_process_end(&server->files_process);

@@ -341,6 +341,11 @@ enum turn_end subscriber_take_turn(struct subscriber *subscriber, unsigned *budg
 	}
 }
 
+void subscriber_lose(struct subscriber *subscriber)
+{
+	client_finish(subscriber->client, LEAVE_LOST);
+}
+
 void subscriber_deliver(struct subscriber *subscriber)
 {
 	turns_deliver(subscriber->relay, subscriber->client);

@@ -32,6 +32,9 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 /* The program has dealt with all events up to this one. */
 void subscriber_seen(struct subscriber *subscriber, uint64_t generation);
 
+/* Its lane is being left: its connection ends, and whoever it is comes back and opens its topics anew. */
+void subscriber_lose(struct subscriber *subscriber);
+
 /* It has posted or published, and is going to be told so; see turns.h. */
 void subscriber_deliver(struct subscriber *subscriber);
 

@@ -97,6 +97,7 @@ struct topic *topic_free(struct topic *topic)
 		topic->members = member->next;
 		regions_leave(member);
 		user_release(member->lane->user, CHARGE_MEMBERS, 1);
+		free(member->path);
 		free(member);
 	}
 	while (topic->names)
@@ -338,6 +339,7 @@ void topic_leave(struct member *member, enum leave how)
 	lane->n_members--;
 	user_release(lane->user, CHARGE_MEMBERS, 1);
 	pass_name_on(member->name, lane->user);
+	free(member->path);
 	free(member);
 }
 

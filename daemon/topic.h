@@ -26,6 +26,7 @@ struct member;
 struct identity;
 struct link;    /* linker.c */
 struct opening; /* opening.c */
+struct check;   /* rights_watch.c */
 struct endpoint;   /* endpoints.c */
 struct crossing;   /* crossing.c */
 struct syncs;      /* syncing.c */
@@ -34,6 +35,8 @@ struct region;        /* regions.c */
 struct region_holder;
 
 enum look_state { LOOK_NONE, LOOK_QUEUED, LOOK_ASKED, LOOK_LATER };
+
+enum check_state { CHECK_NONE, CHECK_QUEUED, CHECK_ASKED };
 
 /* One name of a topic. */
 struct topic_name {
@@ -53,6 +56,12 @@ struct topic_name {
 	/* folders.c: the watch of its folder; 0: none. */
 	int watch;
 	struct topic_name *watch_next, **watch_at;
+
+	/* rights_watch.c: its members' rights are to be decided anew, or that is under way. */
+	enum check_state check_state;
+	struct check *check;
+	uint64_t check_round;
+	struct topic_name *check_next;
 
 	/* linker.c: links to its sidecars, and looking for them. */
 	struct link *links[TOPIC_PLACES];
@@ -88,6 +97,9 @@ struct member {
 	struct member *next, **at; /* among the topic's, the last who came first */
 	uint64_t number;           /* this daemon's how-manieth */
 	uint32_t rights;           /* WIRE_RIGHT_*: the lane's */
+	char *path;       /* by which its file is found as this one finds it; NULL: not known. Owned */
+	bool is_foreign;  /* the path is to be seen in another root than ours */
+	uint64_t checked; /* rights_watch.c: the last check that is done with it */
 	uint32_t slot;             /* WIRE_NO_SLOT: beyond the table's size */
 	pid_t pid;                 /* the client's; 0: not known */
 	struct identity *identity; /* the client's, which has it; set by opening.c */

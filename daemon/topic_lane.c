@@ -175,6 +175,19 @@ void topic_lane_post(struct topic_lane *lane)
 	tell_members(lane, false);
 }
 
+int topic_lane_close(struct topic_lane *lane)
+{
+	struct page *page = topic_lane_borrow(lane);
+	struct lane view;
+
+	if (!page)
+		return -errno;
+	view = topic_lane_view(lane, page);
+	lane_close(&view);
+	topic_lane_return(lane, page);
+	return 0;
+}
+
 bool topic_lane_was_posted(struct topic_lane *lane)
 {
 	struct page *page = topic_lane_borrow(lane);

@@ -37,6 +37,7 @@ struct topic_lane {
 	uint32_t rights;    /* WIRE_RIGHT_*: its members' */
 	unsigned n_members;
 	unsigned n_links;
+	bool rights_changed; /* of some of its members: it is about to be retired (rights_watch.c) */
 	bool retired;       /* its members are joining anew, since what they may do has changed: nobody joins it any more */
 
 	int page_fd;
@@ -88,6 +89,8 @@ void topic_lane_recover(struct topic_lane *lane, const struct page *page, uint32
 /* Tells all its members "look again"; or one post of the daemon's own. */
 void topic_lane_resync(struct topic_lane *lane);
 void topic_lane_post(struct topic_lane *lane);
+/* Tells all its members to join anew. 0 or -errno. */
+int topic_lane_close(struct topic_lane *lane);
 /* Has anybody posted in it? True where that cannot be told. */
 bool topic_lane_was_posted(struct topic_lane *lane);
 

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rights_watch.c - see rights_watch.h.
+ *
+ * A name's check goes from member to member; all who would be told the same are done with one answer. What happens to the file
+ * meanwhile begins it again. A few checks are under way at a time, since after an overflow of the kernel's queue all names
+ * are checked.
+ */
+#include "rights_watch.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "crossing.h"
+#include "files.h"
+#include "limit.h"
+#include "linker.h"
+#include "log.h"
+#include "rights.h"
+#include "subscriber.h"
+
+struct check {
+	struct rights_watch *watch;
+	struct topic_name *name;
+	struct files_question *question;
+	struct member *asked_for; /* stays there as long as the question is wanted */
+	bool again; /* something has happened since it began */
+};
+
+struct rights_watch {
+	const struct context *context;
+	struct topic_name *first, **last; /* queued */
+	unsigned n_asked;
+	uint64_t round; /* of the check that began last */
+};
+
+static void pump(struct rights_watch *watch);
+static void go_on(struct check *check);
+
+/* --- the queue ------------------------------------------------------------------------------------- */
+
+static void queue(struct rights_watch *watch, struct topic_name *name)
+{
+	name->check_state = CHECK_QUEUED;
+	name->check_next = NULL;
+	*watch->last = name;
+	watch->last = &name->check_next;
+}
+
+static void unqueue(struct rights_watch *watch, struct topic_name *name)
+{
+	struct topic_name **at = &watch->first;
+
+	while (*at != name)
+		at = &(*at)->check_next;
+	*at = name->check_next;
+	if (watch->last == &name->check_next)
+		watch->last = at;
+	name->check_state = CHECK_NONE;
+}
+
+void rights_watch_note(struct rights_watch *watch, struct topic_name *name)
+{
+	if (name->check_state == CHECK_ASKED)
+		name->check->again = true;
+	if (name->check_state != CHECK_NONE)
+		return;
+	queue(watch, name);
+	pump(watch);
+}
+
+static void check_end(struct check *check)
+{
+	if (check->question)
+		files_forget(check->question);
+	check->name->check = NULL;
+	check->name->check_state = CHECK_NONE;
+	check->watch->n_asked--;
+	free(check);
+}
+
+static void forget(struct topic_name *name, void *arg)
+{
+	struct rights_watch *watch = arg;
+
+	if (name->check_state == CHECK_QUEUED)
+		unqueue(watch, name);
+	else if (name->check_state == CHECK_ASKED)
+		check_end(name->check);
+}
+
+void rights_watch_forget(struct rights_watch *watch, struct topic *topic)
+{
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		forget(name, watch);
+	pump(watch);
+}
+
+static void pump(struct rights_watch *watch)
+{
+	while (watch->first && watch->n_asked < LIMIT_LOOKS) {
+		struct topic_name *name = watch->first;
+		struct check *check = calloc(1, sizeof(*check));
+
+		if (!check) {
+			log_error("no memory to decide the rights of a topic's members anew");
+			return; /* with the next event */
+		}
+		unqueue(watch, name);
+		*check = (struct check){ .watch = watch, .name = name };
+		name->check = check;
+		name->check_state = CHECK_ASKED;
+		name->check_round = ++watch->round;
+		watch->n_asked++;
+		go_on(check);
+	}
+}
+
+/* --- acting ---------------------------------------------------------------------------------------- */
+
+/* What was posted there before is carried; whoever posts after it sees that the lane is closed, and posts again where it
+ * joins. Without the memory to say so it is left all the same: what is posted there reaches nobody else. */
+static void retire(struct topic_lane *lane)
+{
+	lane->retired = true;
+	if (topic_lane_close(lane) < 0)
+		log_error("no memory to tell a topic's members that their rights have changed");
+	crossing_retire(lane);
+}
+
+static void act(struct rights_watch *watch, struct topic *topic)
+{
+	bool changed = false;
+
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next) {
+		if (!lane->rights_changed || lane->retired)
+			continue;
+		retire(lane);
+		changed = true;
+	}
+	if (!changed)
+		return;
+	log_info("the rights of a file's members have changed: they join it anew");
+	(void)crossing_update(watch->context, topic);
+	for (struct member *member = topic->members; member; member = member->next)
+		if (member->lane->retired && member->subscriber)
+			subscriber_lose(member->subscriber);
+	linker_leave_retired(watch->context->linker, topic); /* openings may end by that, and the topic with them */
+}
+
+/* --- asking ---------------------------------------------------------------------------------------- */
+
+/* The next member of this name that is not done yet. One whose connection has ended has nothing to lose. */
+static struct member *next_member(const struct check *check)
+{
+	const struct topic_name *name = check->name;
+
+	for (struct member *member = name->topic->members; member; member = member->next)
+		if (member->name == name && member->checked != name->check_round && !member->lane->retired && member->identity &&
+		    member->path)
+			return member;
+	return NULL;
+}
+
+/* Would both be told the same? In other root folders a path may mean anything. */
+static bool is_alike(const struct member *a, const struct member *b)
+{
+	if (a == b || a->identity == b->identity)
+		return true;
+	return !a->is_foreign && !b->is_foreign && identity_is_same(a->identity, b->identity);
+}
+
+static void answered(void *arg, int error, const struct files_reply *reply, int folder)
+{
+	struct check *check = arg;
+	struct topic_name *name = check->name;
+	const struct options *options = check->watch->context->options;
+	bool known = error == 0 && key_equal(&reply->key, &name->key);
+
+	check->question = NULL;
+	if (folder >= 0)
+		close(folder);
+	if (known)
+		topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
+	for (struct member *member = name->topic->members; member; member = member->next) {
+		if (member->name != name || !member->identity || member->checked == name->check_round ||
+		    !is_alike(member, check->asked_for))
+			continue;
+		member->checked = name->check_round;
+		if (!known || rights_of(options, member->identity, reply, NULL) != member->rights)
+			member->lane->rights_changed = true;
+	}
+	go_on(check);
+}
+
+/* Who is asked for may go before the answer comes: then somebody else is. */
+void rights_watch_left(struct member *member)
+{
+	struct check *check = member->name->check;
+
+	if (!check || check->asked_for != member)
+		return;
+	member->checked = member->name->check_round;
+	if (check->question)
+		files_forget(check->question);
+	check->question = NULL;
+	go_on(check);
+}
+
+static void go_on(struct check *check)
+{
+	struct rights_watch *watch = check->watch;
+	struct topic_name *name = check->name;
+	struct member *member;
+
+	while ((member = next_member(check))) {
+		check->asked_for = member;
+		check->question = files_ask(watch->context->files, member->path, member->identity, NULL, answered, check);
+		if (check->question)
+			return;
+		/* No memory: not decided is not allowed. */
+		member->checked = name->check_round;
+		member->lane->rights_changed = true;
+	}
+	check->asked_for = NULL;
+	if (check->again) {
+		check->again = false;
+		queue(watch, name);
+		name->check = NULL;
+		watch->n_asked--;
+		free(check);
+	} else {
+		check_end(check);
+	}
+	act(watch, name->topic);
+	pump(watch);
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+
+struct rights_watch *rights_watch_new(const struct context *context)
+{
+	struct rights_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->context = context;
+	watch->last = &watch->first;
+	return watch;
+}
+
+struct rights_watch *rights_watch_free(struct rights_watch *watch)
+{
+	if (watch)
+		topics_each(watch->context->topics, forget, watch);
+	free(watch);
+	return NULL;
+}
