@@ -460,6 +460,13 @@ static int await_opened(pathbus_topic *topic, uint64_t deadline_ns)
 	return topic->request_error;
 }
 
+/* Who only posts looks after no timers: a post asks again whether there are rights by now, but not each. */
+static bool may_ask_again(const pathbus_topic *topic, uint64_t deadline_ns)
+{
+	return deadline_ns != 0 && topic->page && topic->request_error == -EACCES &&
+	       os_now_ns() - topic->refused_ns > REFUSED_MS * UINT64_C(1000000);
+}
+
 static int bus_settle(pathbus_topic *topic, uint64_t deadline_ns)
 {
 	struct pathbus *bus = topic->bus;
@@ -476,7 +483,8 @@ static int bus_settle(pathbus_topic *topic, uint64_t deadline_ns)
 			return -EINPROGRESS;
 		if (r < 0)
 			return bus->kind != PATHBUS_AUTO && r != -ETIME ? r : r == -ETIME ? -ETIME : -ENOTCONN;
-		if (topic->request == 0 && topic->asked == connection->serial && topic->request_error < 0)
+		if (topic->request == 0 && topic->asked == connection->serial && topic->request_error < 0 &&
+		    !may_ask_again(topic, deadline_ns))
 			return topic->request_error; /* this daemon has said no */
 		if (topic->request == 0) {
 			r = bus_request_open(topic);

@@ -117,11 +117,31 @@ static int rights_error(const pathbus_topic *topic, bool may_read, bool may_writ
 	return (topic->flags & PATHBUS_POST) && !may_write ? -EACCES : 0;
 }
 
+static bool may_post(pathbus_topic *topic)
+{
+	return topic->remote ? topic->may_post_remote : atomic_load(&topic->may_post);
+}
+
+/* As far as that was asked for. Returns what was before. */
+static bool set_may_post(pathbus_topic *topic, bool may)
+{
+	bool before = may_post(topic);
+
+	if ((topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) == PATHBUS_SUBSCRIBE)
+		may = false;
+	if (topic->remote)
+		topic->may_post_remote = may;
+	else
+		atomic_store(&topic->may_post, may);
+	return before;
+}
+
 static int on_opened(struct pathbus *bus, const void *frame, const struct wire_header *header, struct frame_fds *fds)
 {
 	struct joined joined = { .place = PLACE_BUS, .why = "the daemon answers", .sidecar = SIDECAR_NONE };
 	struct wire_opened opened;
 	pathbus_topic *topic;
+	bool could_post = false;
 	int r;
 
 	r = wire_get_opened(frame, header->size, &opened);
@@ -145,26 +165,29 @@ static int on_opened(struct pathbus *bus, const void *frame, const struct wire_h
 		}
 		if (topic)
 			r = rights_error(topic, opened.rights & WIRE_RIGHT_SUBSCRIBE, opened.rights & WIRE_RIGHT_POST);
-		if (!topic || r < 0)
+		if (!topic || r < 0) {
 			joined_release(&joined, NULL);
-		else
+		} else {
+			could_post = set_may_post(topic, (opened.rights & WIRE_RIGHT_POST) != 0);
 			r = topic_install(topic, &joined);
+			if (r < 0)
+				(void)set_may_post(topic, could_post);
+		}
 	}
 	if (!topic || r < 0) {
 		/* Closed meanwhile, or nothing we can use. */
 		bus_close_topic(bus, opened.topic, bus->connection.serial);
 		if (topic) {
 			topic->request_error = r;
+			topic->refused_ns = os_now_ns();
 			control_due(bus);
 		}
 	} else {
-		/* An allocation between opening and first use: rights that the first opening was given stay. */
-		bool may_post = (opened.rights & WIRE_RIGHT_POST) != 0;
-
-		if (topic->remote)
-			topic->may_post_remote = may_post && (topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) != PATHBUS_SUBSCRIBE;
-		else if (!(topic->flags & (PATHBUS_SUBSCRIBE | PATHBUS_POST)) || (topic->flags & PATHBUS_POST))
-			topic->may_post = may_post;
+		/* Who asked for no right in particular goes on with what is left, but is told. */
+		if (could_post && !may_post(topic)) {
+			topic->error_due = -EACCES;
+			handle_queue(topic);
+		}
 	}
 	return 0;
 }
@@ -191,6 +214,7 @@ static int on_error(struct pathbus *bus, const void *frame, const struct wire_he
 	if (topic) {
 		topic->request = 0;
 		topic->request_error = -(int)error.error;
+		topic->refused_ns = os_now_ns();
 		control_due(bus); /* if it is lost, it goes on to the sidecar */
 	}
 	return 0;

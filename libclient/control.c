@@ -47,12 +47,19 @@ bool control_may_pass(int error)
 	       error == -EIO || error == -EAGAIN || error == -EDQUOT;
 }
 
+/* So may a refusal for want of rights, once the file is another: for a topic that is nowhere else meanwhile. */
+static bool may_be_lifted(const pathbus_topic *topic)
+{
+	return control_may_pass(topic->request_error) ||
+	       (topic->page && topic->request_error == -EACCES && (atomic_load(&topic->epoch) & EPOCH_LOST));
+}
+
 static bool was_refused_for_now(const pathbus_topic *topic)
 {
 	const struct bus_connection *connection = &topic->bus->connection;
 
 	return connection->state == BUS_UP && topic->request == 0 && topic->asked == connection->serial &&
-	       !topic_is_on_bus(topic) && control_may_pass(topic->request_error);
+	       !topic_is_on_bus(topic) && may_be_lifted(topic);
 }
 
 /* Is there a topic that cannot get on by itself? */
@@ -69,7 +76,7 @@ static bool is_stuck(const struct pathbus *bus)
 static void forget_refusals(struct pathbus *bus)
 {
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
-		if (topic->request == 0 && control_may_pass(topic->request_error))
+		if (topic->request == 0 && may_be_lifted(topic))
 			topic->asked = 0;
 	for (pathbus_topic *topic = bus->topics; topic; topic = topic->next)
 		attachments_retry(topic);

@@ -188,6 +188,7 @@ struct pathbus_topic {
 	uint32_t bus_serial;
 	uint32_t request;                 /* the OPEN on its way; 0: none */
 	int request_error;                /* its answer, when it was an error */
+	uint64_t refused_ns;              /* when that came */
 	uint32_t asked;                   /* serial of the connection that was asked last */
 	bool fail_told;                   /* the program knows that the channel is lost */
 	struct attachment *attachments;

@@ -194,6 +194,9 @@ static enum take take_event(pathbus_topic *topic, uint64_t *ret_generation, stru
 	resync = atomic_load(&page->resync); /* after the generation: raised before it is */
 	if (topic_is_later(count, topic->reported))
 		topic->reported = count;
+	/* Who closes a lane says so before the RESYNC; its bell has not been rung if nobody here had been listening yet. */
+	if (resync != topic->resync_seen && lane_closed(&(struct lane){ .page = page }))
+		topic_lose(topic);
 	fill_event(topic, PATHBUS_EVENT_RESYNC, 0, 0, event);
 	if ((topic->backlog || topic->told) && mail_take_backlog(topic, event))
 		return TAKE_EVENT;

@@ -189,7 +189,8 @@ static int peer_settle(pathbus_topic *topic, uint64_t deadline_ns)
 	r = peer_join(topic, os_now_ns() + (deadline_ns ? JOIN_MS : JOIN_QUICKLY_MS) * UINT64_C(1000000), &joined);
 	if (r < 0)
 		return r;
-	if (is_first && ((topic->subscribed && !joined.may_read) || ((topic->flags & PATHBUS_POST) && !joined.may_write))) {
+	/* What was decided at opening stays, unless the daemon has said since that there are no rights. */
+	if ((is_first || topic->request_error == -EACCES) && ((topic->subscribed && !joined.may_read) || ((topic->flags & PATHBUS_POST) && !joined.may_write))) {
 		joined_release(&joined, NULL);
 		return -EACCES;
 	}

@@ -203,7 +203,8 @@ static int swap_lane(pathbus_topic *topic, struct joined *joined)
 	if (r < 0)
 		return r;
 	if (joined->place == PLACE_BUS && atomic_load(&((struct page *)lane)->closed)) {
-		/* Nobody closes a daemon's lane, so somebody has written over it. To join it again and again would never end. */
+		/* The daemon closes a lane when rights have changed, perhaps in this very moment, and then has another. Or somebody
+		 * has written over it: to join it again at once might never end. */
 		munmap(lane, size);
 		return -EIO;
 	}
@@ -368,6 +369,9 @@ int topic_settle(pathbus_topic *topic, uint64_t deadline_ns)
 		if (r == 0 || r == -EINPROGRESS)
 			return r;
 	}
+	/* It has lost its rights: beside the file it would meet those who have, and be cut off from the others. */
+	if (r == -EACCES)
+		return r;
 	if (kind == PATHBUS_BUS || kind == PATHBUS_SOCKET)
 		return r == -ETIME ? -ENOTCONN : r;
 	/* The daemon's word on the path is final for who opens. For who was on the channel already the others may

@@ -32,7 +32,9 @@
  *  8. Rights follow the file. Who may read it may subscribe; who may write it may post, as the kernel would
  *     decide for this user at the moment of opening. For a file that does not exist yet its folder decides: who may
  *     list and search it may subscribe, who may make the file may post; a folder is written by who may make files in
- *     it.
+ *     it. With a daemon this is decided anew when the file appears or becomes another inode: who loses a right is told
+ *     by PATHBUS_EVENT_ERROR with -EACCES (who only posts: once it posts), and has it again, at growing pauses, when
+ *     a later file allows it.
  *  9. Users never share memory unasked.
  * 10. Idle is free. No timers, no polling, no wake-ups while nothing happens. Exceptions, which end by
  *     themselves: waiting for a daemon's answer; retries where the folder of the daemon's socket cannot be
@@ -103,7 +105,8 @@ enum pathbus_event_kind {
 	PATHBUS_EVENT_MESSAGE = 2, /* a message: `data`, `key` and its sender */
 	PATHBUS_EVENT_GAP = 3,     /* exactly `count` messages were missed */
 	PATHBUS_EVENT_RESYNC = 4,  /* something may have been missed: look at the file again */
-	PATHBUS_EVENT_ERROR = 5,   /* the topic lost its channel and could not join another: see `error` */
+	PATHBUS_EVENT_ERROR = 5,   /* the topic lost its channel and could not join another: see `error`; -EACCES: it lost a right
+	                            * (what it may still do, it goes on with) */
 	PATHBUS_EVENT_REGION = 6,  /* `region` has a newer `version`; `count` of them since the last such event */
 	PATHBUS_EVENT_REGION_REPLACED = 7, /* there is another memory under the name of `region`, which stays as it is */
 	PATHBUS_EVENT_CONNECTION = 8, /* somebody has connected to `endpoint`: `fd`, `pid`, `uid`, `gid` */
