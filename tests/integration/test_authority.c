@@ -34,8 +34,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "harness/daemon.h"
 #include "harness/process.h"
 #include "key.h"
+#include "wire.h"
 
 enum { OWNER = 70001, MEMBER, SUPPLEMENTARY, OTHER, NAMED, NAMED_GROUP_S };
 enum { GROUP = 70101, NAMED_GROUP, NO_GROUP };
@@ -451,6 +453,81 @@ static void ask_place(const struct cell *cell, struct answer *ret)
 	place_deinit(&place);
 }
 
+/* --- the daemon of all users */
+
+static struct harness_daemon daemon_of_all;
+
+static void receive(int to_daemon, unsigned char *frame, struct wire_header *ret)
+{
+	size_t used = 0;
+	uint32_t wanted = WIRE_HEADER_SIZE;
+
+	while (used < wanted) {
+		ssize_t n = recv(to_daemon, frame + used, wanted - used, 0); /* descriptors are closed by the kernel */
+
+		ck_assert_msg(n > 0, "the daemon has hung up");
+		used += (size_t)n;
+		if (used == WIRE_HEADER_SIZE)
+			memcpy(&wanted, frame, sizeof(wanted));
+		ck_assert_uint_le(wanted, WIRE_SMALL_FRAME);
+	}
+	ck_assert_int_eq(wire_get_header(frame, used, ret), 1);
+}
+
+static int connect_daemon(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	unsigned char frame[WIRE_SMALL_FRAME];
+	struct wire_header header;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t size;
+
+	must(fd, "a socket");
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon_of_all.address);
+	must(connect(fd, (struct sockaddr *)&address, sizeof(address)), "connecting");
+	size = wire_put_hello(frame, 1, &(struct wire_hello){ .version_min = WIRE_VERSION, .version_max = WIRE_VERSION });
+	ck_assert_int_eq(send(fd, frame, size, MSG_NOSIGNAL), (ssize_t)size);
+	receive(fd, frame, &header);
+	ck_assert_uint_eq(header.type, WIRE_WELCOME);
+	return fd;
+}
+
+/* What it would be opened with: an errno, or 0 and the rights. */
+static int open_by(int to_daemon, const char *path, uint32_t flags, uint32_t *ret_rights)
+{
+	unsigned char frame[PATH_MAX + WIRE_SMALL_FRAME];
+	struct wire_open open = { .flags = flags, .path = path, .path_size = (uint32_t)strlen(path) };
+	struct wire_header header;
+	struct wire_opened opened;
+	struct wire_error error;
+	size_t size = wire_put_open(frame, 2, &open);
+
+	ck_assert_int_eq(send(to_daemon, frame, size, MSG_NOSIGNAL), (ssize_t)size);
+	receive(to_daemon, frame, &header);
+	if (header.type == WIRE_ERROR) {
+		ck_assert_int_eq(wire_get_error(frame, header.size, &error), 0);
+		return (int)error.error;
+	}
+	ck_assert_uint_eq(header.type, WIRE_OPENED);
+	ck_assert_int_eq(wire_get_opened(frame, header.size, &opened), 0);
+	*ret_rights = opened.rights;
+	size = wire_put_close(frame, &(struct wire_close){ .topic = opened.topic });
+	ck_assert_int_eq(send(to_daemon, frame, size, MSG_NOSIGNAL), (ssize_t)size);
+	return 0;
+}
+
+static void ask_daemon(int to_daemon, const struct cell *cell, struct answer *ret)
+{
+	uint32_t rights = 0;
+	int r = open_by(to_daemon, cell->path, WIRE_RIGHT_POST, &rights);
+
+	if (r == EACCES)
+		r = open_by(to_daemon, cell->path, WIRE_RIGHT_SUBSCRIBE, &rights);
+	*ret = (struct answer){ .error = r == EACCES ? 0 : r };
+	ret->read = r == 0 && (rights & WIRE_RIGHT_SUBSCRIBE);
+	ret->write = r == 0 && (rights & WIRE_RIGHT_POST);
+}
+
 /* As on a kernel that has neither openat2 nor faccessat2. */
 static void pretend_old_kernel(void)
 {
@@ -472,23 +549,30 @@ static void pretend_old_kernel(void)
 struct question {
 	const struct user *user;
 	struct answers *answers;
-	bool oracle, old_kernel;
+	bool oracle, old_kernel, daemon;
 };
 
 static int answer_all(struct harness_process *peer, void *arg)
 {
 	const struct question *question = arg;
 
+	int to_daemon;
+
 	(void)peer;
-	become(question->user, question->oracle && question->user->namespace);
+	become(question->user, (question->oracle || question->daemon) && question->user->namespace);
 	if (question->old_kernel)
 		pretend_old_kernel();
+	to_daemon = question->daemon && !question->oracle ? connect_daemon() : -1;
 	for (unsigned i = 0; i < n_cells; i++) {
 		if (question->oracle)
 			ask_kernel(&cells[i], &question->answers->oracle[i]);
+		else if (question->daemon)
+			ask_daemon(to_daemon, &cells[i], &question->answers->asked[i]);
 		else
 			ask_place(&cells[i], &question->answers->asked[i]);
 	}
+	if (to_daemon >= 0)
+		close(to_daemon);
 	return 0;
 }
 
@@ -529,19 +613,21 @@ static unsigned count_disagreements(const struct user *user, const struct answer
 	return n;
 }
 
-static void compare(const char *what, bool old_kernel)
+enum way { BY_PLACE, BY_PLACE_OLD_KERNEL, BY_DAEMON };
+
+static void compare(const char *what, enum way way)
 {
 	struct answers *answers = mmap(NULL, sizeof(*answers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned n = 0;
 
 	ck_assert_ptr_ne(answers, MAP_FAILED);
 	for (unsigned i = 0; i < N_USERS; i++) {
-		struct question question = { &users[i], answers, true, false };
+		struct question question = { &users[i], answers, true, false, way == BY_DAEMON };
 
 		memset(answers, 0xff, sizeof(*answers));
 		in_child(&question);
 		question.oracle = false;
-		question.old_kernel = old_kernel;
+		question.old_kernel = way == BY_PLACE_OLD_KERNEL;
 		in_child(&question);
 		n += count_disagreements(&users[i], answers);
 	}
@@ -589,9 +675,27 @@ START_TEST(plain)
 	enter(folder);
 	make_all(folder);
 	make_flagged(folder);
-	compare("plain", _i == 1);
+	compare("plain", _i == 1 ? BY_PLACE_OLD_KERNEL : BY_PLACE);
 	for (unsigned i = 0; i < 2; i++)
 		(void)set_flag(flagged[i], 0);
+}
+END_TEST
+
+/* Really, as these users, through the daemon that serves all: its worker has their ids, and no capabilities. */
+START_TEST(through_the_daemon)
+{
+	static const char *const arguments[] = { "--system", "--user", "70200", "--files-timeout", "20000", NULL };
+	const char *folder;
+
+	begin();
+	daemon_of_all.address = harness_path("run/socket"); /* which it makes itself */
+	daemon_of_all.log = harness_path("log");
+	harness_daemon_start(&daemon_of_all, arguments);
+	folder = harness_path("plain");
+	enter(folder);
+	make_all(folder);
+	compare("through the daemon", BY_DAEMON);
+	harness_daemon_stop(&daemon_of_all);
 }
 END_TEST
 
@@ -629,7 +733,7 @@ START_TEST(mounts)
 	if (world->flags && mount("none", world->bind ? view : folder, NULL,
 	                          MS_REMOUNT | (world->bind ? MS_BIND : 0) | world->flags, NULL) < 0)
 		harness_skip("%s: %s", world->name, strerror(errno));
-	compare(world->name, false);
+	compare(world->name, BY_PLACE);
 	must(umount2(world->bind ? view : folder, MNT_DETACH), "unmounting");
 }
 END_TEST
@@ -654,7 +758,7 @@ START_TEST(overlay)
 	options = strstr(options, "lowerdir");
 	if (mount("overlay", view, "overlay", 0, options) < 0)
 		harness_skip("no overlay: %s", strerror(errno));
-	compare("overlay", false);
+	compare("overlay", BY_PLACE);
 	must(umount2(view, MNT_DETACH), "unmounting");
 	must(umount2(harness_path("base"), MNT_DETACH), "unmounting");
 }
@@ -682,7 +786,7 @@ START_TEST(missing)
 			add(FOLDER, "%s/%s", view, name);
 		}
 	}
-	compare("missing files", _i == 1);
+	compare("missing files", _i == 1 ? BY_PLACE_OLD_KERNEL : BY_PLACE);
 }
 END_TEST
 
@@ -691,6 +795,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE_EACH(missing, 2),
 	HARNESS_CASE_EACH(mounts, 6),
 	HARNESS_CASE(overlay),
+	{ .test = &through_the_daemon, .name = "through_the_daemon", .limit_s = 240 },
 	{ 0 },
 };
 
