@@ -106,7 +106,7 @@ def steal(line, address, path):
 
 def test_thieves_of_wake_ups():
     with users.system() as (daemon, witness):
-        with Guest(MALLORY, steal, daemon.address, witness.shared) as mallory:
+        with Guest(MALLORY, steal, daemon.address, witness.posted) as mallory:
             mallory.expect("ready")
             witness.check_for(SCRIBBLE_S)
             mallory.tell("end")
@@ -137,7 +137,7 @@ def test_bells_that_block():
     """With few members in the lane, for whom their posters ring, and with so many that their carrier does."""
     for n in (1, 12):
         with users.system() as (daemon, witness):
-            with Guest(MALLORY, fill_bells, daemon.address, witness.shared, n) as mallory, \
+            with Guest(MALLORY, fill_bells, daemon.address, witness.posted, n) as mallory, \
                     Guest(EVE, fill_bells, daemon.address, witness.shared, n) as eve:
                 for order in ("again", "again", "end"):
                     for guest in (mallory, eve):
@@ -176,7 +176,7 @@ def watch_often(line, address, path, n):
 
 def test_hundreds_of_sets_on_a_bell():
     with users.system() as (daemon, witness):
-        with Guest(MALLORY, watch_often, daemon.address, witness.shared, 600) as mallory:
+        with Guest(MALLORY, watch_often, daemon.address, witness.posted, 600) as mallory:
             assert mallory.hear() > 0, "the kernel has a limit"
             witness.check()
             mallory.tell("end")
@@ -248,8 +248,10 @@ def hear_counted(line, address, path, n, senders):
                 missed += struct.unpack_from("<Q", answer.body, 12)[0]
         assert heard == sorted(set(heard)), "each once, in order"
         line.tell((len(heard), missed, others))
-        line.expect("state")
-        line.tell(users.state_of(connection, number))
+        state = line.hear()
+        if state is not None:
+            bus.wait_for(lambda: users.state_of(connection, number) == state, "the state has come")
+        line.tell("done")
 
 
 def scribbled(mode, n=500):
@@ -272,20 +274,20 @@ def scribbled(mode, n=500):
                 guest.end()
             heard, missed, others = alice.hear()
             bob.tell("end")
-            alice.tell("state")
-            state = alice.hear()
-        return heard, missed, others, state
+            # Who may write it may set it, so only then it is Bob's.
+            alice.tell(None if mode & 2 else n - 1)
+            alice.expect("done")
+        return heard, missed, others
 
 
 def test_scribblers_who_may_only_read():
     """What they do to their own lane is no post, and nobody hears of it."""
-    heard, missed, others, state = scribbled(0o644)
-    assert (heard, missed, others, state) == (500, 0, 0, 499), (heard, missed, others, state)
+    assert scribbled(0o644) == (500, 0, 0)
 
 
 def test_scribblers_who_may_post():
     """They may post, and publish what they like, as themselves. What others publish comes as before."""
-    heard, missed, others, _ = scribbled(0o666)
+    heard, missed, others = scribbled(0o666)
     print(f"  {heard} of 500 heard, {missed} missed in all, {others} of the scribblers'", flush=True)
     assert heard == 500, f"{heard} of 500"
 

@@ -254,10 +254,11 @@ def sleep_until(topic, poll, moved):
         poll.poll(left)
 
 
-def walter(line, address, shared):
-    """Listens to the shared file: with shared memory, and by frames."""
+def walter(line, address, posted, shared):
+    """Listens with shared memory to one file, and by frames to the other: what a test writes into a page is not atomic, so that
+    nobody else, the daemon neither, may be in that lane."""
     with bus.Connection(address) as connection, bus.Connection(address) as frames:
-        topic = connection.open(shared, bus.SUBSCRIBE)
+        topic = connection.open(posted, bus.SUBSCRIBE)
         poll = topic.listener()
         number = frames.open_socket(shared, bus.SUBSCRIBE)
         line.tell("ready")
@@ -307,22 +308,23 @@ class Message:
 
 
 class Witness:
-    """Two users who have nothing to do with the others: a shared file, posts, messages and state from one to the other,
+    """Two users who have nothing to do with the others: shared files, posts, messages and state from one to the other,
     and openings. All of it works, and nobody waits."""
 
     def __init__(self, system):
         self.system = system
-        self.shared = system.file("of-the-witness", WILMA, 0o644)
+        self.posted = system.file("of-the-witness", WILMA, 0o644)
+        self.shared = system.file("more-of-the-witness", WILMA, 0o644)
         self.rounds = 0
         self.slowest = 0
         self.wilma = Guest(WILMA, self.be_wilma)
-        self.walter = Guest(WALTER, walter, system.address, self.shared)
+        self.walter = Guest(WALTER, walter, system.address, self.posted, self.shared)
         self.wilma.expect("ready")
         self.walter.expect("ready")
 
     def be_wilma(self, line):
         with bus.Connection(self.system.address) as connection:
-            topic = connection.open(self.shared, bus.POST)
+            topic = connection.open(self.posted, bus.POST)
             number = connection.open_socket(self.shared, bus.POST)
             line.tell("ready")
             while (order := line.hear()) != "end":
