@@ -13,6 +13,7 @@
  *   locks.c    pathbus_lock_acquire and _release
  *   regions.c  regions against plain shared memory, and opening one
  *   endpoints.c  a connection against a plain socket pair
+ *   users.c    posts between users, against D-Bus (dbus.c); flood.c: with a third user's flood
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
  *
@@ -31,6 +32,10 @@
 struct settings {
 	const char *address; /* the daemon's socket; NULL: peer to peer only */
 	pid_t daemon;        /* to pin it, with its processes; 0: not known */
+	const char *system_address; /* of a daemon of all users; NULL: there is none */
+	pid_t system_daemon;
+	const char *dbus_address; /* the path of a socket; NULL: there is none */
+	pid_t dbus_daemon;
 	const char *folder;  /* where the topics' files are made */
 	const char *json;    /* where to write the figures; NULL: nowhere */
 	const char *part;    /* only the ways whose names contain this; NULL: all */
@@ -48,6 +53,8 @@ uint64_t cpu_ns(void); /* used by this process: what a post costs whoever makes 
 void pin(int core); /* the calling process */
 void pin_to_both(const struct settings *settings);
 void pin_daemon(const struct settings *settings, int core); /* with all its processes; -1: no core of its own */
+/* Another daemon with all its processes, which from then on yields to nobody, as below. */
+void pin_yielding(pid_t pid, int core);
 /* From now on a process that is woken does not preempt the one that woke it, so that both have to sleep on
  * each leg. Returns the policy's name. */
 const char *yield_to_nobody(void);
@@ -157,5 +164,6 @@ void measure_locks(const struct settings *settings);
 void measure_regions(const struct settings *settings);
 void measure_region_latency(const struct settings *settings); /* of the family region; in wakeup.c */
 void measure_endpoints(const struct settings *settings);
+void measure_users(const struct settings *settings);
 
 #endif

@@ -26,6 +26,7 @@ static const struct family {
 	{ "lock", measure_locks },
 	{ "region", measure_regions },
 	{ "endpoint", measure_endpoints },
+	{ "users", measure_users },
 };
 
 static void usage(FILE *to)
@@ -35,9 +36,13 @@ static void usage(FILE *to)
 	      "  --folder FOLDER     where to make the files that are the topics\n"
 	      "  --address SOCKET    a daemon's; without it only peer to peer is measured\n"
 	      "  --daemon PID        that daemon, to pin its processes\n"
+	      "  --system SOCKET     one's of a daemon of all users; needs root\n"
+	      "  --system-daemon PID that daemon\n"
+	      "  --dbus SOCKET       a dbus-daemon's that lets everybody do everything\n"
+	      "  --dbus-daemon PID   that daemon\n"
 	      "  --json FILE         writes the figures there too\n"
 	      "  --quick             fewer repetitions\n"
-	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open, lock, region or endpoint; of that what has\n"
+	      "  --only FAMILY[/WAY] post, wakeup, burst, messages, sync, open, lock, region, endpoint or users; of that what has\n"
 	      "                      WAY in its name\n"
 	      "  --help\n"
 	      "\n"
@@ -79,6 +84,8 @@ static bool parse(int argc, char **argv, struct settings *settings, const char *
 		{ "folder", required_argument, NULL, 'f' }, { "address", required_argument, NULL, 'a' },
 		{ "daemon", required_argument, NULL, 'd' }, { "json", required_argument, NULL, 'j' },
 		{ "quick", no_argument, NULL, 'q' },        { "only", required_argument, NULL, 'o' },
+		{ "system", required_argument, NULL, 's' }, { "system-daemon", required_argument, NULL, 'S' },
+		{ "dbus", required_argument, NULL, 'b' }, { "dbus-daemon", required_argument, NULL, 'B' },
 		{ "help", no_argument, NULL, 'h' },         { 0 },
 	};
 	int c;
@@ -88,6 +95,10 @@ static bool parse(int argc, char **argv, struct settings *settings, const char *
 		case 'f': settings->folder = optarg; break;
 		case 'a': settings->address = optarg; break;
 		case 'd': settings->daemon = (pid_t)strtol(optarg, NULL, 10); break;
+		case 's': settings->system_address = optarg; break;
+		case 'S': settings->system_daemon = (pid_t)strtol(optarg, NULL, 10); break;
+		case 'b': settings->dbus_address = optarg; break;
+		case 'B': settings->dbus_daemon = (pid_t)strtol(optarg, NULL, 10); break;
 		case 'j': settings->json = optarg; break;
 		case 'q': settings->quick = true; break;
 		case 'o': *ret_only = optarg; break;

@@ -83,26 +83,34 @@ void pin_to_both(const struct settings *settings)
 		die(-errno, "sched_setaffinity");
 }
 
-static void pin_tree(pid_t pid, int core)
+static void pin_tree(pid_t pid, int core, bool yields)
 {
 	char path[64];
 	FILE *children;
 	int child;
 
 	(void)set_core(pid, core); /* it may have ended */
+	if (yields)
+		(void)sched_setscheduler(pid, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 });
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
 	children = fopen(path, "re");
 	if (!children)
 		return;
 	while (fscanf(children, "%d", &child) == 1)
-		pin_tree(child, core);
+		pin_tree(child, core, yields);
 	fclose(children);
 }
 
 void pin_daemon(const struct settings *settings, int core)
 {
 	if (settings->daemon > 0)
-		pin_tree(settings->daemon, core);
+		pin_tree(settings->daemon, core, false);
+}
+
+void pin_yielding(pid_t pid, int core)
+{
+	if (pid > 0)
+		pin_tree(pid, core, true);
 }
 
 const char *yield_to_nobody(void)
