@@ -5,66 +5,18 @@
  * A lane's bell is listened to only if there is something to take out of it. What is new there is put into the others at
  * once, some at a time; what follows waits for the loop's next round.
  */
-#include "crossing.h"
+#include "crossing_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "carrier.h"
 #include "context.h"
 #include "limit.h"
 #include "os/os.h"
-#include "ringing.h"
-#include "share.h"
-#include "side.h"
-#include "state.h"
 #include "user.h"
 #include "wire.h"
-
-#define JOIN_TRIES 16
-
-/* What a user has said on this topic: its messages that were carried. Kept for all of the crossing's time, since who comes
- * back may publish again what was carried already. */
-struct speaker {
-	struct speaker *next;
-	struct user *user;
-	struct known said;
-};
-
-struct crossing_lane {
-	struct crossing *crossing;
-	struct topic_lane *lane;
-	struct side side;
-	struct speaker *speaker;
-	struct state state;              /* what the page says, as far as is known */
-	uint64_t carried;                /* the generation up to which all was taken */
-	unsigned group;                  /* if it is listened to: */
-	struct loop_event *rung, *later; /* NULL: it is not */
-	struct share_place turn;         /* of its user's time */
-	bool is_new;                     /* has not been looked at */
-	bool was_put;                    /* something was put into it since it was heard last: then that may be why it rings */
-	bool rests;                      /* its user has had as much carried as may be: not listened to until `later` */
-};
-
-struct crossing {
-	struct topic *topic;
-	struct loop *loop;
-	struct speaker *speakers;
-	struct loop_event *settling; /* a lane that was left is at its end */
-	struct state state; /* the topic's: only here it gets its versions */
-};
-
-static bool is_taken_from(const struct topic_lane *lane)
-{
-	return lane->rights & WIRE_RIGHT_POST;
-}
-
-static bool is_put_into(const struct topic_lane *lane)
-{
-	return lane->rights & WIRE_RIGHT_SUBSCRIBE;
-}
 
 static bool is_empty(const struct topic_lane *lane)
 {
@@ -105,6 +57,19 @@ static bool is_member(const struct topic_lane *lane, uint32_t pid)
 	return false;
 }
 
+/* Is this another user's handle? By what it has said, or by the tables of its lanes. */
+static bool is_anothers(const struct crossing_lane *from, uint64_t origin)
+{
+	for (const struct speaker *other = from->crossing->speakers; other; other = other->next)
+		if (other != from->speaker && known_has_origin(&other->said, origin))
+			return true;
+	for (const struct topic_lane *lane = from->crossing->topic->lanes; lane; lane = lane->next)
+		for (unsigned i = 0; lane->crossing && lane->user != from->lane->user && i < PAGE_SLOTS; i++)
+			if (atomic_load_explicit(&lane->crossing->side.lane.page->slots[i].origin, memory_order_relaxed) == origin)
+				return true;
+	return false;
+}
+
 /* Who sent it is what we know, whatever the message says. Its origin is its handle's, unless another user speaks as that:
  * else that one's messages would be taken for told. */
 static void attest(const struct crossing_lane *from, struct ring_message *message)
@@ -112,9 +77,9 @@ static void attest(const struct crossing_lane *from, struct ring_message *messag
 	message->uid = (uint32_t)user_uid(from->lane->user);
 	if (!is_member(from->lane, message->pid))
 		message->pid = 0;
-	for (const struct speaker *other = from->crossing->speakers; other; other = other->next)
-		if (other != from->speaker && known_has_origin(&other->said, message->origin))
-			message->origin = 0;
+	if (message->origin != 0 && !known_has_origin(&from->speaker->said, message->origin) &&
+	    is_anothers(from, message->origin))
+		message->origin = 0;
 }
 
 /* --- carrying ------------------------------------------------------------------------------------------------- */
@@ -195,104 +160,13 @@ static void put(struct crossing_lane *from, enum side_news news, uint64_t n)
 	}
 }
 
-/* --- the state ------------------------------------------------------------------------------------------------- */
-
-/* What is there for others is there for them, too; with a version of its own, if its users have numbered theirs further. */
-static void put_state(struct crossing_lane *to)
-{
-	struct state put = to->crossing->state;
-
-	if (to->state.version >= put.version && to->state.version < STATE_LAST_VERSION)
-		put.version = to->state.version + 1;
-	/* Where that is not possible somebody writes there all the time, against all rules. */
-	if (!state_put(to->side.lane.page, to->side.slot, NULL, &put))
-		return;
-	to->state = put;
-	if (to->lane->n_links > 0)
-		lane_ring(&to->side.lane);
-}
-
-/* From `from`, whose page says so already; NULL: by the daemon. `version`: what it should have at least. */
-static void set_state(struct crossing *crossing, uint64_t value, uint64_t version, const struct crossing_lane *from)
-{
-	struct state *state = &crossing->state;
-
-	/* A user that numbers as it likes does not use up the numbers. */
-	if (version <= state->version || version - state->version > LIMIT_STATE_VERSIONS)
-		version = state->version < STATE_LAST_VERSION ? state->version + 1 : 1;
-	*state = (struct state){ .value = value, .version = version };
-	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
-		if (lane->crossing && is_put_into(lane) && (lane->crossing != from || from->state.version < version))
-			put_state(lane->crossing);
-}
-
-/* What its members, or a link, have set in the lane by themselves. */
-static void take_state(struct crossing_lane *from)
-{
-	const struct state *state = &from->crossing->state;
-	struct state now;
-
-	if (state_is_still(from->side.lane.page, &from->state) || !state_look(from->side.lane.page, &now))
-		return;
-	from->state = now;
-	if (now.version > 0 && (now.value != state->value || state->version == 0))
-		set_state(from->crossing, now.value, now.version, from);
-}
-
-static void take_states(struct crossing *crossing)
-{
-	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
-		if (lane->crossing && is_taken_from(lane))
-			take_state(lane->crossing);
-}
-
-int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t *expected)
-{
-	struct crossing *crossing = by->crossing;
-
-	take_states(crossing);
-	if (expected && crossing->state.value != *expected)
-		return -EAGAIN;
-	set_state(crossing, value, 0, NULL);
-	if (!is_put_into(by->lane))
-		put_state(by); /* its own word */
-	return 0;
-}
-
-struct state crossing_get_state(struct crossing_lane *by)
-{
-	take_states(by->crossing);
-	return is_put_into(by->lane) ? by->crossing->state : by->state;
-}
-
-/* A lane comes. Who has compared what is there, and then sets it in the lane by itself, fails from now on; who looks only now,
- * sees that it is to ask. */
-static void join_state(struct crossing_lane *end)
-{
-	struct page *page = end->side.lane.page;
-	struct state before = { 0 }, now = { 0 };
-	bool is_put = false;
-
-	atomic_store(&page->divided, 1);
-	for (unsigned tries = 0; is_taken_from(end->lane) && !is_put && tries < JOIN_TRIES; tries++) {
-		(void)state_look(page, &before);
-		now = before;
-		is_put = state_put(page, end->side.slot, &before, &now);
-	}
-	end->state = now;
-	if (now.version > 0 && end->crossing->state.version == 0)
-		set_state(end->crossing, now.value, now.version, end);
-	if (is_put_into(end->lane) && end->crossing->state.version > 0 && end->crossing->state.value != now.value)
-		put_state(end);
-}
-
 /* --- what is new ----------------------------------------------------------------------------------------------- */
 
 /* The state after the generation: what was set before a post is there before it is told. */
 static void look(struct crossing_lane *from)
 {
 	side_look(&from->side);
-	take_state(from);
+	crossing_take_state(from);
 }
 
 static void look_at(struct crossing_lane *from, uint64_t at_ns)
@@ -478,6 +352,7 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 	end->side.file = -1;
 	end->side.known = &speaker->said;
 	end->side.slot = topic_lane_take_slot(lane);
+	lane->n_unslotted -= end->side.slot == WIRE_NO_SLOT; /* it is no member */
 	map = os_map(lane->page_fd, size, true, NULL);
 	r = map ? side_open(&end->side, map, size, &lane->shape) : -errno;
 	end->side.ring.most_steps = LIMIT_RING_STEPS;
@@ -491,7 +366,7 @@ static int join(struct crossing *crossing, struct topic_lane *lane)
 	atomic_store(&end->side.lane.page->linked, 1);
 	side_take_baseline(&end->side);
 	end->carried = end->side.generation;
-	join_state(end);
+	crossing_join_state(end);
 	return 0;
 }
 

@@ -279,6 +279,13 @@ START_TEST(messages_come_with_their_true_sender)
 
 	come(&a, 0, BOTH);
 	come(&b, 1, BOTH);
+	/* As one that has not said anything yet, but is known to be there. */
+	page_name_slot(&a.side.lane.page->slots[a.member->slot], a.origin, 0);
+	forged.origin = a.origin;
+	ck_assert_int_eq(side_put_message(&b.side, &forged), 0);
+	run(3);
+	expect(&a, 0, 1, 0, 0);
+	ck_assert_uint_eq(a.last.origin, 0);
 	say(&a);
 	run(3);
 	expect(&b, 0, 1, 0, 0);
@@ -290,10 +297,10 @@ START_TEST(messages_come_with_their_true_sender)
 	ck_assert(b.last.key_size == 3 && memcmp(b.last.key, "key", 3) == 0);
 	ck_assert(b.last.data_size == 5 && memcmp(b.last.data, "hello", 5) == 0);
 	/* Somebody else's process, user and handle: the other one would be taken for told. */
-	forged.origin = a.origin;
+	forged.number = 10;
 	ck_assert_int_eq(side_put_message(&b.side, &forged), 0);
 	run(3);
-	expect(&a, 0, 1, 0, 0);
+	expect(&a, 0, 2, 0, 0);
 	ck_assert_uint_eq(a.last.uid, 1001);
 	ck_assert_uint_eq(a.last.pid, 0);
 	ck_assert_uint_eq(a.last.origin, 0);
