@@ -70,7 +70,7 @@ static void forked_ended(void *arg, int error)
 
 static int start_process(struct agent *agent, const char *program, int socket)
 {
-	const char *const argv[] = { AGENT_PROGRAM, agent->sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
+	const char *const argv[] = { AGENT_PROGRAM, agent->sandboxed ? SANDBOX_IF_ANY_ARGUMENT : SANDBOX_OFF_ARGUMENT, NULL };
 
 	if (!agent->forker)
 		return helper_start(program, argv, (const int[]){ socket, agent->death_fd }, 2, &agent->pid);

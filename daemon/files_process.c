@@ -114,7 +114,7 @@ static void be_agent(const struct peer *peer, int socket, int death)
 	    fcntl(HELPER_FIRST_FD + 2, F_SETFD, FD_CLOEXEC) < 0)
 		_exit(1);
 	let_signals_in();
-	agent_program_become(HELPER_FIRST_FD + 2, self.sandboxed ? SANDBOX_NEEDED_ARGUMENT : SANDBOX_OFF_ARGUMENT);
+	agent_program_become(HELPER_FIRST_FD + 2, self.sandboxed ? NULL : SANDBOX_OFF_ARGUMENT);
 	_exit(1);
 }
 

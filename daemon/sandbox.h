@@ -15,8 +15,8 @@
 
 /* The argument that says so to the daemon and, from it, to its helpers. */
 #define SANDBOX_OFF_ARGUMENT "--no-sandbox"
-/* To the link agent: it is not to run without. */
-#define SANDBOX_NEEDED_ARGUMENT "--sandbox"
+/* To the link agent of a user's daemon: it runs without, too, where there is none. */
+#define SANDBOX_IF_ANY_ARGUMENT "--sandbox-if-any"
 /* What to do where there is none, for the log of the daemon of all users. */
 #define SANDBOX_ADVICE "allow seccomp (a kernel with CONFIG_SECCOMP_FILTER; a container that lets it be used), or give --no-sandbox"
 

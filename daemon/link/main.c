@@ -262,6 +262,7 @@ static void on_lease(void)
 
 int main(int argc, char **argv)
 {
+	const char *argument = argc > 1 ? argv[1] : ""; /* what the daemon says of it */
 	struct sandbox_state state;
 	struct link_message probe;
 	int r;
@@ -276,10 +277,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "pathbus-link: cannot start: %s\n", strerror(-r));
 		return 1;
 	}
-	/* The daemon has turned it off, or is without one too. */
-	if ((argc < 2 || strcmp(argv[1], SANDBOX_OFF_ARGUMENT) != 0) &&
+	if (strcmp(argument, SANDBOX_OFF_ARGUMENT) != 0 &&
 	    sandbox_enter(SANDBOX_LINK, &(struct sandbox_setting){ .system = false }, &state) < 0) {
-		bool is_needed = argc >= 2 && strcmp(argv[1], SANDBOX_NEEDED_ARGUMENT) == 0;
+		bool is_needed = strcmp(argument, SANDBOX_IF_ANY_ARGUMENT) != 0;
 
 		fprintf(stderr, "pathbus-link: %s without a sandbox (%s)\n", is_needed ? "does not run" : "warning: runs", state.text);
 		if (is_needed)
