@@ -155,6 +155,7 @@ static void sockets(void)
 	CHECK(fd >= 0 && os_socket_pair(SOCK_SEQPACKET, pair) == 0);
 	CHECK(os_peer_credentials(pair[0], &credentials) == 0 && credentials.pid == getpid());
 	CHECK(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &one, sizeof(one)) == 0);
+	CHECK(os_unread(pair[0]) == 0);
 	os_refuse_descriptors(fd);
 	CHECK(os_socket_mark(fd) == 0 && listen(fd, 1) == 0);
 	CHECK_FAILS(accept4(fd, NULL, NULL, SOCK_CLOEXEC), EAGAIN);
