@@ -83,14 +83,16 @@ class Connection:
 
     def __init__(self, address, greet=True):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(LIMIT_S)
         self.buffer = b""
         self.fds = []
         self.own_fds = []
         self.last_request = 0
         self.has_topics = False
         try:
+            # Where many wait to be accepted already this waits in line, which it would not with a time-out of Python's.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", LIMIT_S, 0))
             self.socket.connect(os.fspath(address))
+            self.socket.settimeout(LIMIT_S)
             if greet:
                 self.greet()
         except BaseException:
