@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -315,7 +316,22 @@ bool bus_await(struct pathbus *bus, uint64_t deadline_ns)
 
 /* --- connecting ---------------------------------------------------------------------------------------- */
 
-static int connect_to(const char *address)
+/* Where so many wait to be accepted that there is no room: waits in line, as long as there is time. */
+static int connect_in_line(int fd, const struct sockaddr_un *where, uint64_t deadline_ns)
+{
+	uint64_t now = os_now_ns(), left_us = deadline_ns > now ? (deadline_ns - now) / 1000 : 0;
+	struct timeval left = { .tv_sec = (time_t)(left_us / 1000000), .tv_usec = (suseconds_t)(left_us % 1000000) };
+	int flags = fcntl(fd, F_GETFL), r;
+
+	if (left_us == 0 || flags < 0)
+		return -EAGAIN;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return -EAGAIN;
+	r = connect(fd, (const struct sockaddr *)where, sizeof(*where)) < 0 ? -errno : 0;
+	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : r == -EINTR ? -EAGAIN : r;
+}
+
+static int connect_to(const char *address, uint64_t deadline_ns)
 {
 	struct sockaddr_un where;
 	struct os_peer peer;
@@ -328,8 +344,8 @@ static int connect_to(const char *address)
 	if (fd < 0)
 		return fd;
 	if (connect(fd, (struct sockaddr *)&where, sizeof(where)) < 0)
-		r = -errno;
-	else
+		r = errno == EAGAIN ? connect_in_line(fd, &where, deadline_ns) : -errno;
+	if (r == 0)
 		r = os_peer_credentials(fd, &peer);
 	if (r == 0 && !address_may_be_served_by(address, peer.uid))
 		r = -EPERM;
@@ -365,7 +381,7 @@ static int greet(struct pathbus *bus, int fd)
 	return r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r; /* it has gone again */
 }
 
-int bus_try(struct pathbus *bus)
+static int try_until(struct pathbus *bus, uint64_t deadline_ns)
 {
 	struct bus_connection *connection = &bus->connection;
 	int refused = 0;
@@ -375,7 +391,7 @@ int bus_try(struct pathbus *bus)
 	if (connection->refusal && os_now_ns() < connection->refused_until_ns)
 		return connection->refusal;
 	for (int i = 0; i < connection->n_addresses; i++) {
-		int fd = connect_to(connection->addresses[i]);
+		int fd = connect_to(connection->addresses[i], deadline_ns);
 
 		if (fd >= 0) {
 			snprintf(connection->address, sizeof(connection->address), "%s", connection->addresses[i]);
@@ -392,6 +408,11 @@ int bus_try(struct pathbus *bus)
 	return refused ? refused : -ENOTCONN;
 }
 
+int bus_try(struct pathbus *bus)
+{
+	return try_until(bus, 0);
+}
+
 /* Accepted and says nothing: as good as absent, until it speaks. Who waits for it asynchronously goes on. */
 static void fall_silent(struct pathbus *bus)
 {
@@ -403,7 +424,7 @@ static void fall_silent(struct pathbus *bus)
 int bus_up(struct pathbus *bus, uint64_t deadline_ns)
 {
 	struct bus_connection *connection = &bus->connection;
-	int r = bus_try(bus);
+	int r = try_until(bus, deadline_ns);
 
 	if (r < 0)
 		return r;

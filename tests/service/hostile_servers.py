@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -124,6 +125,46 @@ def test_the_socket_of_a_dead_daemon_is_taken():
         assert place.visit(ALICE, PATHBUS_ADDRESS=str(daemon.address)) == REFUSED
         _, said = squatted(service)
         assert said == b""
+
+
+def fill_queue(line, address):
+    """As many connections as wait to be accepted."""
+    waiting = []
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            connection.connect(os.fspath(address))
+        except BlockingIOError:
+            break
+        waiting.append(connection)
+    line.tell(len(waiting))
+    line.expect("end")
+
+
+def test_a_queue_that_others_have_filled():
+    """Who comes waits in line for the daemon, and does not meet others elsewhere."""
+    place = Place()
+    with users.system(witness=False) as (daemon, _):
+        file = place.file_of(ALICE)
+
+        def visit(line):
+            environment = {"PATH": "/usr/bin:/bin", "PATHBUS_ADDRESS": str(daemon.address)}
+            with subprocess.Popen([place.visitor, file], stdout=subprocess.PIPE, env=environment) as visitor:
+                line.tell(visitor.pid)
+                line.tell(visitor.stdout.read().decode())
+
+        if bus.waits_in(daemon.pid) == "0":
+            raise bus.Skip("this kernel does not tell what a process waits for")
+        os.kill(daemon.pid, signal.SIGSTOP)
+        with Guest(MALLORY, fill_queue, daemon.address) as mallory:
+            assert mallory.hear() > 0
+            with Guest(ALICE, visit) as alice:
+                pid = alice.hear()
+                bus.wait_for(lambda: alice.is_told() or "unix_wait" in bus.waits_in(pid), "the program waits in line")
+                os.kill(daemon.pid, signal.SIGCONT)
+                assert alice.hear() == TRUSTED
+            mallory.tell("end")
 
 
 def apart(function):
