@@ -88,7 +88,7 @@ class Security(unittest.TestCase):
         for listing in build.glob("tests/**/CTestTestfile.cmake"):
             self.tests |= set(re.findall(r"^add_test\(\W*([\w.+-]+)", listing.read_text(), re.MULTILINE))
         self.folders = {test.split(".")[0] for test in self.tests}
-        self.named = re.findall(r"`([\w.]+)`", (self.sources / "docs/security.md").read_text())
+        self.named = re.findall(r"`([\w.-]+)`", (self.sources / "docs/security.md").read_text())
 
     def source_of(self, test):
         folder, name = test.split(".")
