@@ -964,12 +964,16 @@ def test_too_many_questions():
 # --- who is served by whom ----------------------------------------------------------------------------------------
 
 
+def pathbusctl_program():
+    return os.environ.get("PATHBUSCTL") or pathlib.Path(bus.program()).parent / "pathbusctl"
+
+
 def pathbusctl(*arguments, address=None, uid=BOB):
     """As another user: exit status and what it says."""
     environment = {name: value for name, value in os.environ.items() if name != "PATHBUS_ADDRESS"}
     if address:
         environment["PATHBUS_ADDRESS"] = os.fspath(address)
-    done = subprocess.run([pathlib.Path(bus.program()).parent / "pathbusctl", *map(str, arguments)], env=environment,
+    done = subprocess.run([pathbusctl_program(), *map(str, arguments)], env=environment,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=bus.LIMIT_S,
                           preexec_fn=lambda: become(uid))
     return done.returncode, done.stdout + done.stderr
@@ -994,7 +998,7 @@ def test_from_user_to_user():
         def listen(_, __):
             become(BOB)
             environment = dict(os.environ, PATHBUS_ADDRESS=os.fspath(daemon.address))
-            program = pathlib.Path(bus.program()).parent / "pathbusctl"
+            program = pathbusctl_program()
             os.dup2(told, 1)
             os.execve(program, [program, "--transport", "bus", "listen", "--count", "1", daemon.folder / "file"], environment)
 
