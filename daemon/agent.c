@@ -16,6 +16,7 @@
 
 #include "agent_program.h"
 #include "helper.h"
+#include "identity.h"
 #include "limit.h"
 #include "log.h"
 #include "os/os.h"
@@ -30,21 +31,14 @@ struct waiting {
 };
 
 struct agent {
-	struct loop *loop;
-	int death_fd;
-	bool sandboxed;
-	agent_message_fn *message;
-	agent_lost_fn *lost;
-	void *arg;
+	struct agent_setting set;
 
-	struct forker *forker; /* in the daemon of all users: starts it, with this identity */
-	const struct identity *identity;
-	struct forked forked;
-
-	pid_t pid; /* 0: none, or already waited for */
+	pid_t pid; /* our child; 0: none, or already waited for */
+	struct forked forked; /* or this, in the daemon of all users */
 	int socket; /* -1: none */
 	struct loop_event *readable, *writable;
 	struct waiting *first, **last;
+	unsigned n_waiting;
 
 	unsigned n_starts; /* since window_ns */
 	uint64_t window_ns;
@@ -58,29 +52,27 @@ struct agent {
 static void readable(void *arg);
 static void writable(void *arg);
 
-/* The files process has seen it end, which its socket says too, or could not start it. */
+/* The files process says that it is gone. Its socket tells us too, and that last. */
 static void forked_ended(void *arg, int error)
 {
 	struct agent *agent = arg;
 
-	if (error < 0 && log_allows(&agent->failures, "the link agent could not be started"))
-		log_error("a link agent cannot be started (%s): processes that do not reach this daemon are not joined with those that "
-		          "do", strerror(-error));
+	if (error < 0 && log_allows(&agent->failures, "link agents that could not be started"))
+		log_error("a link agent could not be started: %s", strerror(-error));
 }
 
-static int start_process(struct agent *agent, const char *program, int socket)
+static int start_process(struct agent *agent, const struct identity *identity, int socket, const char *program)
 {
-	const char *const argv[] = { AGENT_PROGRAM, agent->sandboxed ? SANDBOX_IF_ANY_ARGUMENT : SANDBOX_OFF_ARGUMENT, NULL };
+	const char *const argv[] = { AGENT_PROGRAM, agent->set.sandboxed ? SANDBOX_IF_ANY_ARGUMENT : SANDBOX_OFF_ARGUMENT, NULL };
 
-	if (!agent->forker)
-		return helper_start(program, argv, (const int[]){ socket, agent->death_fd }, 2, &agent->pid);
-	if (!agent->identity)
-		return -ENOTCONN;
-	agent->forked = (struct forked){ .ended = forked_ended, .arg = agent };
-	return forker_start_agent(agent->forker, agent->identity, socket, agent->death_fd, &agent->forked);
+	if (!agent->set.forker)
+		return helper_start(program, argv, (const int[]){ socket, agent->set.death_fd }, 2, &agent->pid);
+	agent->forked.ended = forked_ended;
+	agent->forked.arg = agent;
+	return forker_start_agent(agent->set.forker, identity, socket, agent->set.death_fd, &agent->forked);
 }
 
-static int run(struct agent *agent)
+static int run(struct agent *agent, const struct identity *identity)
 {
 	char program[AGENT_PROGRAM_SIZE];
 	int pair[2], r;
@@ -89,12 +81,12 @@ static int run(struct agent *agent)
 	r = helper_pair(pair);
 	if (r < 0)
 		return r;
-	agent->readable = loop_on_readable(agent->loop, pair[0], readable, agent);
-	agent->writable = loop_on_writable(agent->loop, pair[0], writable, agent);
-	if (agent->readable && agent->writable)
-		r = start_process(agent, program, pair[1]);
-	else
-		r = -ENOMEM;
+	/* Who it is for may make it say what he likes. */
+	if (agent->set.forker)
+		os_refuse_descriptors(pair[0]);
+	agent->readable = loop_on_readable(agent->set.loop, pair[0], readable, agent);
+	agent->writable = loop_on_writable(agent->set.loop, pair[0], writable, agent);
+	r = agent->readable && agent->writable ? start_process(agent, identity, pair[1], program) : -ENOMEM;
 	close(pair[1]);
 	if (r < 0) {
 		agent->readable = loop_event_free(agent->readable);
@@ -112,10 +104,12 @@ static int run(struct agent *agent)
 	return 0;
 }
 
-static int start(struct agent *agent)
+static int start(struct agent *agent, const struct identity *identity)
 {
 	uint64_t now = os_now_ns();
 
+	if (agent->set.forker && (!identity || identity->socket < 0))
+		return -ENOTCONN;
 	if (now < agent->rest_ns)
 		return -EAGAIN;
 	if (now - agent->window_ns > UINT64_C(1000000) * LIMIT_AGENT_WINDOW_MS) {
@@ -129,7 +123,7 @@ static int start(struct agent *agent)
 		          LIMIT_AGENT_STARTS, LIMIT_AGENT_REST_MS / 1000);
 		return -EAGAIN;
 	}
-	return run(agent);
+	return run(agent, identity);
 }
 
 bool agent_is_given_up(const struct agent *agent)
@@ -147,6 +141,7 @@ static void drop_first(struct agent *agent)
 	for (unsigned i = 0; i < waiting->n_fds; i++)
 		close(waiting->fds[i]);
 	free(waiting);
+	agent->n_waiting--;
 }
 
 static void disconnect(struct agent *agent)
@@ -159,8 +154,8 @@ static void disconnect(struct agent *agent)
 	agent->socket = -1;
 	while (agent->first)
 		drop_first(agent);
-	if (agent->forker)
-		forker_forget(agent->forker, &agent->forked); /* it is waited for elsewhere */
+	if (agent->set.forker)
+		forker_forget(agent->set.forker, &agent->forked);
 	for (unsigned i = 0; i < LIMIT_AGENT_STARTS && agent->pid > 0; i++) {
 		if (agent->old[i] == 0) {
 			agent->old[i] = agent->pid;
@@ -172,16 +167,10 @@ static void disconnect(struct agent *agent)
 
 void agent_kill(struct agent *agent)
 {
-	if (agent->forker)
-		forker_kill(agent->forker, &agent->forked);
+	if (agent->set.forker)
+		forker_kill(agent->set.forker, &agent->forked);
 	else if (agent->pid > 0)
 		kill(agent->pid, SIGKILL);
-}
-
-void agent_set_identity(struct agent *agent, struct forker *forker, const struct identity *identity)
-{
-	agent->forker = forker;
-	agent->identity = identity;
 }
 
 void agent_reap(struct agent *agent)
@@ -204,12 +193,13 @@ static void readable(void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == (ssize_t)sizeof(message)) {
-		agent->message(agent->arg, &message);
+		agent->set.message(agent->set.arg, &message);
 		return;
 	}
-	log_warning("the link agent has ended unexpectedly");
+	if (log_allows(&agent->failures, "link agents that ended"))
+		log_warning("the link agent has ended unexpectedly");
 	disconnect(agent);
-	agent->lost(agent->arg);
+	agent->set.lost(agent->set.arg);
 }
 
 static void writable(void *arg)
@@ -229,8 +219,14 @@ static void writable(void *arg)
 
 static int enqueue(struct agent *agent, const struct link_message *message, const int *fds, unsigned n_fds)
 {
-	struct waiting *waiting = calloc(1, sizeof(*waiting));
+	struct waiting *waiting;
 
+	if (agent->set.forker && agent->n_waiting >= LIMIT_AGENT_WAITING) {
+		/* It does not read, since its user holds it up. */
+		agent_kill(agent);
+		return 0;
+	}
+	waiting = calloc(1, sizeof(*waiting));
 	if (!waiting)
 		return -ENOMEM;
 	waiting->message = *message;
@@ -249,13 +245,15 @@ static int enqueue(struct agent *agent, const struct link_message *message, cons
 	}
 	*agent->last = waiting;
 	agent->last = &waiting->next;
+	agent->n_waiting++;
 	loop_enable(agent->writable);
 	return 0;
 }
 
-int agent_send(struct agent *agent, const struct link_message *message, const int *fds, unsigned n_fds)
+int agent_send(struct agent *agent, const struct identity *identity, const struct link_message *message, const int *fds,
+               unsigned n_fds)
 {
-	int r = agent->socket >= 0 ? 0 : start(agent);
+	int r = agent->socket >= 0 ? 0 : start(agent, identity);
 
 	if (r < 0)
 		return r;
@@ -266,19 +264,26 @@ int agent_send(struct agent *agent, const struct link_message *message, const in
 	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
+bool agent_runs(const struct agent *agent)
+{
+	return agent->socket >= 0;
+}
+
+void agent_end(struct agent *agent)
+{
+	disconnect(agent);
+}
+
 /* --- life ------------------------------------------------------------------------------------------ */
 
-struct agent *agent_new(struct loop *loop, int death_fd, bool sandboxed, agent_message_fn *message, agent_lost_fn *lost,
-                        void *arg)
+struct agent *agent_new(const struct agent_setting *setting)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
 	if (!agent)
 		return NULL;
-	*agent = (struct agent){
-		.loop = loop, .death_fd = death_fd, .sandboxed = sandboxed, .message = message, .lost = lost, .arg = arg,
-		.socket = -1,
-	};
+	agent->set = *setting;
+	agent->socket = -1;
 	agent->last = &agent->first;
 	return agent;
 }

@@ -104,15 +104,16 @@ void client_refuse(int socket, int error, const char *text)
 	close(socket);
 }
 
-/* A worker may have it too for a moment, and hang: that is not to keep it open. */
+/* A worker may have it too for a moment, and hang: that is not to keep it open. What is left to do for its members may need it. */
 static void hang_up(struct client *client)
 {
-	identity_end(client->identity);
 	if (client->socket < 0)
 		return;
-	if (client->context->forker)
+	if (client->context->forker) {
 		(void)shutdown(client->socket, SHUT_RDWR);
-	close(client->socket);
+		client->held = identity_hold(client->identity);
+	}
+	identity_end(client->identity);
 	client->socket = -1;
 }
 
@@ -134,6 +135,7 @@ static void client_free(struct client *client)
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
 	hang_up(client);
+	identity_release(client->held);
 	identity_unref(client->identity);
 	client_forget_out(client);
 	user_release(client->user, CHARGE_IN_FLIGHT, client->n_in_flight);
@@ -380,7 +382,6 @@ void clients_note_taken(struct clients *clients, const struct user *user)
 		client->n_in_flight = 0;
 	}
 }
-
 
 size_t clients_count(const struct clients *clients)
 {

@@ -41,6 +41,7 @@ struct client {
 	gid_t gid;
 	pid_t pid;
 	struct identity *identity;
+	struct identity *held; /* the same, from the connection's end until its members are out; NULL: not */
 	struct loop_event *readable, *writable, *timer;
 	bool greeted;
 	bool ending;  /* nothing is read or handled any more, and nothing added to what is sent */

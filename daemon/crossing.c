@@ -18,11 +18,6 @@
 #include "user.h"
 #include "wire.h"
 
-static bool is_empty(const struct topic_lane *lane)
-{
-	return lane->n_members == 0 && lane->n_links == 0;
-}
-
 /* --- who says it --------------------------------------------------------------------------------------------- */
 
 static struct speaker *find_speaker(const struct crossing *crossing, const struct user *user)
@@ -231,7 +226,7 @@ static void take_turn(void *arg)
 {
 	struct crossing_lane *from = arg;
 
-	if (carry(from, LIMIT_CARRIED_IN_A_ROW) && is_empty(from->lane))
+	if (carry(from, LIMIT_CARRIED_IN_A_ROW) && topic_lane_is_empty(from->lane))
 		loop_call_soon(from->crossing->settling);
 }
 
@@ -397,7 +392,7 @@ static void end_empty_lanes(struct topic *topic)
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next) {
 		struct crossing_lane *end = lane->crossing;
 
-		if (!end || !is_empty(lane))
+		if (!end || !topic_lane_is_empty(lane))
 			continue;
 		/* The topic ends with its last member, and links only take what is there by then. */
 		if (is_taken_from(lane) && topic->n_members == 0)

@@ -29,6 +29,8 @@ void question_answer(struct files *files, struct files_question *question, int e
 {
 	if (reply && reply->watch > 0)
 		files->set.watched(files->set.arg, reply->watch);
+	if (reply && reply->runtime_watch > 0)
+		files->set.watched(files->set.arg, reply->runtime_watch);
 	if (question->fn)
 		question->fn(question->arg, error, reply, folder);
 	else if (folder >= 0)
@@ -71,7 +73,7 @@ static void fail_soon(struct files *files, struct files_question *question, int 
 }
 
 static struct files_question *ask(struct files *files, const char *path, struct identity *identity, int descriptor,
-                                  const void *owner, files_answer_fn *fn, void *arg)
+                                  bool at_home, const void *owner, files_answer_fn *fn, void *arg)
 {
 	size_t size = strlen(path) + 1;
 	struct files_question *question;
@@ -87,6 +89,7 @@ static struct files_question *ask(struct files *files, const char *path, struct 
 		files->last_id = 1;
 	*question = (struct files_question){
 		.fn = fn, .arg = arg, .owner = owner, .asked_ns = os_now_ns(), .id = files->last_id, .descriptor = descriptor,
+		.at_home = at_home,
 		.identity = identity ? identity_ref(identity) : NULL,
 	};
 	memcpy(question->path, path, size);
@@ -104,13 +107,19 @@ static struct files_question *ask(struct files *files, const char *path, struct 
 struct files_question *files_ask(struct files *files, const char *path, struct identity *identity, const void *owner,
                                  files_answer_fn *fn, void *arg)
 {
-	return ask(files, path, identity, -1, owner, fn, arg);
+	return ask(files, path, identity, -1, false, owner, fn, arg);
+}
+
+struct files_question *files_look(struct files *files, const char *path, struct identity *identity, bool at_home,
+                                  files_answer_fn *fn, void *arg)
+{
+	return ask(files, path, identity, -1, at_home, NULL, fn, arg);
 }
 
 struct files_question *files_ask_memory(struct files *files, const char *label, struct identity *identity, int descriptor,
                                         const void *owner, files_answer_fn *fn, void *arg)
 {
-	return ask(files, label, identity, descriptor, owner, fn, arg);
+	return ask(files, label, identity, descriptor, false, owner, fn, arg);
 }
 
 void files_forget(struct files_question *question)

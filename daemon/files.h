@@ -46,6 +46,10 @@ struct files *files_free(struct files *files); /* answers nothing any more; ends
  */
 struct files_question *files_ask(struct files *files, const char *path, struct identity *identity, const void *owner,
                                  files_answer_fn *fn, void *arg);
+/* The same by what looks again at a path. `at_home`: in the daemon of all users, as that user, but in our own root: its process
+ * may be gone, if somebody holds the identity. */
+struct files_question *files_look(struct files *files, const char *path, struct identity *identity, bool at_home,
+                                  files_answer_fn *fn, void *arg);
 /* The same about shared memory that a process has at a number: os_shared_of_process. The answer's `folder` is a descriptor of
  * it, and of the reply there is nothing. */
 struct files_question *files_ask_memory(struct files *files, const char *label, struct identity *identity, int descriptor,

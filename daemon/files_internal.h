@@ -21,6 +21,7 @@ struct files_question {
 	uint32_t id;
 	int error;      /* < 0: not to be asked: the answer */
 	int descriptor; /* -1: a path is meant */
+	bool at_home;
 	bool repeated;
 	char path[]; /* with its end */
 };

@@ -434,7 +434,7 @@ static void send_question(const struct worker *worker)
 	const struct files_question *question = worker->question;
 	const struct identity *identity = question->identity;
 	struct files_request request = { .id = question->id, .pid = identity ? identity->pid : 0,
-	                                 .descriptor = question->descriptor };
+	                                 .descriptor = question->descriptor, .at_home = question->at_home };
 	size_t size = strlen(question->path) + 1;
 	unsigned n_fds = worker->crew->files->set.forker ? 1 : 0;
 

@@ -114,6 +114,9 @@ static void be_agent(const struct peer *peer, int socket, int death)
 	    fcntl(HELPER_FIRST_FD + 2, F_SETFD, FD_CLOEXEC) < 0)
 		_exit(1);
 	let_signals_in();
+	/* Nor does its user write into the log. */
+	if (!PRIVILEGES_SANITIZED && dup2(STDIN_FILENO, STDERR_FILENO) < 0)
+		_exit(1);
 	agent_program_become(HELPER_FIRST_FD + 2, self.sandboxed ? NULL : SANDBOX_OFF_ARGUMENT);
 	_exit(1);
 }

@@ -39,6 +39,7 @@ struct files_request {
 	int32_t pid;          /* in a user's daemon: whose root the path is to be seen in; 0: not known, the daemon's own */
 	int32_t descriptor;   /* -1; or shared memory that `pid` has at this number is meant, `path` is its label, and the reply
 	                       * comes with another descriptor of it */
+	uint8_t at_home;      /* in the daemon of all users: not in the client's root, but in ours */
 	char path[PATH_MAX];  /* absolute, with its end */
 };
 
@@ -50,6 +51,9 @@ struct files_reply {
 	uint8_t may_read, may_write;
 	uint8_t read_only;    /* the mount is: `may_write` is what would be, were it not */
 	uint8_t sidecar;      /* there may be one in the folder, whose descriptor comes along */
+	uint8_t runtime;      /* in the daemon of all users: there may be one in its user's runtime folder */
+	uint32_t owner;       /* of the sidecar; (uid_t)-1: not known */
+	int32_t runtime_watch; /* > 0: of that folder; else the -errno, or 0: not asked for */
 	int32_t watch;        /* > 0: of the folder; else the -errno why it could not be watched */
 	uint64_t file_dev, file_ino, n_links;
 	/* of the file, without symbolic links; empty: not known. With the id 0, which says that the worker is

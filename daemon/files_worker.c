@@ -16,10 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "client_root.h"
 #include "files_protocol.h"
 #include "helper.h"
 #include "os/os.h"
+#include "own_folder.h"
 #include "sandbox.h"
 
 /* Where this process is at home. */
@@ -139,14 +141,33 @@ static void fill_path(const struct place *place, char *ret)
 	ret[used > 0 ? used + place->key.name_size : 0] = '\0';
 }
 
-/* Could there be a sidecar? What cannot be looked at is not assumed empty. */
-static bool may_have_sidecar(const struct place *place)
+/* Could there be a sidecar, and whose? What cannot be looked at is not assumed empty. */
+static bool may_have_sidecar(int dir, const char *name, uint32_t *ret_owner)
 {
-	char name[KEY_NAME_MAX + 1];
 	struct stat st;
+	bool found = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 
-	key_sidecar_name(&place->key, name);
-	return fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || (errno != ENOENT && errno != ENOTDIR);
+	*ret_owner = found ? st.st_uid : (uid_t)-1;
+	return found || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/* In the runtime folder of the user whom this worker is for, which main may not look into. First the watch, then the look. */
+static void look_at_runtime_folder(const struct topic_key *key, struct files_reply *reply)
+{
+	char path[ADDRESS_SIZE], name[KEY_NAME_MAX + 1];
+	uint32_t owner;
+	int dir = -1, r = address_runtime_folder(geteuid(), path, sizeof(path));
+
+	if (r == 0)
+		r = own_folder_open(path, &dir);
+	if (r < 0) {
+		reply->runtime_watch = r;
+		return;
+	}
+	reply->runtime_watch = os_watch_add(FILES_FD_WATCH, dir);
+	key_runtime_name(key, name);
+	reply->runtime = may_have_sidecar(dir, name, &owner);
+	close(dir);
 }
 
 /* First the watch, then the look: what appears in between is told by the watch. */
@@ -169,6 +190,7 @@ static int find(int root, const char *path, struct place *ret, int32_t *ret_watc
 /* Fills the reply in. Returns the folder's descriptor if it is to go along, else -1. */
 static int answer(const struct home *home, const struct files_request *request, int client, struct files_reply *reply)
 {
+	char name[KEY_NAME_MAX + 1];
 	struct place place;
 	int root = -1;
 
@@ -183,9 +205,9 @@ static int answer(const struct home *home, const struct files_request *request, 
 		reply->error = fd < 0 ? fd : 0;
 		return fd;
 	}
-	if (home->system)
+	if (home->system && !request->at_home)
 		reply->error = client_root(home, request, client, &root);
-	else
+	else if (!home->system)
 		root = root_of(home, request->pid);
 	if (reply->error == 0)
 		reply->error = find(root, request->path, &place, &reply->watch);
@@ -193,7 +215,10 @@ static int answer(const struct home *home, const struct files_request *request, 
 		close(root);
 	if (reply->error < 0)
 		return -1;
-	reply->sidecar = reply->watch < 0 || may_have_sidecar(&place);
+	key_sidecar_name(&place.key, name);
+	reply->sidecar = may_have_sidecar(place.dir, name, &reply->owner) || reply->watch < 0;
+	if (home->system)
+		look_at_runtime_folder(&place.key, reply);
 	reply->key = place.key;
 	reply->exists = place.exists;
 	reply->may_read = place.may_read;

@@ -14,13 +14,11 @@
 #include "log.h"
 #include "os/os.h"
 
-#define MAX_OWN 4 /* the runtime folder, the system socket's folder and its parent */
-
 struct folder_watch {
 	struct table_entry by_id;
 	int id;
 	bool gone;
-	bool own;          /* one of the daemon's own has it */
+	struct own_watch *own; /* who else wants to hear of it */
 	uint64_t event;    /* folders->clock at the last event that may have been a sidecar's */
 	uint64_t touched;  /* the same at the last event of any name */
 	struct topic_name *names;
@@ -29,7 +27,7 @@ struct folder_watch {
 };
 
 struct own_watch {
-	int id; /* 0: free */
+	struct own_watch *next;
 	folders_own_fn *fn;
 	void *arg;
 };
@@ -42,7 +40,7 @@ struct folders {
 	uint64_t overflow;          /* the clock when the kernel's queue overflowed last */
 	struct folder_watch *empty; /* may have nobody left */
 	struct topic_name **walk;   /* where a walk over a watch's names goes on; NULL: none */
-	struct own_watch own[MAX_OWN];
+	struct own_watch **own_walk; /* the same among those who hear of a folder */
 	folders_appeared_fn *appeared;
 	folders_touched_fn *touched;
 	void *arg;
@@ -152,10 +150,10 @@ void folders_tidy(struct folders *folders)
 
 static bool looks_like_a_sidecar(const char *entry)
 {
-	static const char suffix[] = ".pathbus";
+	static const char suffix[] = ".pathbus"; /* in runtime folders too */
 	size_t size = strlen(entry);
 
-	return entry[0] == '.' && size > sizeof(suffix) && strcmp(entry + size - (sizeof(suffix) - 1), suffix) == 0;
+	return size > sizeof(suffix) && strcmp(entry + size - (sizeof(suffix) - 1), suffix) == 0;
 }
 
 /* Tells each name of the folder that the event concerns. entry NULL: all. */
@@ -188,18 +186,15 @@ static void tell_touched(struct folders *folders, const struct folder_watch *wat
 		folders->touched(folders->arg, name, NULL);
 }
 
-/* id 0: all of them. */
-static void tell_own(struct folders *folders, int id, const char *entry, bool gone)
+static void tell_own(struct folders *folders, struct folder_watch *watch, const char *entry)
 {
-	for (unsigned i = 0; i < MAX_OWN; i++) {
-		struct own_watch *own = &folders->own[i];
+	struct own_watch *own;
 
-		if (own->id == 0 || (id != 0 && own->id != id))
-			continue;
-		if (gone)
-			own->id = 0;
-		own->fn(own->arg, entry, gone);
+	for (folders->own_walk = &watch->own; (own = *folders->own_walk);) {
+		folders->own_walk = &own->next;
+		own->fn(own->arg, entry, false);
 	}
+	folders->own_walk = NULL;
 }
 
 static void tell_both(struct folders *folders, struct folder_watch *watch, const char *entry)
@@ -214,9 +209,32 @@ static void tell_all(struct folders *folders)
 	log_warning("the queue of folder events has overflowed: looking at all topics again");
 	folders->overflow = ++folders->clock;
 	for (size_t i = 0; i < folders->by_id.n_buckets; i++)
-		for (struct table_entry *entry = folders->by_id.buckets[i]; entry; entry = entry->next)
+		for (struct table_entry *entry = folders->by_id.buckets[i]; entry; entry = entry->next) {
 			tell_both(folders, table_container(entry, struct folder_watch, by_id), NULL);
-	tell_own(folders, 0, NULL, false);
+			tell_own(folders, table_container(entry, struct folder_watch, by_id), NULL);
+		}
+}
+
+static void disown(struct folders *folders, struct folder_watch *watch, struct own_watch **at)
+{
+	struct own_watch *own = *at;
+
+	/* A walk that stands before it goes on behind it. */
+	if (folders->own_walk == &own->next)
+		folders->own_walk = at;
+	*at = own->next;
+	free(own);
+	note_empty(folders, watch);
+}
+
+static void tell_own_of_end(struct folders *folders, struct folder_watch *watch)
+{
+	while (watch->own) {
+		const struct own_watch ended = *watch->own;
+
+		disown(folders, watch, &watch->own);
+		ended.fn(ended.arg, NULL, true);
+	}
 }
 
 /* A watch that is not known may be one that an answer on its way names, so what happens to it is kept. */
@@ -231,15 +249,18 @@ static void take(struct folders *folders, const struct os_watch_event *event)
 			watch->event = watch->touched;
 		if (event->gone)
 			watch->gone = true;
-		if (event->gone)
-			watch->own = false;
-		note_empty(folders, watch);
 		if (!event->gone)
 			tell_touched(folders, watch, event->name);
 		if (may_be_sidecar)
 			tell(folders, watch, event->gone ? NULL : event->name);
 	}
-	tell_own(folders, event->id, event->gone ? NULL : event->name, event->gone);
+	if (!watch)
+		return;
+	if (event->gone)
+		tell_own_of_end(folders, watch);
+	else
+		tell_own(folders, watch, event->name);
+	note_empty(folders, watch);
 }
 
 static void readable(void *arg)
@@ -261,26 +282,44 @@ static void readable(void *arg)
 
 /* --- the daemon's own folders ------------------------------------------------------------------------ */
 
+int folders_hear(struct folders *folders, int id, uint64_t since, folders_own_fn *fn, void *arg)
+{
+	struct folder_watch *watch = find_or_add(folders, id);
+	struct own_watch *own = watch ? watch->own : NULL;
+
+	if (!watch)
+		return -ENOMEM;
+	while (own && (own->fn != fn || own->arg != arg))
+		own = own->next;
+	if (!own) {
+		own = calloc(1, sizeof(*own));
+		if (!own) {
+			note_empty(folders, watch);
+			return -ENOMEM;
+		}
+		*own = (struct own_watch){ .next = watch->own, .fn = fn, .arg = arg };
+		watch->own = own;
+	}
+	return watch->event > since || folders->overflow > since;
+}
+
+void folders_do_not_hear(struct folders *folders, int id, folders_own_fn *fn, void *arg)
+{
+	struct folder_watch *watch = find(folders, id);
+
+	for (struct own_watch **at = watch ? &watch->own : NULL; at && *at; at = &(*at)->next)
+		if ((*at)->fn == fn && (*at)->arg == arg) {
+			disown(folders, watch, at);
+			return;
+		}
+}
+
 int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void *arg)
 {
-	struct folder_watch *watch;
-	struct own_watch *own = NULL;
 	int id = os_watch_add(folders->watch, dir);
+	int r = id < 0 ? id : folders_hear(folders, id, folders->clock, fn, arg);
 
-	if (id < 0)
-		return id;
-	for (unsigned i = 0; i < MAX_OWN; i++) {
-		if (folders->own[i].id == id && folders->own[i].fn == fn && folders->own[i].arg == arg)
-			return 0;
-		if (folders->own[i].id == 0)
-			own = &folders->own[i];
-	}
-	watch = find_or_add(folders, id);
-	if (!own || !watch)
-		return -ENOMEM;
-	watch->own = true;
-	*own = (struct own_watch){ .id = id, .fn = fn, .arg = arg };
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -316,8 +355,12 @@ struct folders *folders_free(struct folders *folders)
 	if (!folders)
 		return NULL;
 	while (folders->by_id.buckets && (entry = table_any(&folders->by_id))) {
+		struct folder_watch *watch = table_container(entry, struct folder_watch, by_id);
+
 		table_remove(&folders->by_id, entry);
-		free(table_container(entry, struct folder_watch, by_id));
+		while (watch->own)
+			disown(folders, watch, &watch->own);
+		free(watch);
 	}
 	if (folders->by_id.buckets)
 		table_deinit(&folders->by_id);

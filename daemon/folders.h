@@ -50,6 +50,11 @@ void folders_note(struct folders *folders, int watch);
  */
 void folders_tidy(struct folders *folders);
 
+/* The same for whoever wants to hear of everything in a folder: a user's runtime folder. Returns as folders_attach. It ends when
+ * the folder is gone. */
+int folders_hear(struct folders *folders, int watch, uint64_t since, folders_own_fn *fn, void *arg);
+void folders_do_not_hear(struct folders *folders, int watch, folders_own_fn *fn, void *arg);
+
 /* Watches a folder of the daemon's own until it is gone. `dir` stays the caller's. 0, -ENOSPC (too many
  * watches), -ENOMEM... */
 int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void *arg);

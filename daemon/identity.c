@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int identity_new(int socket, const struct os_peer *peer, bool groups, struct identity **ret)
 {
@@ -39,10 +40,33 @@ struct identity *identity_unref(struct identity *identity)
 	return NULL;
 }
 
+static void close_if_done(struct identity *identity)
+{
+	if (!identity->ended || identity->n_holds > 0 || identity->socket < 0)
+		return;
+	close(identity->socket);
+	identity->socket = -1;
+}
+
 void identity_end(struct identity *identity)
 {
-	if (identity)
-		identity->socket = -1;
+	identity->ended = true;
+	close_if_done(identity);
+}
+
+struct identity *identity_hold(struct identity *identity)
+{
+	identity->n_holds++;
+	return identity_ref(identity);
+}
+
+void identity_release(struct identity *identity)
+{
+	if (!identity)
+		return;
+	identity->n_holds--;
+	close_if_done(identity);
+	identity_unref(identity);
 }
 
 bool identity_is_same(const struct identity *a, const struct identity *b)

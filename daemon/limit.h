@@ -186,6 +186,12 @@
 #define LIMIT_AGENT_STARTS 5u
 #define LIMIT_AGENT_WINDOW_MS 10000u
 #define LIMIT_AGENT_REST_MS 60000u
+/* In the daemon of all users, where each user may hold up one agent: links of it that it has not answered for, each with some
+ * descriptors under way; another is tried again later. And messages that wait for it: then it is killed. */
+#define LIMIT_AGENT_UNANSWERED 256u
+#define LIMIT_AGENT_WAITING 4096u
+/* An agent there that has had no links for so many milliseconds ends. */
+#define LIMIT_AGENT_IDLE_MS 10000u
 
 /* Lines in the log of one kind in LIMIT_LOG_WINDOW_MS; the rest is counted. */
 #define LIMIT_LOG_LINES 5u

@@ -3,426 +3,387 @@
  * linker.c - which sidecars are linked.
  *
  * A sidecar comes to notice by an opening's look, or by a watch, which leads to a look through a files worker
- * (looks.c). What is found is joined by the agent (agent.c).
+ * (looks.c). What is found is joined by the agent of its user (link_user.h). A sidecar's processes are one user's, so it is
+ * linked with a lane of that user, and only that user's openings wait for it.
  */
-#include "linker.h"
+#include "linker_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "carrier.h"
-#include "crossing.h"
-#include "log.h"
-#include "looks.h"
 #include "user.h"
 
-enum link_state {
-	STATE_JOINING, /* JOIN sent; counts in topic->n_joining */
-	STATE_LINKED,
-	STATE_PARTING, /* LEAVE sent, for a topic whose end waits for it; counts in topic->n_joining */
-	STATE_LEAVING, /* LEAVE sent; the topic is gone, the id still taken */
-};
+/* --- waiting --------------------------------------------------------------------------------------- */
 
-struct link {
-	struct table_entry by_id;
-	uint32_t id;
-	enum link_place place;
-	enum link_state state;
-	bool again;     /* the watch has fired since JOIN was sent */
-	unsigned group;
-	uint32_t slot; /* in the lane's member table */ /* its place at a bell */
-	struct topic_name *name; /* NULL: leaving */
-	struct topic_lane *lane; /* of the sidecar's user; as long as there is a name */
-};
-
-struct linker {
-	struct linker_setting set;
-	struct agent *agent;
-	struct table links; /* by id. A number is not used again soon: an answer to LEAVE may come late, and twice */
-	uint32_t last_id;
-	struct looks *looks;
-	struct log_limit failures;
-};
-
-static void settle(struct linker *linker, struct topic *topic)
+static bool is_waited_for(const struct meeting *meeting)
 {
-	if (--topic->n_joining == 0)
-		linker->set.settled(linker->set.arg, topic);
-}
+	bool waits = meeting->look_holds;
 
-static void log_failure(struct linker *linker, const struct topic_name *name, const char *what, int error)
-{
-	if (log_allows(&linker->failures, "links that could not be made"))
-		looks_log(name, what, error);
-}
+	for (unsigned i = 0; i < TOPIC_PLACES; i++) {
+		const struct link *link = meeting->links[i];
 
-/* --- links ----------------------------------------------------------------------------------------- */
-
-static struct link *link_find(const struct linker *linker, uint32_t id)
-{
-	struct table_entry *entry = table_first(&linker->links, table_mix(id));
-
-	return entry ? table_container(entry, struct link, by_id) : NULL;
-}
-
-static struct link *link_new(struct linker *linker)
-{
-	struct link *link = calloc(1, sizeof(*link));
-
-	if (!link)
-		return NULL;
-	do
-		link->id = ++linker->last_id;
-	while (link->id == 0 || link_find(linker, link->id));
-	table_add(&linker->links, &link->by_id, table_mix(link->id));
-	return link;
-}
-
-/* Gives its place at the bell back. What waits for it is the caller's to settle. */
-static void link_free(struct linker *linker, struct link *link)
-{
-	if (link->name) {
-		topic_link_leave(link->lane, link->group, link->slot, true);
-		link->name->links[link->place] = NULL;
-		crossing_settle(link->name->topic);
+		waits |= link && (link->state == STATE_JOINING || link->state == STATE_PARTING);
 	}
-	table_remove(&linker->links, &link->by_id);
-	free(link);
+	return waits;
 }
 
-/* A sidecar's processes are this user's; what they may do is decided as they do by themselves. */
-static struct topic_lane *lane_for_link(const struct topic *topic)
+bool linker_is_joining(const struct topic *topic, const struct user *user)
 {
-	struct topic_lane *best = NULL;
+	for (const struct topic_name *name = topic->names; name; name = name->next) {
+		const struct meeting *meeting = meeting_find(name, user);
 
-	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
-		if (user_uid(lane->user) == geteuid() && !lane->retired && (!best || lane->rights > best->rights))
-			best = lane;
-	return best;
-}
-
-static int join(struct linker *linker, struct topic_name *name, enum link_place place, int folder)
-{
-	struct topic *topic = name->topic;
-	struct link_message message = { .type = LINK_JOIN, .place = place, .key = name->key };
-	struct topic_lane *lane = lane_for_link(topic);
-	struct link *link = lane ? link_new(linker) : NULL;
-	int bell, r;
-
-	if (!link)
-		return -ENOMEM;
-	bell = topic_link_join(lane, getpid(), &link->group, &message.slot);
-	if (bell < 0) {
-		link_free(linker, link);
-		return bell;
+		if (meeting && is_waited_for(meeting))
+			return true;
 	}
-	link->slot = message.slot;
-	link->name = name;
-	link->lane = lane;
-	link->place = place;
-	link->state = STATE_JOINING;
-	name->links[place] = link;
-	message.link = link->id;
-	r = agent_send(linker->agent, &message,
-	               (const int[]){ lane->page_fd, bell, carrier_bell(user_carrier(lane->user)), folder }, LINK_JOIN_DESCRIPTORS);
-	if (r < 0) {
-		link_free(linker, link);
-		return r;
-	}
-	topic->n_joining++;
-	return 0;
+	return false;
 }
 
-static void join_or_later(struct linker *linker, struct topic_name *name, enum link_place place, int folder)
+/* Something that was waited for has ended. It is not to be used any more: its topic may go. */
+void linker_settle(struct linker *linker, struct topic *topic, struct user *user)
 {
-	int r;
-
-	if (name->links[place] || linker->set.off)
-		return;
-	r = join(linker, name, place, folder);
-	if (r < 0) {
-		log_failure(linker, name, "a link could not be made", r);
-		looks_later(linker->looks, name);
-	}
+	if ((topic != linker->held || user != linker->held_for) && !linker_is_joining(topic, user))
+		linker->set.settled(linker->set.arg, topic, user);
 }
 
-void linker_join(struct linker *linker, struct topic_name *name, int folder)
+/* Openings of its user, or that one's end on the topic, wait for the next look to end. */
+static void hold(struct meeting *meeting)
 {
-	join_or_later(linker, name, LINK_PLACE_FOLDER, folder);
+	meeting->look_holds = true;
 }
 
-void linker_join_runtime(struct linker *linker, struct topic_name *name)
+/* Is what was found beside the file this user's? Another's is that one's to find, if that one has opened the file here: main
+ * acts for a user only by one of its connections. */
+static bool is_own(struct linker *linker, const struct meeting *meeting, const struct files_reply *reply)
+{
+	bool is_known = false;
+
+	if (!linker->set.forker || reply->owner == (uid_t)-1 || reply->owner == user_uid(meeting->user))
+		return true;
+	for (const struct meeting *other = meeting->name->meetings; other; other = other->next)
+		is_known |= user_uid(other->user) == reply->owner;
+	if (!is_known && log_allows(&linker->others, "sidecars of users who have not opened the file here"))
+		looks_log(meeting->name, "a sidecar is not linked, since its user has not opened the file here", -EPERM);
+	return false;
+}
+
+/* In a user's daemon, which can look by itself. */
+static void join_runtime(struct linker *linker, struct meeting *meeting)
 {
 	int folder;
 
-	if (name->links[LINK_PLACE_RUNTIME] || !runtime_may_have(linker->set.runtime, &name->key) ||
-	    runtime_open(linker->set.runtime, &folder) < 0)
+	if (linker->set.forker || meeting->links[LINK_PLACE_RUNTIME] ||
+	    !runtime_may_have(linker->set.runtime, &meeting->name->key) || runtime_open(linker->set.runtime, &folder) < 0)
 		return;
-	join_or_later(linker, name, LINK_PLACE_RUNTIME, folder);
+	links_join(linker, meeting, LINK_PLACE_RUNTIME, folder);
 	close(folder);
 }
 
-static void send_plain(struct linker *linker, const struct link *link, enum link_type type)
-{
-	struct link_message message = { .type = type, .link = link->id };
-	int r = agent_send(linker->agent, &message, NULL, 0);
+/* --- meetings -------------------------------------------------------------------------------------- */
 
-	if (r < 0)
-		log_error("the link agent could not be told: %s", strerror(-r));
+struct meeting *linker_meet(struct linker *linker, struct topic_name *name, struct user *user, const char *path)
+{
+	struct link_user *of = link_users_get(linker->users, user);
+	struct meeting *meeting = of ? meeting_get(name, user) : NULL;
+
+	if (!meeting || meeting_set_path(meeting, path) < 0)
+		return NULL; /* a new one has nothing that would be missed, and goes with its user's last member */
+	if (!meeting->of) {
+		meeting->of = of;
+		of->n_meetings++;
+	}
+	return meeting;
 }
 
-void linker_appeared(struct linker *linker, struct topic_name *name, enum link_place place)
+/* Something may have appeared; looks are queued. */
+void linker_look_at(struct linker *linker, struct meeting *meeting, enum link_place place)
 {
-	struct link *link = name->links[place];
+	struct link *link = meeting->links[place];
 
-	if (linker->set.off)
+	if (!meeting->of)
 		return;
-	if (link && link->state == STATE_LINKED)
-		send_plain(linker, link, LINK_AGAIN);
-	else if (link)
+	if (link && link->state == STATE_LINKED) {
+		link_send(link, LINK_AGAIN);
+	} else if (link) {
 		link->again = true;
-	else if (place == LINK_PLACE_FOLDER)
-		looks_soon(linker->looks, name);
-	else if (linker_join_runtime(linker, name), !name->links[place])
-		topic_resync(name->topic); /* came and went at once */
+	} else if (place == LINK_PLACE_FOLDER || linker->set.forker) {
+		meeting->look_for |= 1u << place;
+		looks_enqueue(meeting->of->looks, meeting);
+	} else if (join_runtime(linker, meeting), !meeting->links[place]) {
+		topic_resync(meeting->name->topic); /* came and went at once */
+	}
 }
 
-static void leave(struct linker *linker, struct topic_name *name, unsigned place)
+static void appeared_soon(struct linker *linker, struct meeting *meeting, enum link_place place)
 {
-	struct link *link = name->links[place];
+	struct looks *looks = meeting->of->looks;
 
-	topic_link_leave(link->lane, link->group, link->slot, false);
-	name->links[place] = NULL;
-	link->name = NULL;
-	link->state = STATE_LEAVING;
-	send_plain(linker, link, LINK_LEAVE);
+	linker_look_at(linker, meeting, place);
+	looks_pump(looks);
 }
 
-void linker_leave(struct linker *linker, struct topic *topic)
+void linker_appeared(struct linker *linker, struct topic_name *name)
+{
+	for (struct meeting *meeting = name->meetings; meeting; meeting = meeting->next)
+		linker_look_at(linker, meeting, LINK_PLACE_FOLDER);
+	link_users_pump(linker->users); /* now: a look that fails at once may end the topic */
+}
+
+/* of NULL: a user's daemon. */
+static void appeared_to(struct linker *linker, struct topic_name *name, const struct link_user *of)
+{
+	for (struct meeting *meeting = name->meetings; meeting; meeting = meeting->next)
+		if (!of || meeting->of == of)
+			linker_look_at(linker, meeting, LINK_PLACE_RUNTIME);
+}
+
+struct appearance {
+	struct linker *linker;
+	const struct link_user *of;
+};
+
+static void anything_appeared(struct topic_name *name, void *arg)
+{
+	const struct appearance *appearance = arg;
+
+	appeared_to(appearance->linker, name, appearance->of);
+}
+
+static void appeared_in_runtime(struct linker *linker, const struct link_user *of, const char *entry)
+{
+	struct topic_name *name = entry ? topics_find_runtime(linker->set.topics, entry) : NULL;
+
+	if (name)
+		appeared_to(linker, name, of);
+	else if (!entry)
+		topics_each(linker->set.topics, anything_appeared, &(struct appearance){ linker, of });
+	link_users_pump(linker->users);
+}
+
+void linker_appeared_in_runtime(struct linker *linker, const char *entry)
+{
+	appeared_in_runtime(linker, NULL, entry);
+}
+
+static void on_runtime(void *arg, struct link_user *of, const char *entry)
+{
+	appeared_in_runtime(arg, of, entry);
+}
+
+/* Those that are in a lane which is not the best one of their user any more. */
+static void relink(struct topic *topic, const struct user *user)
+{
+	const struct topic_lane *best = links_lane(topic, user);
+
+	for (struct topic_name *name = topic->names; name; name = name->next) {
+		struct meeting *meeting = meeting_find(name, user);
+
+		for (unsigned i = 0; i < TOPIC_PLACES && meeting; i++)
+			if (meeting->links[i] && meeting->links[i]->state == STATE_LINKED && meeting->links[i]->lane != best)
+				link_part(meeting->links[i]);
+	}
+}
+
+void linker_opened(struct linker *linker, struct meeting *meeting, const struct files_reply *reply, int folder, uint64_t since)
+{
+	int r = looks_watch(meeting->of->looks, meeting->name, reply->watch, since);
+	bool in_runtime = linker->set.forker && link_user_watch(meeting->of, reply->runtime_watch, since);
+
+	relink(meeting->name->topic, meeting->user);
+	if (folder >= 0 && is_own(linker, meeting, reply))
+		links_join(linker, meeting, LINK_PLACE_FOLDER, folder);
+	if (linker->set.forker && reply->runtime)
+		links_join(linker, meeting, LINK_PLACE_RUNTIME, -1);
+	if (r > 0)
+		appeared_soon(linker, meeting, LINK_PLACE_FOLDER);
+	if (in_runtime)
+		appeared_soon(linker, meeting, LINK_PLACE_RUNTIME);
+	join_runtime(linker, meeting);
+}
+
+static void leave(struct linker *linker, struct meeting *meeting)
+{
+	if (meeting->of) {
+		looks_cancel(meeting->of->looks, meeting);
+		for (unsigned i = 0; i < TOPIC_PLACES; i++)
+			if (meeting->links[i])
+				link_leave(meeting->links[i]);
+		meeting->of->n_meetings--;
+		link_users_idle(linker->users, meeting->of);
+	}
+	meeting_free(meeting);
+}
+
+void linker_leave(struct linker *linker, struct topic *topic, const struct user *user)
 {
 	for (struct topic_name *name = topic->names; name; name = name->next) {
-		looks_cancel(linker->looks, name);
-		for (unsigned i = 0; i < TOPIC_PLACES; i++)
-			if (name->links[i])
-				leave(linker, name, i);
+		struct meeting *meeting = meeting_find(name, user);
+
+		if (meeting)
+			leave(linker, meeting);
 	}
+}
+
+/* Returns whether it was waited for. */
+static bool leave_retired(struct meeting *meeting)
+{
+	bool waited = false;
+
+	for (unsigned i = 0; i < TOPIC_PLACES; i++) {
+		struct link *link = meeting->links[i];
+
+		if (!link || !link->lane->retired)
+			continue;
+		waited |= link->state != STATE_LINKED;
+		link_leave(link);
+	}
+	return waited;
+}
+
+static struct meeting *first_unsettled(const struct topic *topic, unsigned *ret_n)
+{
+	struct meeting *first = NULL;
+
+	*ret_n = 0;
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		for (struct meeting *meeting = name->meetings; meeting; meeting = meeting->next)
+			if (meeting->unsettled) {
+				first = meeting;
+				++*ret_n;
+			}
+	return first;
 }
 
 void linker_leave_retired(struct linker *linker, struct topic *topic)
 {
-	bool settled = false;
+	struct meeting *meeting;
+	unsigned n;
 
-	for (struct topic_name *name = topic->names; name; name = name->next) {
-		for (unsigned i = 0; i < TOPIC_PLACES; i++) {
-			struct link *link = name->links[i];
-
-			if (!link || !link->lane->retired)
-				continue;
-			if (link->state == STATE_JOINING && --topic->n_joining == 0)
-				settled = true;
-			leave(linker, name, i);
-		}
-	}
-	if (settled)
-		linker->set.settled(linker->set.arg, topic);
-}
-
-/* --- what the agent says --------------------------------------------------------------------------- */
-
-static void on_linked(struct linker *linker, struct link *link)
-{
-	if (link->state != STATE_JOINING)
-		return;
-	link->state = STATE_LINKED;
-	if (link->again)
-		send_plain(linker, link, LINK_AGAIN);
-	link->again = false;
-	settle(linker, link->name->topic);
-}
-
-/* Openings, or the end of the topic, wait for the next look at this name to end. */
-static void hold(struct topic_name *name)
-{
-	if (!name->look_holds)
-		name->topic->n_joining++;
-	name->look_holds = true;
-}
-
-/* The link has carried all there was. Somebody may have come to the topic, or to the sidecar, meanwhile. */
-static void on_left(struct linker *linker, struct link *link)
-{
-	struct topic_name *name = link->name;
-	enum link_place place = link->place;
-	bool again = link->again;
-
-	link_free(linker, link);
-	if (!name)
-		return;
-	if (again || name->topic->n_members > 0) {
-		if (place == LINK_PLACE_FOLDER)
-			hold(name);
-		linker_appeared(linker, name, place);
-	}
-	settle(linker, name->topic);
-}
-
-static void on_gone(struct linker *linker, struct link *link, int error)
-{
-	struct topic_name *name = link->name;
-	enum link_place place = link->place;
-	enum link_state state = link->state;
-	bool counts = state == STATE_JOINING || state == STATE_PARTING;
-	bool again = link->again || state != STATE_JOINING;
-
-	link_free(linker, link);
-	if (!name)
-		return;
-	if (error < 0) {
-		log_failure(linker, name, "the link with processes that do not reach this daemon is not there", error);
-		if (looks_may_pass(error))
-			looks_later(linker->looks, name);
-	} else if (again) {
-		/* The watch may have fired for the next sidecar while this one was still linked. Openings wait for that. */
-		if (counts && place == LINK_PLACE_FOLDER)
-			hold(name);
-		linker_appeared(linker, name, place);
-	}
-	if (counts)
-		settle(linker, name->topic);
-}
-
-static void on_message(void *arg, const struct link_message *message)
-{
-	struct linker *linker = arg;
-	struct link *link = link_find(linker, message->link);
-
-	if (!link)
-		log_debug("link %u is not known any more", message->link);
-	else if (message->type == LINK_LINKED)
-		on_linked(linker, link);
-	else if (message->type == LINK_LEFT)
-		on_left(linker, link);
-	else if (message->type == LINK_GONE)
-		on_gone(linker, link, message->error);
-	else
-		log_warning("the link agent sent a message of type %u", message->type);
-}
-
-/* Takes a link of the dead agent out. Its name is looked at again; openings that waited go on waiting. */
-static void lose(struct linker *linker, struct link *link)
-{
-	struct topic_name *name = link->name;
-	bool joining = link->state == STATE_JOINING || link->state == STATE_PARTING;
-
-	link_free(linker, link);
-	if (!name)
-		return;
-	/* What the agent had taken from one side and not yet put into the other is lost with it. */
-	topic_resync(name->topic);
-	if (joining && name->look_holds)
-		name->topic->n_joining--;
-	name->look_holds |= joining;
-	/* Asked only when all are lost, so that no new link comes among the old ones. */
-	looks_enqueue(linker->looks, name);
-}
-
-static void on_lost(void *arg)
-{
-	struct linker *linker = arg;
-	struct table_entry *entry;
-
-	while ((entry = table_any(&linker->links)))
-		lose(linker, table_container(entry, struct link, by_id));
-	looks_pump(linker->looks);
-}
-
-/* What we take for linked may have ended by itself, and another sidecar have come: only its answer tells. */
-static void part_linked(struct linker *linker, struct topic *topic)
-{
 	for (struct topic_name *name = topic->names; name; name = name->next)
-		for (unsigned i = 0; i < TOPIC_PLACES; i++) {
-			struct link *link = name->links[i];
-
-			if (!link || link->state != STATE_LINKED)
-				continue;
-			link->state = STATE_PARTING;
-			link->again = false;
-			topic->n_joining++;
-			send_plain(linker, link, LINK_LEAVE);
+		for (meeting = name->meetings; meeting; meeting = meeting->next)
+			meeting->unsettled |= leave_retired(meeting);
+	do {
+		meeting = first_unsettled(topic, &n);
+		if (meeting) {
+			meeting->unsettled = false;
+			linker_settle(linker, topic, meeting->user);
 		}
+	} while (n > 1); /* with the last one the topic may have gone */
 }
 
-bool linker_part(struct linker *linker, struct topic *topic)
+/* --- ending ------------------------------------------------------------------------------------------ */
+
+static void part_linked(struct topic *topic, const struct user *user)
 {
-	if (linker->set.off)
-		return false;
-	topic->n_joining++; /* a look that fails at once must not end the topic in here */
-	part_linked(linker, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next) {
-		linker_join_runtime(linker, name);
-		if (name->links[LINK_PLACE_FOLDER] || !name->path)
-			continue;
-		hold(name);
-		looks_enqueue(linker->looks, name);
+		struct meeting *meeting = meeting_find(name, user);
+
+		for (unsigned i = 0; i < TOPIC_PLACES && meeting; i++)
+			if (meeting->links[i] && meeting->links[i]->state == STATE_LINKED)
+				link_part(meeting->links[i]);
 	}
-	looks_pump(linker->looks);
-	return --topic->n_joining > 0;
 }
 
-bool linker_is_parting(struct linker *linker, struct topic *topic)
+static bool is_linked(const struct linker *linker, const struct meeting *meeting)
 {
+	return meeting->links[LINK_PLACE_FOLDER] && (!linker->set.forker || meeting->links[LINK_PLACE_RUNTIME]);
+}
+
+bool linker_part(struct linker *linker, struct topic *topic, struct user *user, struct identity *identity)
+{
+	struct link_user *of = link_users_get(linker->users, user);
+
+	if (!of)
+		return false;
+	/* A look that fails at once must not end the topic in here. */
+	linker->held = topic;
+	linker->held_for = user;
+	part_linked(topic, user);
+	for (struct topic_name *name = topic->names; name; name = name->next) {
+		struct meeting *meeting = meeting_find(name, user);
+
+		if (!meeting || !meeting->of)
+			continue;
+		join_runtime(linker, meeting);
+		if (is_linked(linker, meeting) || !meeting_path(meeting))
+			continue;
+		if (linker->set.forker)
+			meeting_hold_identity(meeting, identity);
+		hold(meeting);
+		meeting->look_for = ANYWHERE;
+		looks_enqueue(of->looks, meeting);
+	}
+	looks_pump(of->looks);
+	linker->held = NULL;
+	return linker_is_joining(topic, user);
+}
+
+bool linker_is_parting(struct linker *linker, struct topic *topic, const struct user *user)
+{
+	(void)linker;
 	/* Looks that began before the last member left do not count; nor do failures that may pass, unless there
 	 * can be no links at all, which the log says. */
-	for (struct topic_name *name = topic->names; name; name = name->next)
-		if (name->look != LOOK_NONE && !(name->look == LOOK_LATER && agent_is_given_up(linker->agent)))
-			hold(name);
-	part_linked(linker, topic);
-	return topic->n_joining > 0;
+	for (struct topic_name *name = topic->names; name; name = name->next) {
+		struct meeting *meeting = meeting_find(name, user);
+
+		if (meeting && meeting->look != LOOK_NONE &&
+		    !(meeting->look == LOOK_LATER && agent_is_given_up(meeting->of->agent)))
+			hold(meeting);
+	}
+	part_linked(topic, user);
+	return linker_is_joining(topic, user);
 }
 
-bool linker_is_failing(const struct topic_name *name)
+bool linker_is_failing(const struct meeting *meeting)
 {
-	return name->look == LOOK_LATER;
+	return meeting->look == LOOK_LATER;
 }
 
-void linker_replace_agent(struct linker *linker)
+void linker_replace_agent(struct meeting *meeting)
 {
-	agent_kill(linker->agent);
+	agent_kill(meeting->of->agent);
 }
 
 void linker_reap(struct linker *linker)
 {
-	agent_reap(linker->agent);
+	link_users_reap(linker->users);
 }
 
 /* --- what the looks find ----------------------------------------------------------------------------- */
 
-static void on_looked(void *arg, struct topic_name *name, int error, int folder, bool held)
+/* In the daemon of all users: the worker has looked into the runtime folder. */
+static void on_looked_into_runtime(struct linker *linker, struct meeting *meeting, const struct files_reply *reply)
+{
+	if (reply->runtime)
+		links_join(linker, meeting, LINK_PLACE_RUNTIME, -1);
+	else if (meeting->looked_for & IN_RUNTIME)
+		topic_resync_for(meeting->name->topic, meeting->user);
+}
+
+static void on_looked(void *arg, struct meeting *meeting, int error, const struct files_reply *reply, int folder, bool held)
 {
 	struct linker *linker = arg;
 
-	if (folder >= 0)
-		linker_join(linker, name, folder);
-	else if (error == 0)
-		topic_resync(name->topic); /* came and went at once: what was in it still counts */
-	linker_join_runtime(linker, name);
+	if (folder >= 0 && is_own(linker, meeting, reply))
+		links_join(linker, meeting, LINK_PLACE_FOLDER, folder);
+	else if (error == 0 && (meeting->looked_for & BESIDE || !linker->set.forker))
+		topic_resync_for(meeting->name->topic, meeting->user); /* came and went at once: what was in it still counts */
+	if (linker->set.forker && error == 0)
+		on_looked_into_runtime(linker, meeting, reply);
+	join_runtime(linker, meeting);
 	if (held)
-		settle(linker, name->topic);
+		linker_settle(linker, meeting->name->topic, meeting->user);
 }
 
-static bool on_may_look(void *arg)
+static bool on_watched(void *arg, struct meeting *meeting, const struct files_reply *reply, uint64_t since)
 {
 	struct linker *linker = arg;
 
-	return !agent_is_given_up(linker->agent);
-}
-
-int linker_watch(struct linker *linker, struct topic_name *name, int watch, uint64_t since)
-{
-	return looks_watch(linker->looks, name, watch, since);
+	if (!linker->set.forker || !link_user_watch(meeting->of, reply->runtime_watch, since))
+		return false;
+	meeting->look_for |= IN_RUNTIME;
+	return true;
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -438,19 +399,31 @@ struct linker *linker_new(const struct linker_setting *setting)
 		return NULL;
 	}
 	linker->set = *setting;
-	linker->agent = agent_new(setting->loop, setting->death_fd, setting->sandboxed, on_message, on_lost, linker);
-	linker->looks = looks_new(&(struct looks_setting){
+	linker->users = link_users_new(&(struct link_users_setting){
 		.loop = setting->loop,
-		.topics = setting->topics,
 		.files = setting->files,
 		.folders = setting->folders,
+		.forker = setting->forker,
+		.death_fd = setting->death_fd,
+		.sandboxed = setting->sandboxed,
+		.message = links_message,
+		.lost = links_lost,
+		.runtime = on_runtime,
+		.watched = on_watched,
 		.looked = on_looked,
-		.may_look = on_may_look,
 		.arg = linker,
 	});
-	if (!linker->agent || !linker->looks)
+	if (!linker->users)
 		return linker_free(linker);
 	return linker;
+}
+
+static void cancel(struct topic_name *name, void *arg)
+{
+	(void)arg;
+	for (struct meeting *meeting = name->meetings; meeting; meeting = meeting->next)
+		if (meeting->of)
+			looks_cancel(meeting->of->looks, meeting);
 }
 
 struct linker *linker_free(struct linker *linker)
@@ -459,8 +432,8 @@ struct linker *linker_free(struct linker *linker)
 
 	if (!linker)
 		return NULL;
-	agent_free(linker->agent);
-	looks_free(linker->looks);
+	topics_each(linker->set.topics, cancel, NULL);
+	link_users_free(linker->users);
 	while ((entry = table_any(&linker->links))) {
 		table_remove(&linker->links, entry);
 		free(table_container(entry, struct link, by_id));

@@ -21,18 +21,18 @@
 /* A question about a name that is under way. */
 struct look {
 	struct looks *looks;
-	struct topic_name *name;
+	struct meeting *meeting;
 	struct files_question *question;
 	uint64_t since; /* folders_clock */
 };
 
-struct name_list {
-	struct topic_name *first, **last;
+struct look_list {
+	struct meeting *first, **last;
 };
 
 struct looks {
 	struct looks_setting set;
-	struct name_list queued, later;
+	struct look_list queued, later;
 	unsigned n_asked;
 	struct loop_event *timer; /* for `later` */
 	struct log_limit failures, unwatched;
@@ -40,49 +40,49 @@ struct looks {
 
 /* --- the queue -------------------------------------------------------------------------------------- */
 
-static void list_append(struct name_list *list, struct topic_name *name)
+static void list_append(struct look_list *list, struct meeting *meeting)
 {
-	name->look_next = NULL;
-	name->look_at = list->last;
-	*list->last = name;
-	list->last = &name->look_next;
+	meeting->look_next = NULL;
+	meeting->look_at = list->last;
+	*list->last = meeting;
+	list->last = &meeting->look_next;
 }
 
-static void list_remove(struct name_list *list, struct topic_name *name)
+static void list_remove(struct look_list *list, struct meeting *meeting)
 {
-	*name->look_at = name->look_next;
-	if (name->look_next)
-		name->look_next->look_at = name->look_at;
+	*meeting->look_at = meeting->look_next;
+	if (meeting->look_next)
+		meeting->look_next->look_at = meeting->look_at;
 	else
-		list->last = name->look_at;
+		list->last = meeting->look_at;
 }
 
-void looks_enqueue(struct looks *looks, struct topic_name *name)
+void looks_enqueue(struct looks *looks, struct meeting *meeting)
 {
-	if (name->look == LOOK_ASKED) {
-		name->look_again = true;
-	} else if (name->look != LOOK_QUEUED) {
-		if (name->look == LOOK_LATER)
-			list_remove(&looks->later, name);
-		name->look = LOOK_QUEUED;
-		list_append(&looks->queued, name);
+	if (meeting->look == LOOK_ASKED) {
+		meeting->look_again = true;
+	} else if (meeting->look != LOOK_QUEUED) {
+		if (meeting->look == LOOK_LATER)
+			list_remove(&looks->later, meeting);
+		meeting->look = LOOK_QUEUED;
+		list_append(&looks->queued, meeting);
 	}
 }
 
-void looks_soon(struct looks *looks, struct topic_name *name)
+void looks_soon(struct looks *looks, struct meeting *meeting)
 {
-	looks_enqueue(looks, name);
+	looks_enqueue(looks, meeting);
 	looks_pump(looks);
 }
 
-void looks_later(struct looks *looks, struct topic_name *name)
+void looks_later(struct looks *looks, struct meeting *meeting)
 {
-	if (name->look != LOOK_NONE)
+	if (meeting->look != LOOK_NONE)
 		return;
 	if (!looks->later.first)
 		loop_set(looks->timer, LIMIT_LOOK_AGAIN_MS);
-	name->look = LOOK_LATER;
-	list_append(&looks->later, name);
+	meeting->look = LOOK_LATER;
+	list_append(&looks->later, meeting);
 }
 
 static void timer(void *arg)
@@ -100,21 +100,21 @@ static void timer(void *arg)
 	looks_pump(looks);
 }
 
-void looks_cancel(struct looks *looks, struct topic_name *name)
+void looks_cancel(struct looks *looks, struct meeting *meeting)
 {
-	struct look *look = name->look_request;
+	struct look *look = meeting->look_request;
 
-	if (name->look == LOOK_QUEUED)
-		list_remove(&looks->queued, name);
-	if (name->look == LOOK_LATER)
-		list_remove(&looks->later, name);
-	if (name->look == LOOK_ASKED) {
+	if (meeting->look == LOOK_QUEUED)
+		list_remove(&looks->queued, meeting);
+	if (meeting->look == LOOK_LATER)
+		list_remove(&looks->later, meeting);
+	if (meeting->look == LOOK_ASKED) {
 		files_forget(look->question);
 		free(look);
 		looks->n_asked--;
-		name->look_request = NULL;
+		meeting->look_request = NULL;
 	}
-	name->look = LOOK_NONE;
+	meeting->look = LOOK_NONE;
 }
 
 /* --- asking ----------------------------------------------------------------------------------------- */
@@ -136,85 +136,74 @@ void looks_log(const struct topic_name *name, const char *what, int error)
 }
 
 /* The folder could not be looked at although a sidecar may be there. */
-static void failed(struct looks *looks, struct topic_name *name, int error)
+static void failed(struct looks *looks, struct meeting *meeting, int error)
 {
 	if (log_allows(&looks->failures, "folders that could not be looked at"))
-		looks_log(name, "cannot look for processes that meet beside a file", error);
-	topic_resync(name->topic);
+		looks_log(meeting->name, "cannot look for processes that meet beside a file", error);
+	topic_resync_for(meeting->name->topic, meeting->user);
+	meeting->look_for |= meeting->looked_for;
 	if (looks_may_pass(error))
-		looks_later(looks, name);
+		looks_later(looks, meeting);
 }
 
 /* A look at it has ended: what waited for it no longer does. */
-static void tell(struct looks *looks, struct topic_name *name, int error, int folder)
+static void tell(struct looks *looks, struct meeting *meeting, int error, const struct files_reply *reply, int folder)
 {
-	bool held = name->look_holds;
+	bool held = meeting->look_holds;
 
-	name->look_holds = false;
-	looks->set.looked(looks->set.arg, name, error, folder, held);
+	meeting->look_holds = false;
+	looks->set.looked(looks->set.arg, meeting, error, reply, folder, held);
 }
 
 static void answered(void *arg, int error, const struct files_reply *reply, int folder)
 {
 	struct look *look = arg;
 	struct looks *looks = look->looks;
-	struct topic_name *name = look->name;
-	bool again = name->look_again;
+	struct meeting *meeting = look->meeting;
+	bool again = meeting->look_again;
 
 	looks->n_asked--;
-	name->look = LOOK_NONE;
-	name->look_request = NULL;
-	name->look_again = false;
-	if (error == 0 && !key_equal(&reply->key, &name->key)) {
+	meeting->look = LOOK_NONE;
+	meeting->look_request = NULL;
+	meeting->look_again = false;
+	if (error == 0 && !key_equal(&reply->key, &meeting->name->key)) {
 		error = -ESTALE; /* another folder has that path now */
 		if (folder >= 0)
 			close(folder);
 		folder = -1;
 	}
 	if (error < 0)
-		failed(looks, name, error);
-	else if (looks_watch(looks, name, reply->watch, look->since) > 0)
+		failed(looks, meeting, error);
+	else if (looks_watch(looks, meeting->name, reply->watch, look->since) > 0 ||
+	         looks->set.watched(looks->set.arg, meeting, reply, look->since))
 		again = true;
-	/* Queued before it is told, so that a name which is told of is in no doubtful state. */
+	/* Queued before it is told, so that one which is told of is in no doubtful state. */
 	if (again)
-		looks_enqueue(looks, name);
-	tell(looks, name, error, folder);
+		looks_enqueue(looks, meeting);
+	tell(looks, meeting, error, error == 0 ? reply : NULL, folder);
 	if (folder >= 0)
 		close(folder);
 	free(look);
 	looks_pump(looks);
 }
 
-/* In whose root the path is to be seen: that of a member who opened this very name. */
-static struct identity *some_identity(const struct topic_name *name)
-{
-	struct identity *identity = NULL;
-
-	for (const struct member *member = name->topic->members; member; member = member->next) {
-		if (!member->identity || member->identity->socket < 0)
-			continue;
-		identity = member->identity;
-		if (member->name == name)
-			break;
-	}
-	return identity;
-}
-
-static int ask(struct looks *looks, struct topic_name *name)
+static int ask(struct looks *looks, struct meeting *meeting)
 {
 	struct look *look = calloc(1, sizeof(*look));
 
 	if (!look)
 		return -ENOMEM;
-	*look = (struct look){ .looks = looks, .name = name, .since = folders_clock(looks->set.folders) };
-	look->question = files_ask(looks->set.files, name->path, some_identity(name), NULL, answered, look);
+	*look = (struct look){ .looks = looks, .meeting = meeting, .since = folders_clock(looks->set.folders) };
+	look->question = files_look(looks->set.files, meeting_path(meeting), meeting_identity(meeting), !meeting->path, answered, look);
 	if (!look->question) {
 		free(look);
 		return -ENOMEM;
 	}
-	name->look_request = look;
-	name->look = LOOK_ASKED;
-	name->look_again = false;
+	meeting->look_request = look;
+	meeting->look = LOOK_ASKED;
+	meeting->look_again = false;
+	meeting->looked_for = meeting->look_for;
+	meeting->look_for = 0;
 	looks->n_asked++;
 	return 0;
 }
@@ -222,15 +211,15 @@ static int ask(struct looks *looks, struct topic_name *name)
 void looks_pump(struct looks *looks)
 {
 	while (looks->queued.first && looks->n_asked < LIMIT_LOOKS) {
-		struct topic_name *name = looks->queued.first;
+		struct meeting *meeting = looks->queued.first;
 		int r;
 
-		list_remove(&looks->queued, name);
-		name->look = LOOK_NONE;
-		r = name->path ? ask(looks, name) : -ENOENT;
+		list_remove(&looks->queued, meeting);
+		meeting->look = LOOK_NONE;
+		r = meeting_path(meeting) ? ask(looks, meeting) : -ENOENT;
 		if (r < 0) {
-			failed(looks, name, r);
-			tell(looks, name, r, -1);
+			failed(looks, meeting, r);
+			tell(looks, meeting, r, NULL, -1);
 		}
 	}
 }
@@ -265,16 +254,10 @@ struct looks *looks_new(const struct looks_setting *setting)
 	return looks;
 }
 
-static void cancel(struct topic_name *name, void *arg)
-{
-	looks_cancel(arg, name);
-}
-
 struct looks *looks_free(struct looks *looks)
 {
 	if (!looks)
 		return NULL;
-	topics_each(looks->set.topics, cancel, looks);
 	loop_event_free(looks->timer);
 	free(looks);
 	return NULL;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "meeting.h"
 #include "user.h"
 
 int names_init(struct topics *topics)
@@ -134,6 +135,8 @@ void names_free_first(struct topic *topic)
 {
 	struct topic_name *name = topic->names;
 
+	while (name->meetings)
+		meeting_free(name->meetings);
 	topic_name_set_file(name, false, 0, 0);
 	table_remove(&topic->topics->by_key, &name->by_key);
 	topic->names = name->next;
@@ -160,16 +163,19 @@ void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uin
 		table_add(files, &name->by_file, hash_of_file(dev, ino));
 }
 
-int topic_name_set_path(struct topic_name *name, const char *path)
+int topic_name_set_path(struct topic_name *name, const char *path, bool is_foreign)
 {
 	char *copy;
 
-	if (name->path && strcmp(name->path, path) == 0)
+	if (is_foreign && name->path && !name->is_foreign)
 		return 0;
-	copy = strdup(path);
-	if (!copy)
-		return -ENOMEM;
-	free(name->path);
-	name->path = copy;
+	if (!name->path || strcmp(name->path, path) != 0) {
+		copy = strdup(path);
+		if (!copy)
+			return -ENOMEM;
+		free(name->path);
+		name->path = copy;
+	}
+	name->is_foreign = is_foreign;
 	return 0;
 }

@@ -144,16 +144,46 @@ static void fail(struct opening *opening, int error, const char *why)
 	finish(opening, error, text);
 }
 
-static void topic_end(const struct context *context, struct topic *topic);
-
 const struct opening_request *opening_asked(const struct opening *opening)
 {
 	return &opening->asked;
 }
 
+static void topic_end(const struct context *context, struct topic *topic)
+{
+	rights_watch_forget(context->rights_watch, topic);
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		folders_detach(context->folders, name);
+	if (!files_busy(context->files))
+		folders_tidy(context->folders);
+	topic_free(topic);
+}
+
+static bool has_meetings(const struct topic *topic)
+{
+	for (const struct topic_name *name = topic->names; name; name = name->next)
+		if (name->meetings)
+			return true;
+	return false;
+}
+
+/* It has no members left, and nothing of it is waited for. With the last user the topic goes. */
+static void user_end(const struct context *context, struct topic *topic, struct user *user)
+{
+	linker_leave(context->linker, topic, user);
+	topic_keep_lanes(topic, user, false);
+	if (topic->n_members == 0 && !has_meetings(topic))
+		topic_end(context, topic);
+	else
+		(void)crossing_update(context, topic);
+}
+
 void membership_end(const struct context *context, struct member *member, enum leave how)
 {
 	struct topic *topic = member->name->topic;
+	struct user *user = user_ref(member->lane->user);
+	struct identity *identity = member->identity;
+	bool is_last, is_owed;
 
 	/* It has no lane mapped. */
 	if (member->subscriber && how == LEAVE_LOST)
@@ -162,21 +192,15 @@ void membership_end(const struct context *context, struct member *member, enum l
 	rights_watch_left(member);
 	topic_leave(member, how);
 	syncing_look(topic); /* nobody waits for it any more */
-	(void)crossing_update(context, topic);
+	is_last = !topic_has_members_of(topic, user);
 	/* What was posted is still owed to a sidecar that is not linked yet, or not even seen: look a last time. */
-	if (topic->n_members == 0 && !((how != LEAVE_CLOSED || topic_was_posted(topic)) && linker_part(context->linker, topic)))
-		topic_end(context, topic);
-}
-
-static void topic_end(const struct context *context, struct topic *topic)
-{
-	rights_watch_forget(context->rights_watch, topic);
-	linker_leave(context->linker, topic);
-	for (struct topic_name *name = topic->names; name; name = name->next)
-		folders_detach(context->folders, name);
-	if (!files_busy(context->files))
-		folders_tidy(context->folders);
-	topic_free(topic);
+	is_owed = is_last && (how != LEAVE_CLOSED || topic_was_posted(topic, user));
+	if (is_owed)
+		topic_keep_lanes(topic, user, true);
+	(void)crossing_update(context, topic); /* what others have posted is carried to it before that */
+	if (is_last && !(is_owed && linker_part(context->linker, topic, user, identity)))
+		user_end(context, topic, user);
+	user_unref(user);
 }
 
 void opening_cancel(struct opening *opening)
@@ -202,24 +226,50 @@ static void refuse_unlinked(struct opening *opening)
 	fail(opening, ENOTCONN, "it cannot be linked with its sidecar; meet there");
 }
 
-void opening_settled(const struct context *context, struct topic *topic)
+static struct opening *first_waiting(const struct topic *topic, const struct user *user)
 {
-	if (topic->n_members == 0) {
-		if (!linker_is_parting(context->linker, topic))
-			topic_end(context, topic);
-		return;
-	}
-	while (topic->waiting) {
-		struct opening *opening = topic->waiting;
-		bool is_last = topic->n_members == 1;
+	struct opening *opening = topic->waiting;
 
-		if (linker_is_failing(opening->member->name))
+	while (opening && opening->asked.user != user)
+		opening = opening->next;
+	return opening;
+}
+
+static unsigned count_members(const struct topic *topic, const struct user *user)
+{
+	unsigned n = 0;
+
+	for (const struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		n += lane->user == user ? lane->n_members : 0;
+	return n;
+}
+
+static void answer_waiting(const struct context *context, struct topic *topic, struct user *user)
+{
+	struct opening *opening;
+
+	topic_keep_lanes(topic, user, false); /* somebody has come while its end was waited for */
+	(void)crossing_update(context, topic);
+	while ((opening = first_waiting(topic, user))) {
+		bool is_last = count_members(topic, user) == 1;
+
+		if (linker_is_failing(meeting_find(opening->member->name, user)))
 			refuse_unlinked(opening);
 		else
 			finish(opening, 0, NULL);
 		if (is_last)
-			return; /* nobody else waits; and the topic may have gone with it */
+			return; /* nobody else of the user waits; and the topic may have gone with it */
 	}
+}
+
+void opening_settled(const struct context *context, struct topic *topic, struct user *user)
+{
+	(void)user_ref(user);
+	if (topic_has_members_of(topic, user))
+		answer_waiting(context, topic, user);
+	else if (!linker_is_parting(context->linker, topic, user))
+		user_end(context, topic, user);
+	user_unref(user);
 }
 
 /* Never answered without the link: what this client posts then might not reach the sidecar. It takes us for
@@ -231,7 +281,7 @@ static void link_is_late(void *arg)
 	if (log_allows(&late_links, "links that take too long"))
 		log_warning("a sidecar is not linked after %u ms; the link agent is replaced", LIMIT_LINK_MS);
 	loop_set(opening->timer, LIMIT_LINK_MS);
-	linker_replace_agent(opening->context->linker);
+	linker_replace_agent(meeting_find(opening->member->name, opening->asked.user));
 }
 
 static void wait_for_links(struct opening *opening)
@@ -267,19 +317,25 @@ static void join(struct opening *opening, struct topic_name *name)
 		.shape = opening->asked.shape,
 	};
 	const char *limit = NULL;
-	int r = topic_name_set_path(name, reply->path[0] ? reply->path : opening->path);
+	bool is_foreign = !reply->path[0];
+	const char *path = is_foreign ? opening->path : reply->path;
+	struct meeting *meeting = NULL;
+	int r = topic_name_set_path(name, path, is_foreign);
 
 	if (r == 0)
 		r = topic_join(name, &joining, &opening->member, &limit);
-	name->is_foreign = !reply->path[0];
 	if (r == 0)
 		r = crossing_update(context, topic);
+	if (r == 0) {
+		meeting = linker_meet(context->linker, name, opening->asked.user, is_foreign && context->options->system ? path : NULL);
+		r = meeting ? 0 : -ENOMEM;
+	}
 	if (r < 0) {
 		if (opening->member)
 			topic_leave(opening->member, LEAVE_CLOSED);
 		opening->member = NULL;
-		if (topic->n_members == 0)
-			topic_end(context, topic);
+		if (!topic_has_members_of(topic, opening->asked.user) && !linker_is_joining(topic, opening->asked.user))
+			user_end(context, topic, opening->asked.user);
 		else
 			(void)crossing_update(context, topic);
 		fail(opening, -r, limit ? limit : reason(-r));
@@ -289,17 +345,12 @@ static void join(struct opening *opening, struct topic_name *name)
 	opening->member->path = strdup(reply->path[0] ? reply->path : opening->path);
 	opening->member->is_foreign = !reply->path[0];
 	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
-	r = linker_watch(context->linker, name, reply->watch, opening->since);
+	linker_opened(context->linker, meeting, reply, opening->folder, opening->since);
 	if (folders_was_touched(context->folders, name, opening->since))
 		rights_watch_note(context->rights_watch, name);
-	if (opening->folder >= 0)
-		linker_join(context->linker, name, opening->folder);
-	if (r > 0)
-		linker_appeared(context->linker, name, LINK_PLACE_FOLDER);
-	linker_join_runtime(context->linker, name);
-	if (linker_is_failing(name))
+	if (linker_is_failing(meeting))
 		refuse_unlinked(opening);
-	else if (linker_is_joining(topic))
+	else if (linker_is_joining(topic, opening->asked.user))
 		wait_for_links(opening);
 	else
 		finish(opening, 0, NULL);

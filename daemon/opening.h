@@ -50,7 +50,7 @@ void opening_cancel(struct opening *opening);
  */
 void membership_end(const struct context *context, struct member *member, enum leave how);
 
-/* For the linker: openings of this topic may go on, or it may end. */
-void opening_settled(const struct context *context, struct topic *topic);
+/* For the linker: this user's openings of the topic may go on, or it may end for that one. */
+void opening_settled(const struct context *context, struct topic *topic, struct user *user);
 
 #endif

@@ -100,6 +100,11 @@ static const char *const calls_of_worker[] = {
 	"openat2", "inotify_add_watch", "getsockopt", "pidfd_open", NULL,
 };
 
+/* In the daemon of all users they make their user's runtime folder, as that one's own daemon would. */
+static const char *const calls_for_runtime_folder[] = {
+	"mkdir", "mkdirat", NULL,
+};
+
 /* Becoming a client, and forking what then looks as that one. */
 static const char *const calls_of_files[] = {
 	"fork", "wait4", "waitid", "waitpid", "dup", "dup2", "dup3", "setresuid", "setresgid", "getresuid", "getresgid", "setgroups",
@@ -378,6 +383,8 @@ static void add_role(struct filter *filter, enum sandbox_role role, const struct
 	case SANDBOX_WORKER:
 		add_worker(filter);
 		add_opening_of_worker(filter, !setting->system);
+		if (setting->system)
+			allow(filter, calls_for_runtime_folder);
 		break;
 	case SANDBOX_LINK:
 		add_link(filter);

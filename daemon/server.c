@@ -151,7 +151,7 @@ static void on_appeared(void *arg, struct topic_name *name)
 {
 	struct server *server = arg;
 
-	linker_appeared(server->context.linker, name, LINK_PLACE_FOLDER);
+	linker_appeared(server->context.linker, name);
 }
 
 static void on_touched(void *arg, struct topic_name *name, const char *entry)
@@ -171,30 +171,18 @@ static void on_touched(void *arg, struct topic_name *name, const char *entry)
 		rights_watch_note(server->context.rights_watch, name);
 }
 
-static void appeared_in_runtime(struct topic_name *name, void *arg)
-{
-	linker_appeared(arg, name, LINK_PLACE_RUNTIME);
-}
-
 static void on_runtime_appeared(void *arg, const char *entry)
 {
 	struct server *server = arg;
-	struct topic_name *name;
 
-	if (!entry) {
-		topics_each(server->context.topics, appeared_in_runtime, server->context.linker);
-		return;
-	}
-	name = topics_find_runtime(server->context.topics, entry);
-	if (name)
-		linker_appeared(server->context.linker, name, LINK_PLACE_RUNTIME);
+	linker_appeared_in_runtime(server->context.linker, entry);
 }
 
-static void on_settled(void *arg, struct topic *topic)
+static void on_settled(void *arg, struct topic *topic, struct user *user)
 {
 	struct server *server = arg;
 
-	opening_settled(&server->context, topic);
+	opening_settled(&server->context, topic, user);
 }
 
 /* --- starting -------------------------------------------------------------------------------------- */
@@ -293,10 +281,10 @@ static int make_linker(struct server *server)
 		.topics = context->topics,
 		.files = context->files,
 		.folders = context->folders,
+		.forker = context->forker,
 		.runtime = context->runtime,
 		.death_fd = server->death.fd,
 		.sandboxed = !context->options->no_sandbox,
-		.off = context->options->system,
 		.settled = on_settled,
 		.arg = server,
 	});
@@ -463,8 +451,6 @@ int server_run(const struct options *options)
 		return EXIT_FAILED;
 	}
 	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
-	if (options->system)
-		log_warning("programs that do not reach this daemon, and meet beside their files, are not joined with those that do");
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
 		log_warning("cannot change to /: %s", strerror(errno));
 	server.status = enter_sandbox(&server);

@@ -153,10 +153,25 @@ void topic_drop_empty_lanes(struct topic *topic)
 	}
 }
 
-bool topic_was_posted(struct topic *topic)
+void topic_keep_lanes(struct topic *topic, const struct user *user, bool keep)
 {
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
-		if (topic_lane_was_posted(lane))
+		if (lane->user == user)
+			lane->kept = keep;
+}
+
+bool topic_was_posted(struct topic *topic, const struct user *user)
+{
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (lane->user == user && topic_lane_was_posted(lane))
+			return true;
+	return false;
+}
+
+bool topic_has_members_of(const struct topic *topic, const struct user *user)
+{
+	for (const struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (lane->user == user && lane->n_members > 0)
 			return true;
 	return false;
 }
@@ -165,6 +180,17 @@ void topic_resync(struct topic *topic)
 {
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		topic_lane_resync(lane);
+}
+
+void topic_resync_for(struct topic *topic, const struct user *user)
+{
+	bool may_post = false;
+
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		may_post |= lane->user == user && (lane->rights & WIRE_RIGHT_POST);
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		if (may_post || lane->user == user)
+			topic_lane_resync(lane);
 }
 
 void topic_post(struct topic *topic)

@@ -24,7 +24,7 @@ struct topics;
 struct topic;
 struct member;
 struct identity;
-struct link;    /* linker.c */
+struct meeting; /* meeting.h */
 struct opening; /* opening.c */
 struct check;   /* rights_watch.c */
 struct endpoint;   /* endpoints.c */
@@ -34,8 +34,6 @@ struct subscriber; /* subscriber.c */
 struct region;        /* regions.c */
 struct region_holder;
 
-enum look_state { LOOK_NONE, LOOK_QUEUED, LOOK_ASKED, LOOK_LATER };
-
 enum check_state { CHECK_NONE, CHECK_QUEUED, CHECK_ASKED };
 
 /* One name of a topic. */
@@ -44,8 +42,8 @@ struct topic_name {
 	struct topic_name *next; /* of the same topic */
 	struct table_entry by_key;
 	struct topic_key key;
-	char *path; /* where a worker last found it, in its client's root */
-	bool is_foreign; /* that is not ours, or not known: the path is what the client wrote */
+	char *path; /* where a worker last found it; in our root, if it has been found there */
+	bool is_foreign; /* it is not in ours, or that is not known: the path is what the client wrote */
 
 	/* The existing file at the last opening, for hard links; file_ino 0: there was none. */
 	struct table_entry by_file;
@@ -63,13 +61,7 @@ struct topic_name {
 	uint64_t check_round;
 	struct topic_name *check_next;
 
-	/* linker.c: links to its sidecars, and looking for them. */
-	struct link *links[TOPIC_PLACES];
-	enum look_state look;
-	bool look_again;  /* something may have appeared since the current look began */
-	bool look_holds;  /* openings wait for this look: it counts in topic->n_joining */
-	void *look_request;
-	struct topic_name *look_next, **look_at;
+	struct meeting *meetings; /* one for each user who has opened it by this name */
 };
 
 struct topic {
@@ -86,8 +78,7 @@ struct topic {
 	struct crossing *crossing; /* crossing.c; NULL: it has one lane only */
 	struct syncs *syncs;       /* syncing.c; NULL: none was asked for yet */
 
-	unsigned n_joining;      /* linker.c: links that openings wait for */
-	struct opening *waiting; /* opening.c: those openings */
+	struct opening *waiting; /* opening.c: those that wait for links of their user */
 };
 
 /* One open handle of a client on a topic. */
@@ -142,7 +133,8 @@ int topic_add_name(struct topic *topic, const struct topic_key *key, struct topi
 struct topic *topic_free(struct topic *topic);
 
 void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
-int topic_name_set_path(struct topic_name *name, const char *path); /* copies; -ENOMEM: keeps the old one */
+/* Copies; -ENOMEM: keeps the old one. A path in our root is not replaced by one in another. */
+int topic_name_set_path(struct topic_name *name, const char *path, bool is_foreign);
 
 /* Who joins a topic, and how. */
 struct joining {
@@ -161,6 +153,8 @@ int member_bell(const struct member *member); /* the lane's */
 
 /* A lane goes with the last who is in it; but the topic's last ones stay for what its end waits for. */
 void topic_drop_empty_lanes(struct topic *topic);
+/* This user's lanes stay although nobody may be in them. */
+void topic_keep_lanes(struct topic *topic, const struct user *user, bool keep);
 
 /* The lane that members of this user with these rights are in; NULL: none. */
 struct topic_lane *topic_find_lane(const struct topic *topic, const struct user *user, uint32_t rights);
@@ -171,11 +165,14 @@ int topic_link_join(struct topic_lane *lane, pid_t pid, unsigned *ret_group, uin
 /* `died`: its process has ended, so what it held in the ring is given back. */
 void topic_link_leave(struct topic_lane *lane, unsigned group, uint32_t slot, bool died);
 
-/* Has anybody posted in its lanes? True where that cannot be told. */
-bool topic_was_posted(struct topic *topic);
+/* Has anybody posted in this user's lanes? True where that cannot be told. */
+bool topic_was_posted(struct topic *topic, const struct user *user);
+bool topic_has_members_of(const struct topic *topic, const struct user *user);
 
 /* Tells all members "look again". */
 void topic_resync(struct topic *topic);
+/* Something of this user's may have been missed: the same for its lanes, and where it may post for all. */
+void topic_resync_for(struct topic *topic, const struct user *user);
 /* One post of the daemon's own, in each lane. */
 void topic_post(struct topic *topic);
 

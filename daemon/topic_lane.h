@@ -37,6 +37,7 @@ struct topic_lane {
 	uint32_t rights;    /* WIRE_RIGHT_*: its members' */
 	unsigned n_members;
 	unsigned n_links;
+	bool kept;          /* its user's last member has left, and links may still be made */
 	bool rights_changed; /* of some of its members: it is about to be retired (rights_watch.c) */
 	bool retired;       /* its members are joining anew, since what they may do has changed: nobody joins it any more */
 
@@ -63,6 +64,12 @@ struct topic_lane {
 /* For `user`, which it refers to, and by whose carrier it is offloaded. -EMFILE, -ENFILE, -ENOMEM. */
 int topic_lane_new(struct user *user, uint32_t rights, const struct topic_key *key, const struct lane_shape *shape,
                    struct topic_lane **ret);
+/* Is nobody in it any more, nor to come? */
+static inline bool topic_lane_is_empty(const struct topic_lane *lane)
+{
+	return lane->n_members == 0 && lane->n_links == 0 && !lane->kept;
+}
+
 /* It has no members, links or relay. Takes NULL. Returns NULL. */
 struct topic_lane *topic_lane_free(struct topic_lane *lane);
 
