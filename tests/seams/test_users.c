@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,11 +14,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness/daemon.h"
 #include "harness/harness.h"
 #include "seams/listener.h"
+#include "seams/world.h"
 
 /* Numbers without an entry anywhere. */
 #define SERVICE 61410
@@ -525,6 +528,237 @@ START_TEST(a_sidecar_of_a_user_who_is_not_there)
 }
 END_TEST
 
+/* --- restarts under load ---------------------------------------------------------------------------------- */
+
+/*
+ * Four processes of Alice and four of Bob; the odd ones reach the daemon for the last file only. 0 is Alice's, 1 is Bob's, 2 is
+ * hers in a folder that takes no sidecar, and 3 is open to all: while the daemon is away one user has the sidecar there, and the
+ * other's posts are refused.
+ */
+enum { OF_ALICE, OF_BOB, IN_RUNTIME, OF_ALL };
+enum { CHAOS_S = 12, CHAOS_FULL_S = 90, CHAOS_LIMIT_S = 170, BUSY_MS = 1500 };
+
+struct soul {
+	struct harness_process process;
+	struct world *world;
+	int me;
+	unsigned random;
+	pathbus *buses[N_FILES];
+	pathbus_topic *topics[N_FILES];
+};
+
+static uid_t user_of(int me)
+{
+	return me < N_MEMBERS / 2 ? ALICE : BOB;
+}
+
+static bool takes_part(int me, int number)
+{
+	return number == OF_ALL || (number == OF_BOB) == (user_of(me) == BOB);
+}
+
+static unsigned roll(unsigned *random, unsigned sides)
+{
+	*random = *random * 1103515245u + 12345u;
+	return (*random >> 16) % sides;
+}
+
+static void raise_to(_Atomic uint64_t *word, uint64_t value)
+{
+	uint64_t now = atomic_load(word);
+
+	while (now < value && !atomic_compare_exchange_weak(word, &now, value))
+		;
+}
+
+static void look(struct soul *soul, int number)
+{
+	raise_to(&soul->world->seats[soul->me].look[number], atomic_load(&soul->world->truth[number]));
+}
+
+static void open_files(struct soul *soul)
+{
+	for (int i = 0; i < N_FILES; i++) {
+		struct pathbus_options options = { .size = sizeof(options), .address = soul->world->address,
+			                           .timeout_ms = harness_limit_ms };
+
+		if (!takes_part(soul->me, i))
+			continue;
+		if (soul->me % 2 && i != OF_ALL)
+			options.transport = PATHBUS_PEER;
+		ck_assert_int_eq(pathbus_new(&soul->buses[i], &options), 0);
+		ck_assert_int_eq(pathbus_open(soul->buses[i], soul->world->files[i], 0, &soul->topics[i]), 0);
+		look(soul, i);
+	}
+	atomic_store(&soul->world->seats[soul->me].joined, true);
+}
+
+static void listen_for(struct soul *soul, int timeout_ms)
+{
+	struct pollfd polled[N_FILES];
+
+	for (int i = 0; i < N_FILES; i++)
+		polled[i] = (struct pollfd){ .fd = soul->buses[i] ? pathbus_fd(soul->buses[i]) : -1, .events = POLLIN };
+	if (poll(polled, N_FILES, timeout_ms) <= 0)
+		return;
+	for (int i = 0; i < N_FILES; i++) {
+		struct pathbus_event event = { .size = sizeof(event) };
+
+		while (polled[i].revents && pathbus_next(soul->buses[i], &event) > 0)
+			if (event.kind != PATHBUS_EVENT_ERROR)
+				look(soul, i);
+	}
+}
+
+static void post_some(struct soul *soul)
+{
+	int i = (int)roll(&soul->random, N_FILES);
+
+	for (unsigned n = roll(&soul->random, 20); n > 0 && soul->topics[i]; n--) {
+		uint64_t commit = atomic_fetch_add(&soul->world->truth[i], 1) + 1;
+		int r = pathbus_post(soul->topics[i]);
+
+		if (r == 0) {
+			raise_to(&soul->world->seats[soul->me].returned[i], commit);
+			atomic_fetch_add(&soul->world->seats[soul->me].posts, 1);
+		} else {
+			/* Another user's sidecar is there. */
+			ck_assert_msg(r == -EPERM && i == OF_ALL, "a post on file %d: %s", i, strerror(-r));
+			atomic_fetch_add(&soul->world->seats[soul->me].failed, 1);
+		}
+	}
+}
+
+static int live(struct harness_process *peer, void *arg)
+{
+	struct soul *soul = arg;
+	struct seat *seat = &soul->world->seats[soul->me];
+
+	(void)peer;
+	become(user_of(soul->me));
+	open_files(soul);
+	while (atomic_load(&soul->world->phase) != PHASE_END) {
+		while (atomic_load(&soul->world->phase) == PHASE_BUSY) {
+			post_some(soul);
+			listen_for(soul, (int)roll(&soul->random, 3));
+		}
+		atomic_store(&seat->quiet, true);
+		while (atomic_load(&soul->world->phase) == PHASE_QUIET)
+			listen_for(soul, 50);
+		atomic_store(&seat->quiet, false);
+	}
+	for (int i = 0; i < N_FILES; i++)
+		pathbus_free(soul->buses[i]);
+	return 0;
+}
+
+static bool all_seats(const struct world *world, size_t offset, bool value)
+{
+	for (int me = 0; me < N_MEMBERS; me++)
+		if (atomic_load((const _Atomic bool *)((const char *)&world->seats[me] + offset)) != value)
+			return false;
+	return true;
+}
+
+static bool everyone_has_seen(void *arg)
+{
+	int number, poster;
+
+	return world_first_miss(arg, &number, &poster) < 0;
+}
+
+static void pause_ms(unsigned ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 }, NULL);
+}
+
+static void strike(unsigned *random)
+{
+	if (roll(random, 2))
+		harness_daemon_kill(&daemon_);
+	else
+		harness_daemon_stop(&daemon_);
+	if (roll(random, 2))
+		pause_ms(roll(random, 300)); /* some get to the sidecars meanwhile */
+	start_daemon();
+}
+
+static void quiet_point(struct world *world)
+{
+	int number, poster, me;
+
+	atomic_store(&world->phase, PHASE_QUIET);
+	harness_await(all_seats(world, offsetof(struct seat, quiet), true));
+	if (!harness_wait_until(everyone_has_seen, world, 2 * harness_limit_ms)) {
+		me = world_first_miss(world, &number, &poster);
+		if (me >= 0)
+			ck_abort_msg("member %d missed a post of member %d on file %d: it has seen %llu of %llu", me, poster, number,
+			             (unsigned long long)atomic_load(&world->seats[me].look[number]),
+			             (unsigned long long)atomic_load(&world->seats[poster].returned[number]));
+	}
+	atomic_store(&world->phase, PHASE_BUSY);
+	harness_await(all_seats(world, offsetof(struct seat, quiet), false));
+}
+
+static void make_files(struct world *world)
+{
+	static const char *const names[N_FILES] = { "all/alices", "all/bobs", "closed/data", "all/shared" };
+
+	folder("closed", 0, 0755);
+	for (int i = 0; i < N_FILES; i++) {
+		world->files[i] = harness_path("%s", names[i]);
+		harness_write_file(world->files[i], "");
+		give(world->files[i], i == OF_BOB ? BOB : ALICE, i == OF_ALL ? 0666 : 0600);
+	}
+	world->address = daemon_.address;
+}
+
+START_TEST(no_post_is_missed_over_restarts)
+{
+	uint64_t end = harness_now_ns() + (harness_full() ? CHAOS_FULL_S : CHAOS_S) * UINT64_C(1000000000);
+	const char *seed = getenv("PATHBUS_CHAOS_SEED");
+	unsigned random = seed ? (unsigned)atoi(seed) : (unsigned)getpid(), n_strikes = 0, n_points = 0;
+	struct soul souls[N_MEMBERS] = { 0 };
+	struct world *world = world_new();
+	uint64_t posts = 0, failed = 0;
+
+	ck_assert_ptr_nonnull(world);
+	printf("seed %u\n", random);
+	make_files(world);
+	start_daemon();
+	for (int me = 0; me < N_MEMBERS; me++) {
+		for (int i = 0; i < N_FILES; i++)
+			if (!takes_part(me, i))
+				atomic_store(&world->seats[me].look[i], UINT64_MAX);
+		souls[me] = (struct soul){ .world = world, .me = me, .random = random + (unsigned)me };
+		harness_spawn(&souls[me].process, live, &souls[me]);
+	}
+	harness_await(all_seats(world, offsetof(struct seat, joined), true));
+	while (harness_now_ns() < end) {
+		uint64_t pause = harness_now_ns() + BUSY_MS * UINT64_C(1000000);
+
+		while (harness_now_ns() < pause) {
+			pause_ms(200 + roll(&random, 800)); /* the rate of disaster, not a condition */
+			strike(&random);
+			n_strikes++;
+		}
+		quiet_point(world);
+		n_points++;
+	}
+	atomic_store(&world->phase, PHASE_END);
+	for (int me = 0; me < N_MEMBERS; me++) {
+		harness_expect_exit(&souls[me].process, 0);
+		posts += atomic_load(&world->seats[me].posts);
+		failed += atomic_load(&world->seats[me].failed);
+	}
+	harness_daemon_stop(&daemon_);
+	printf("%u quiet points, %llu posts (%llu refused), the daemon ended %u times, 0 misses\n", n_points, (unsigned long long)posts,
+	       (unsigned long long)failed, n_strikes);
+	harness_allow_sidecars();
+	world_free(world);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(posts_cross_both_ways),
 	HARNESS_CASE(the_agent_is_its_users),
@@ -536,6 +770,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_killed_agent_is_replaced),
 	HARNESS_CASE(a_stopped_agent_holds_up_its_user_only),
 	HARNESS_CASE(a_sidecar_of_a_user_who_is_not_there),
+	HARNESS_CASE_LONG(no_post_is_missed_over_restarts, CHAOS_LIMIT_S),
 	{ 0 },
 };
 
