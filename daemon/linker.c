@@ -188,7 +188,10 @@ static void relink(struct topic *topic, const struct user *user)
 void linker_opened(struct linker *linker, struct meeting *meeting, const struct files_reply *reply, int folder, uint64_t since)
 {
 	int r = looks_watch(meeting->of->looks, meeting->name, reply->watch, since);
-	bool in_runtime = linker->set.forker && link_user_watch(meeting->of, reply->runtime_watch, since);
+	bool in_runtime;
+
+	meeting_hold_identity(meeting, NULL); /* it has a member again */
+	in_runtime = linker->set.forker && link_user_watch(meeting->of, reply->runtime_watch, since);
 
 	relink(meeting->name->topic, meeting->user);
 	if (folder >= 0 && is_own(linker, meeting, reply))

@@ -68,7 +68,12 @@ void meeting_hold_identity(struct meeting *meeting, struct identity *identity)
 {
 	struct identity *old = meeting->identity;
 
+	/* Its connection may have been given back to the account already. */
+	if (identity)
+		user_charge_anyway(meeting->user, CHARGE_DESCRIPTORS, 1);
 	meeting->identity = identity ? identity_hold(identity) : NULL;
+	if (old)
+		user_release(meeting->user, CHARGE_DESCRIPTORS, 1);
 	identity_release(old);
 }
 

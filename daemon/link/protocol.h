@@ -2,8 +2,8 @@
 /*
  * protocol.h - what pathbusd and its link agent say to each other.
  *
- * One struct per message over a SOCK_SEQPACKET pair; both ends are of one build and one user, started one by
- * the other, so the layout is the compiler's. The agent is started as
+ * One struct per message over a SOCK_SEQPACKET pair; both ends are of one build, so the layout is the compiler's. In the daemon
+ * of all users the agent is another user's, who may make it say anything: it is believed of that user's links only. The agent is started as
  *
  *     pathbus-link            with descriptor 3: its end of the pair, 4: the death page (read-only use)
  *
