@@ -241,8 +241,10 @@ static void go_on(void *arg)
 {
 	struct crossing_lane *from = arg;
 
-	if (from->rests)
+	if (from->rests) {
 		loop_enable(from->rung);
+		from->is_new = true; /* nobody has rung: what there is for that has been paid */
+	}
 	from->rests = false;
 	heard(from);
 }

@@ -28,6 +28,7 @@ struct files_setting {
 	struct forker *forker; /* in the daemon of all users; NULL: a user's, whose workers are as it is */
 	int watch; /* the inotify descriptor that workers add to */
 	unsigned timeout_ms;
+	unsigned idle_ms; /* a worker that was forked for a user and has had nothing to do for so long ends */
 	bool sandboxed; /* the workers */
 	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given. */
 	void (*watched)(void *arg, int watch);

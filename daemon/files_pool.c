@@ -472,7 +472,7 @@ void crew_pump(struct crew *crew)
 		queue_look_after(files, crew_cannot_start(crew) ? 0 : LIMIT_FILES_QUEUE_MS);
 	if (files->set.forker && !files->idle_timed) {
 		files->idle_timed = true;
-		loop_set(files->idle_timer, LIMIT_WORKER_IDLE_MS);
+		loop_set(files->idle_timer, files->set.idle_ms);
 	}
 }
 
@@ -495,7 +495,7 @@ void crews_pump(struct files *files)
 void pool_idle(void *arg)
 {
 	struct files *files = arg;
-	uint64_t now = os_now_ns(), limit = UINT64_C(1000000) * LIMIT_WORKER_IDLE_MS;
+	uint64_t now = os_now_ns(), limit = UINT64_C(1000000) * files->set.idle_ms;
 
 	files->idle_timed = false;
 	for (struct crew *crew = files->crews, *next_crew; crew; crew = next_crew) {
@@ -510,7 +510,7 @@ void pool_idle(void *arg)
 	}
 	if (files->crews) {
 		files->idle_timed = true;
-		loop_set(files->idle_timer, LIMIT_WORKER_IDLE_MS);
+		loop_set(files->idle_timer, files->set.idle_ms);
 	}
 }
 

@@ -27,6 +27,8 @@ const struct key keys[] = {
 	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
 	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
 	   "give up on a path whose file system does not answer"),
+	MS("daemon", "helper-idle", idle_ms, 1, 3600000, LIMIT_HELPER_IDLE_MS,
+	   "end a process that was started for a user and has nothing to do"),
 
 	NUMBER("lanes", "offload-members", offload_members, 1, 1000000, LIMIT_OFFLOAD_MEMBERS,
 	       "ring for the posters of files that more than so many have open"),

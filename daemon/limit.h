@@ -147,8 +147,8 @@
 #define LIMIT_ALL_WORKERS 64u
 /* Questions of one user that wait there. The next: EDQUOT. */
 #define LIMIT_USER_QUESTIONS 512u
-/* A worker there that has had nothing to do for so many milliseconds ends. */
-#define LIMIT_WORKER_IDLE_MS 10000u
+/* A worker there that has had nothing to do for so many milliseconds ends, and a link agent without links. (--helper-idle) */
+#define LIMIT_HELPER_IDLE_MS 10000u
 /* Killed workers that a file system holds back from dying there, of one user and of all. With more no new one is started:
  * openings fail with ETIMEDOUT. */
 #define LIMIT_USER_LOST_WORKERS 8u
@@ -190,8 +190,6 @@
  * descriptors under way; another is tried again later. And messages that wait for it: then it is killed. */
 #define LIMIT_AGENT_UNANSWERED 256u
 #define LIMIT_AGENT_WAITING 4096u
-/* An agent there that has had no links for so many milliseconds ends. */
-#define LIMIT_AGENT_IDLE_MS 10000u
 
 /* Lines in the log of one kind in LIMIT_LOG_WINDOW_MS; the rest is counted. */
 #define LIMIT_LOG_LINES 5u

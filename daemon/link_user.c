@@ -144,7 +144,7 @@ struct link_user *link_users_get(struct link_users *users, struct user *user)
 static void look_later(struct link_users *users)
 {
 	if (!users->timed)
-		loop_set(users->timer, LIMIT_AGENT_IDLE_MS);
+		loop_set(users->timer, users->set.idle_ms);
 	users->timed = true;
 }
 
@@ -165,7 +165,7 @@ static void timer(void *arg)
 
 	users->timed = false;
 	for (struct link_user **at = &users->first, *of; (of = *at);) {
-		bool is_idle = !of->links && now - of->idle_ns >= LIMIT_AGENT_IDLE_MS * UINT64_C(1000000);
+		bool is_idle = !of->links && now - of->idle_ns >= users->set.idle_ms * UINT64_C(1000000);
 
 		if (is_idle && agent_runs(of->agent))
 			agent_end(of->agent);

@@ -35,6 +35,7 @@ struct link_users_setting {
 	struct forker *forker; /* of the daemon of all users; else NULL */
 	int death_fd;
 	bool sandboxed; /* the agent, in a user's daemon */
+	unsigned idle_ms; /* linker_setting */
 	void (*message)(void *arg, struct link_user *of, const struct link_message *message);
 	void (*lost)(void *arg, struct link_user *of);
 	/* Something may have appeared in the user's runtime folder. entry NULL: anything. */

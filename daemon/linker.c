@@ -409,6 +409,7 @@ struct linker *linker_new(const struct linker_setting *setting)
 		.forker = setting->forker,
 		.death_fd = setting->death_fd,
 		.sandboxed = setting->sandboxed,
+		.idle_ms = setting->idle_ms,
 		.message = links_message,
 		.lost = links_lost,
 		.runtime = on_runtime,

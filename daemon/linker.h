@@ -26,6 +26,7 @@ struct linker_setting {
 	struct runtime *runtime; /* or the runtime folder of a user's */
 	int death_fd;
 	bool sandboxed; /* the agent, in a user's daemon */
+	unsigned idle_ms; /* in the daemon of all users an agent without links ends after so long */
 	/* No link of this user's is being made on this topic any more: its openings that wait can be answered. */
 	void (*settled)(void *arg, struct topic *topic, struct user *user);
 	void *arg;

@@ -264,6 +264,7 @@ static int make_files(struct server *server)
 	                         .forker = context->forker,
 	                         .watch = folders_descriptor(context->folders),
 	                         .timeout_ms = context->options->files_ms,
+	                         .idle_ms = context->options->idle_ms,
 	                         .sandboxed = !context->options->no_sandbox,
 	                         .watched = on_watched,
 	                         .quiet = on_quiet,
@@ -285,6 +286,7 @@ static int make_linker(struct server *server)
 		.runtime = context->runtime,
 		.death_fd = server->death.fd,
 		.sandboxed = !context->options->no_sandbox,
+		.idle_ms = context->options->idle_ms,
 		.settled = on_settled,
 		.arg = server,
 	});

@@ -28,7 +28,8 @@ def shared(*arguments, **keywords):
     folder = pathlib.Path(bus.new_folder())
     folder.chmod(0o755)
     # On a busy machine a path may take its time, and that is not what is tested here.
-    with bus.daemon("--system", "--user", str(SERVICE), "--files-timeout", "20000", *arguments, folder=folder, address=folder / "run/socket",
+    with bus.daemon("--system", "--user", str(SERVICE), "--files-timeout", "20000",
+                    "--helper-idle", "100", *arguments, folder=folder, address=folder / "run/socket",
                     **keywords) as daemon:
         daemon.files = folder / "files"
         daemon.files.mkdir()

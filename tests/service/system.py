@@ -222,7 +222,7 @@ def test_started_as_the_service_user():
     make(folder / "file", ALICE)
     (folder / "jail").mkdir()
     make(folder / "jail/file", ALICE)
-    with system_daemon(folder=folder, program_of=script) as daemon:
+    with system_daemon("--files-timeout", "1000", folder=folder, program_of=script) as daemon:
         status = status_of(daemon.pid)
         assert status["Uid"] == [str(SERVICE)] * 4 and status["Groups"] == [] and int(status["CapPrm"][0], 16) == 0
         status = status_of(daemon.files())
@@ -914,7 +914,7 @@ def test_many_users():
 
 
 def test_idle_workers_end():
-    with system_daemon() as daemon:
+    with system_daemon("--helper-idle", "300") as daemon:
         assert daemon.workers()
         bus.wait_for(lambda: not daemon.workers(), "there is none left")
         with daemon.connect() as connection:

@@ -183,7 +183,7 @@ class System:
             if person:
                 os.chown(self.folder / name, person.uid, person.gid)
         self.data, self.public = self.folder / "data", self.folder / "public"
-        self.daemon = bus.Daemon("--system", "--user", str(SERVICE.uid), *arguments, folder=self.folder,
+        self.daemon = bus.Daemon("--system", "--user", str(SERVICE.uid), "--helper-idle", "200", *arguments, folder=self.folder,
                                  address=self.folder / "run/socket", **keywords)
         self.address, self.pid = self.daemon.address, self.daemon.pid
 
