@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -202,4 +203,28 @@ int privileges_kill(const struct service_user *user, uid_t uid, pid_t pid)
 	if (setresuid((uid_t)-1, user->uid, (uid_t)-1) < 0 || hide() < 0 || caps_set(&caps) < 0)
 		_exit(1); /* must not be who it is now */
 	return r;
+}
+
+/* They tell only what was before. */
+static bool are_ids_of_files(uid_t uid, gid_t gid)
+{
+	return (uid_t)setfsuid((uid_t)-1) == uid && (gid_t)setfsgid((gid_t)-1) == gid;
+}
+
+int privileges_lend_files(const struct service_user *user)
+{
+	if (setgroups(0, NULL) < 0 && getgroups(0, NULL) != 0) /* for good: nobody needs them any more */
+		return -EPERM;
+	(void)setfsgid(user->gid);
+	(void)setfsuid(user->uid); /* last: it takes the capabilities */
+	if (are_ids_of_files(user->uid, user->gid))
+		return 0;
+	privileges_take_files_back();
+	return -EPERM;
+}
+
+void privileges_take_files_back(void)
+{
+	(void)setfsuid(geteuid());
+	(void)setfsgid(getegid());
 }

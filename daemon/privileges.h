@@ -48,4 +48,9 @@ int privileges_become_opener(void);
  * one's for the moment. The real and saved ones are not, so whoever that is can do nothing to us meanwhile. */
 int privileges_kill(const struct service_user *user, uid_t uid, pid_t pid);
 
+/* Root, as who it goes on: files are made, changed and looked for as this user, and without the capabilities for that, until they
+ * are taken back. 0 or -EPERM. */
+int privileges_lend_files(const struct service_user *user);
+void privileges_take_files_back(void);
+
 #endif

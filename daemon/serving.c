@@ -19,6 +19,7 @@
 #include "log.h"
 #include "os/os.h"
 #include "own_folder.h"
+#include "privileges.h"
 #include "system_folder.h"
 
 #define BACKLOG 1024
@@ -138,7 +139,7 @@ static bool is_still_there(const struct serving *serving, const char *name, int 
 	       there.st_dev == held.st_dev && there.st_ino == held.st_ino;
 }
 
-static int take_lock(struct serving *serving, const struct service_user *user)
+static int take_lock(struct serving *serving)
 {
 	char name[NAME_SIZE];
 
@@ -173,8 +174,6 @@ static int take_lock(struct serving *serving, const struct service_user *user)
 		}
 		close(lock);
 	}
-	if (user && geteuid() == 0 && fchown(serving->lock, user->uid, user->gid) < 0)
-		return failed("cannot give the lock file to the service user:", serving->path, -errno);
 	if (ftruncate(serving->lock, 0) < 0 || dprintf(serving->lock, "%d\n", (int)getpid()) < 0)
 		log_warning("the pid could not be written to %s.lock", serving->path);
 	return EXIT_STOPPED;
@@ -212,14 +211,6 @@ static int move_into_place(const struct serving *serving, const char *name)
 	return renameat(serving->dir, name, serving->dir, serving->name) < 0 ? -errno : 0;
 }
 
-/* Anybody may connect to what serves all users. */
-static int open_to_all(const struct serving *serving, const char *name, const struct service_user *user)
-{
-	if (geteuid() == 0 && fchownat(serving->dir, name, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return fchmodat(serving->dir, name, 0666, 0) < 0 ? -errno : 0;
-}
-
 static int open_socket(struct serving *serving, const struct service_user *user)
 {
 	char name[32];
@@ -235,8 +226,8 @@ static int open_socket(struct serving *serving, const struct service_user *user)
 	r = bind_as(serving, name);
 	if (r < 0)
 		return failed("cannot make the socket", serving->path, r);
-	if (user)
-		r = open_to_all(serving, name, user);
+	if (user && fchmodat(serving->dir, name, 0666, 0) < 0) /* anybody may connect to what serves all users */
+		r = -errno;
 	/* Listening as root, if it is: clients see that from now on, and take nobody else's socket for it. */
 	if (r == 0 && (fstatat(serving->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || listen(serving->listener, BACKLOG) < 0))
 		r = -errno;
@@ -255,6 +246,23 @@ static int open_socket(struct serving *serving, const struct service_user *user)
 	return EXIT_STOPPED;
 }
 
+/* The folder is the service user's, who may exchange what lies in there at any moment, for a link to what is root's perhaps: so
+ * it is that user who makes and changes it. Listening stays root's. */
+static int fill_folder(struct serving *serving, const struct service_user *user)
+{
+	bool is_lent = user && geteuid() == 0;
+	int status;
+
+	if (is_lent && privileges_lend_files(user) < 0)
+		return failed("cannot be the service user in the folder of", serving->path, -EPERM);
+	status = take_lock(serving);
+	if (status == EXIT_STOPPED)
+		status = open_socket(serving, user);
+	if (is_lent)
+		privileges_take_files_back();
+	return status;
+}
+
 int serving_start(const char *address, const struct service_user *user, struct serving *ret)
 {
 	struct serving serving = { .dir = -1, .lock = -1, .listener = -1 };
@@ -263,9 +271,7 @@ int serving_start(const char *address, const struct service_user *user, struct s
 	size_t name_at = serving.name ? (size_t)(serving.name - serving.path) : 0;
 
 	if (status == EXIT_STOPPED)
-		status = take_lock(&serving, user);
-	if (status == EXIT_STOPPED)
-		status = open_socket(&serving, user);
+		status = fill_folder(&serving, user);
 	if (status != EXIT_STOPPED) {
 		serving_stop(&serving);
 		return status;

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Who somebody is, and what a right was given for, do not stay the same: processes that become more than they were when they
+connected, files that appear under others' openings, and questions that are never answered."""
+
+import os
+import pathlib
+
+import bus
+import users
+from users import SERVICE
+
+
+# --- who the daemon is while it starts ---------------------------------------------------------------------------------------
+
+
+def test_what_lies_in_the_service_users_folder():
+    """Root makes nothing its own there, and nothing the service user's, that this user could not have itself."""
+    if os.geteuid() != 0:
+        raise bus.Skip("needs root: it is root's start that is looked at")
+    folder = pathlib.Path(bus.new_folder())
+    folder.chmod(0o755)
+    (folder / "run").mkdir()
+    (folder / "run").chmod(0o755)
+    os.chown(folder / "run", SERVICE.uid, SERVICE.gid)
+    secret = folder / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    # As that user may do itself where fs.protected_hardlinks is off.
+    os.link(secret, folder / "run/socket.lock")
+    daemon = bus.Daemon("--system", "--user", str(SERVICE.uid), folder=folder, address=folder / "run/socket", wait=False)
+    assert daemon.wait() != 0
+    daemon.expect_said("cannot make the lock file")
+    assert (secret.read_text(), secret.stat().st_uid) == ("secret", 0)
+    (folder / "run/socket.lock").unlink()
+    daemon = bus.Daemon("--system", "--user", str(SERVICE.uid), folder=folder, address=folder / "run/socket")
+    for name in ("socket", "socket.lock"):
+        status = (folder / "run" / name).stat()
+        assert (status.st_uid, status.st_gid) == (SERVICE.uid, SERVICE.gid), name
+    daemon.stop()
+
+
+if __name__ == "__main__":
+    bus.main()
