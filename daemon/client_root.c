@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +39,54 @@ int client_check(const struct client_address *address, int client)
 		return -errno;
 	return type == SOCK_STREAM && !listens && own.size == address->size &&
 	                       memcmp(&own.name, &address->name, own.size) == 0 ? 0 : -EPERM;
+}
+
+/* Of a line of /proc/PID/status: "Uid:" with the real, the effective, the saved one, and the file system's. */
+static bool are_ids(const char *status, const char *what, unsigned long id)
+{
+	const char *at = strstr(status, what);
+
+	at = at ? at + strlen(what) : "";
+	for (unsigned i = 0; i < 4; i++) {
+		char *end;
+		unsigned long one = strtoul(at, &end, 10);
+
+		if (end == at || (i > 0 && one != id))
+			return false;
+		at = end;
+	}
+	return true;
+}
+
+/* Or has it become somebody, by a set-uid program perhaps, who may go where it could not? Whoever has gone there, and is that
+ * user again for good, counts as that user. */
+static bool is_still_who_connected(int client, pid_t pid)
+{
+	char name[32], status[4096];
+	struct os_peer peer;
+	ssize_t n;
+	int fd;
+
+	snprintf(name, sizeof(name), "/proc/%d/status", (int)pid);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, status, sizeof(status) - 1);
+	close(fd);
+	status[n > 0 ? n : 0] = '\0';
+	return os_peer_credentials(client, &peer) == 0 && are_ids(status, "\nUid:", peer.uid) &&
+	       are_ids(status, "\nGid:", peer.gid);
+}
+
+/* Where everybody is may be looked at as who connected, whoever that is now. */
+static bool is_our_root(int root)
+{
+	int own = os_open_folder(AT_FDCWD, "/", true);
+	bool is_ours = own >= 0 && os_is_same_place(root, own);
+
+	if (own >= 0)
+		close(own);
+	return is_ours;
 }
 
 static bool is_there(int process)
@@ -85,13 +135,24 @@ int client_open_root(int client, bool surely)
 	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) /* where /proc hides what is not ours it is not there */
 		root = errno == EPERM || errno == ENOENT ? -EACCES : -errno;
+	else if (surely && !is_our_root(root) && !is_still_who_connected(client, pid)) {
+		close(root);
+		root = -EACCES;
+	}
 	return conclude(process, root);
 }
 
 int client_open_memory(int client, int number, const char *label)
 {
 	pid_t pid;
-	int process = find_process(client, true, &pid);
+	int process = find_process(client, true, &pid), fd;
 
-	return process < 0 ? process : conclude(process, os_shared_of_process(pid, number, label));
+	if (process < 0)
+		return process;
+	fd = os_shared_of_process(pid, number, label);
+	if (fd >= 0 && !is_still_who_connected(client, pid)) {
+		close(fd);
+		fd = -EACCES;
+	}
+	return conclude(process, fd);
 }

@@ -8,7 +8,39 @@ import pathlib
 
 import bus
 import users
-from users import SERVICE
+from users import ALICE, MALLORY, SERVICE, Guest
+from hostile_names import try_to_open
+
+
+# --- processes that become more than they were ---------------------------------------------------------------------------
+
+
+def be_set_uid(line, address, hidden):
+    """Connects as somebody, and goes on as a program that is root's and goes where that somebody may not."""
+    os.setresgid(MALLORY.gid, MALLORY.gid, 0)
+    os.setresuid(MALLORY.uid, MALLORY.uid, 0)
+    with bus.Connection(address) as connection:
+        os.setresuid(-1, 0, -1)
+        os.chroot(hidden / "root")
+        os.chdir("/")
+        os.setresuid(-1, MALLORY.uid, -1)
+        answers = [try_to_open(connection, "/file", bus.SUBSCRIBE)[0] is not None]
+        os.setresuid(0, 0, 0)
+        answers.append(try_to_open(connection, "/file", bus.SUBSCRIBE)[0] is not None)
+        line.tell(answers)
+
+
+def test_a_set_uid_program_after_connecting():
+    """What a process may see as another user, whoever connected as the first does not."""
+    root = users.Person("root", 0, 0, ())
+    with users.system() as (daemon, witness):
+        hidden = daemon.own_folder(ALICE, 0o700)
+        (hidden / "root").mkdir(0o755)
+        (hidden / "root/file").touch(0o644)
+        assert not users.may(MALLORY, hidden / "root/file", os.O_RDONLY)
+        with Guest(root, be_set_uid, daemon.address, hidden) as mallory:
+            assert mallory.hear() == [False, False], "somebody looks where another may go"
+        witness.check()
 
 
 # --- who the daemon is while it starts ---------------------------------------------------------------------------------------
