@@ -180,6 +180,10 @@
 #define LIMIT_LINK_MS 5000u
 /* Looks for sidecars that the workers have at a time; openings come beside them. */
 #define LIMIT_LOOKS 2u
+/* Rights that are not decided anew within so many milliseconds since something has happened are lost. */
+#define LIMIT_RIGHTS_MS 3000u
+/* Names of files that lose theirs so before others get their turn. */
+#define LIMIT_RIGHTS_IN_A_ROW 64u
 /* A look that failed for want of something is repeated after so many milliseconds. */
 #define LIMIT_LOOK_AGAIN_MS 1000u
 /* Starts of the link agent within LIMIT_AGENT_WINDOW_MS; then it is given up for LIMIT_AGENT_REST_MS. */

@@ -4,7 +4,7 @@
  *
  * A name's check goes from member to member; all who would be told the same are done with one answer. What happens to the file
  * meanwhile begins it again. A few checks are under way at a time, since after an overflow of the kernel's queue all names
- * are checked.
+ * are checked. Whoever does not answer holds these up, and keeps nothing by it: what is not decided in time is lost.
  */
 #include "rights_watch.h"
 
@@ -16,11 +16,14 @@
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
+#include "loop.h"
+#include "os/os.h"
 #include "rights.h"
 #include "subscriber.h"
 
 struct check {
 	struct rights_watch *watch;
+	struct check *next; /* in watch->asked */
 	struct topic_name *name;
 	struct files_question *question;
 	struct member *asked_for; /* stays there as long as the question is wanted */
@@ -29,8 +32,11 @@ struct check {
 
 struct rights_watch {
 	const struct context *context;
-	struct topic_name *first, **last; /* queued */
+	struct topic_name *first, **last; /* queued, the longest first */
+	struct check *asked;
 	unsigned n_asked;
+	struct loop_event *timer; /* set while there are any */
+	bool timed;
 	uint64_t round; /* of the check that began last */
 };
 
@@ -65,18 +71,34 @@ void rights_watch_note(struct rights_watch *watch, struct topic_name *name)
 		name->check->again = true;
 	if (name->check_state != CHECK_NONE)
 		return;
+	name->check_since = os_now_ns();
 	queue(watch, name);
 	pump(watch);
+	if (!watch->timed && (watch->first || watch->asked)) {
+		watch->timed = true;
+		loop_set(watch->timer, LIMIT_RIGHTS_MS);
+	}
+}
+
+/* The name's state is the caller's. */
+static void check_free(struct check *check)
+{
+	struct check **at = &check->watch->asked;
+
+	while (*at != check)
+		at = &(*at)->next;
+	*at = check->next;
+	if (check->question)
+		files_forget(check->question);
+	check->name->check = NULL;
+	check->watch->n_asked--;
+	free(check);
 }
 
 static void check_end(struct check *check)
 {
-	if (check->question)
-		files_forget(check->question);
-	check->name->check = NULL;
 	check->name->check_state = CHECK_NONE;
-	check->watch->n_asked--;
-	free(check);
+	check_free(check);
 }
 
 static void forget(struct topic_name *name, void *arg)
@@ -107,7 +129,8 @@ static void pump(struct rights_watch *watch)
 			return; /* with the next event */
 		}
 		unqueue(watch, name);
-		*check = (struct check){ .watch = watch, .name = name };
+		*check = (struct check){ .watch = watch, .next = watch->asked, .name = name };
+		watch->asked = check;
 		name->check = check;
 		name->check_state = CHECK_ASKED;
 		name->check_round = ++watch->round;
@@ -225,15 +248,58 @@ static void go_on(struct check *check)
 	check->asked_for = NULL;
 	if (check->again) {
 		check->again = false;
+		check_free(check);
 		queue(watch, name);
-		name->check = NULL;
-		watch->n_asked--;
-		free(check);
 	} else {
 		check_end(check);
 	}
 	act(watch, name->topic);
 	pump(watch);
+}
+
+/* --- time ------------------------------------------------------------------------------------------ */
+
+static bool is_late(const struct topic_name *name, uint64_t now)
+{
+	return now - name->check_since >= UINT64_C(1000000) * LIMIT_RIGHTS_MS;
+}
+
+/* The name that waits, or is looked at, for too long; NULL: none. */
+static struct topic_name *late(const struct rights_watch *watch, uint64_t now)
+{
+	for (const struct check *check = watch->asked; check; check = check->next)
+		if (is_late(check->name, now))
+			return check->name;
+	return watch->first && is_late(watch->first, now) ? watch->first : NULL;
+}
+
+/* As if all had answered whose answers have not come: that they may not. */
+static void give_up(struct rights_watch *watch, struct topic_name *name)
+{
+	bool begun = name->check_state == CHECK_ASKED && !name->check->again;
+
+	for (struct member *member = name->topic->members; member; member = member->next)
+		if (member->name == name && !(begun && member->checked == name->check_round))
+			member->lane->rights_changed = true;
+	forget(name, watch);
+	act(watch, name->topic);
+}
+
+static void timer(void *arg)
+{
+	struct rights_watch *watch = arg;
+	uint64_t now = os_now_ns();
+	struct topic_name *name;
+	unsigned n = 0;
+
+	while (n < LIMIT_RIGHTS_IN_A_ROW && (name = late(watch, now))) {
+		give_up(watch, name);
+		n++;
+	}
+	pump(watch);
+	watch->timed = watch->first || watch->asked;
+	if (watch->timed)
+		loop_set(watch->timer, n == LIMIT_RIGHTS_IN_A_ROW ? 0 : LIMIT_RIGHTS_MS / 8);
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -246,13 +312,16 @@ struct rights_watch *rights_watch_new(const struct context *context)
 		return NULL;
 	watch->context = context;
 	watch->last = &watch->first;
-	return watch;
+	watch->timer = loop_timer(context->loop, timer, watch);
+	return watch->timer ? watch : rights_watch_free(watch);
 }
 
 struct rights_watch *rights_watch_free(struct rights_watch *watch)
 {
-	if (watch)
+	if (watch) {
 		topics_each(watch->context->topics, forget, watch);
+		loop_event_free(watch->timer);
+	}
 	free(watch);
 	return NULL;
 }

@@ -59,6 +59,7 @@ struct topic_name {
 	enum check_state check_state;
 	struct check *check;
 	uint64_t check_round;
+	uint64_t check_since; /* what happened first that it is about; ns */
 	struct topic_name *check_next;
 
 	struct meeting *meetings; /* one for each user who has opened it by this name */

@@ -3,12 +3,18 @@
 """Who somebody is, and what a right was given for, do not stay the same: processes that become more than they were when they
 connected, files that appear under others' openings, and questions that are never answered."""
 
+import contextlib
+import errno
 import os
 import pathlib
+import struct
+import time
 
 import bus
+import hostile_descriptors
 import users
 from users import ALICE, MALLORY, SERVICE, Guest
+from hostile_descriptors import in_a_process_of_its_own, mute_mount
 from hostile_names import try_to_open
 
 
@@ -70,6 +76,68 @@ def test_what_lies_in_the_service_users_folder():
         status = (folder / "run" / name).stat()
         assert (status.st_uid, status.st_gid) == (SERVICE.uid, SERVICE.gid), name
     daemon.stop()
+
+
+# --- rights that are decided anew ----------------------------------------------------------------------------------------
+
+
+def serve_slowly(device):
+    """Nothing is there, and it takes a while to say so."""
+    while True:
+        data = os.read(device, 1 << 20)
+        _, operation, unique = struct.unpack_from("<IIQ", data)
+        if operation == hostile_descriptors.FUSE_INIT:
+            answer = struct.pack("<IIIIHHIIHHI7I", 7, 31, 65536, 0, 12, 10, 65536, 1, 16, 0, 0, *[0] * 7)
+            os.write(device, hostile_descriptors.FUSE_OUT.pack(hostile_descriptors.FUSE_OUT.size + len(answer), 0, unique) + answer)
+        else:
+            time.sleep(0.05)
+            with contextlib.suppress(OSError):
+                os.write(device, hostile_descriptors.FUSE_OUT.pack(hostile_descriptors.FUSE_OUT.size, -errno.ENOENT, unique))
+
+
+def hold_up(line, address, target, folder, mute, n):
+    """Has a file open that is not there yet, and many more, whose folder becomes one that does not answer."""
+    here, link = folder / "here", folder / "link"
+    here.mkdir()
+    link.symlink_to(here)
+    with bus.Connection(address) as connection:
+        held = connection.open(target)
+        for number in range(n):
+            connection.open(link / f"{number}").page.close()
+            for fd in connection.own_fds[4:]:
+                os.close(fd)
+            del connection.own_fds[4:]
+        (folder / "new").symlink_to(mute)
+        (folder / "new").rename(link)
+        for number in range(n):
+            (here / f"{number}").touch()
+        line.tell(held.rights)
+        line.expect("made")
+        started = time.monotonic()
+        bus.wait_for(lambda: held.half(bus.CLOSED) != 0, "the right is gone")
+        line.tell(time.monotonic() - started)
+        line.expect("end")
+
+
+def test_questions_that_are_not_answered():
+    """Who keeps the daemon waiting for answers about its own files keeps no right to another's by that."""
+    def run():
+        hostile_descriptors.serve_mute = serve_slowly
+        with users.system() as (daemon, witness):
+            target, mute = daemon.public / "target", daemon.data / "mute"
+            mute.mkdir()
+            with mute_mount(mute), Guest(MALLORY, hold_up, daemon.address, target, daemon.own_folder(MALLORY), mute, 600) as mallory:
+                assert mallory.hear() == 3
+                users.run_as(ALICE, lambda: os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600)))
+                assert not users.may(MALLORY, target, os.O_RDONLY)
+                mallory.tell("made")
+                took = mallory.hear()
+                print(f"  after {took:.1f} s", flush=True)
+                assert took < 10, "the right was kept for long"
+                mallory.tell("end")
+            witness.check()
+
+    in_a_process_of_its_own(run)
 
 
 if __name__ == "__main__":
