@@ -39,6 +39,12 @@ struct clients {
 enum { N_CLIENT_COSTS = 2 };
 static const struct cost client_costs[N_CLIENT_COSTS] = { { CHARGE_CONNECTIONS, 1 }, { CHARGE_DESCRIPTORS, 1 } };
 
+/* What is kept of who it is: there may be 65536 groups. */
+static uint64_t groups_cost(const struct identity *identity)
+{
+	return identity ? identity->n_groups * sizeof(*identity->groups) : 0;
+}
+
 static void list_add(struct client **list, struct client *client)
 {
 	client->next = *list;
@@ -135,6 +141,7 @@ static void client_free(struct client *client)
 	loop_event_free(client->writable);
 	loop_event_free(client->timer);
 	hang_up(client);
+	user_release(client->user, CHARGE_QUEUE_BYTES, groups_cost(client->identity));
 	identity_release(client->held);
 	identity_unref(client->identity);
 	client_forget_out(client);
@@ -250,6 +257,7 @@ static struct client *client_new(struct clients *clients, int socket, const stru
 
 	if (!client) {
 		user_release_costs(user, client_costs, N_CLIENT_COSTS);
+		user_release(user, CHARGE_QUEUE_BYTES, groups_cost(identity));
 		user_unref(user);
 		identity_unref(identity);
 		return NULL;
@@ -330,7 +338,14 @@ void clients_add(struct clients *clients, int socket)
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
 	if (identity_new(socket, &peer, options->system || options->narrow, &identity) < 0) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
-		user_release(user, CHARGE_CONNECTIONS, 1);
+		user_release_costs(user, client_costs, N_CLIENT_COSTS);
+		user_unref(user);
+		return;
+	}
+	if (user_charge(user, CHARGE_QUEUE_BYTES, groups_cost(identity)) < 0) {
+		refuse(socket, DROP_QUOTA, peer.pid, user_refusal(user, CHARGE_QUEUE_BYTES));
+		user_release_costs(user, client_costs, N_CLIENT_COSTS);
+		identity_unref(identity);
 		user_unref(user);
 		return;
 	}

@@ -173,5 +173,32 @@ def test_a_file_that_another_finds():
                 alice.tell("end")
 
 
+# --- groups ----------------------------------------------------------------------------------------------------------------
+
+
+def test_many_groups():
+    """What is kept of who somebody is, is charged, too. Who has subordinate groups may have as many as the kernel takes."""
+    person = MALLORY._replace(groups=(MALLORY.gid,) * 65536)
+
+    def connect(line):
+        with contextlib.ExitStack() as stack, contextlib.suppress(bus.Failed, AssertionError):
+            for number in range(40):
+                connection = stack.enter_context(bus.Connection(daemon.address, greet=False))
+                connection.send(bus.hello())
+                answer = connection.receive()
+                if answer.kind == bus.ERROR:
+                    line.tell((number, struct.unpack_from("<I", answer.body)[0], answer.body[4:].decode()))
+                    line.expect("end")
+                    return
+            line.tell((40, 0, ""))
+
+    with users.system("--max-user-queue-bytes", str((4 << 20) + (200 << 10))) as (daemon, witness):
+        with Guest(person, connect) as mallory:
+            n, number, text = mallory.hear()
+            assert (n, number) == (16, errno.EDQUOT) and "max-user-queue-bytes" in text, (n, number, text)
+            witness.check()
+            mallory.tell("end")
+
+
 if __name__ == "__main__":
     bus.main()
