@@ -416,11 +416,16 @@ static void verified(void *arg, int error, const struct files_reply *other, int 
  * nothing by itself. */
 static bool verify(struct opening *opening, const struct topic_name *known)
 {
-	if (!known->path || !known->topic->members)
+	const struct member *member = known->topic->members;
+
+	/* By whom, and as who, it was opened by that name: in another's root the path may mean anything. */
+	while (member && (member->name != known || !member->path || !member->identity || member->identity->socket < 0))
+		member = member->next;
+	if (!member)
 		return false;
 	opening->other = known->key;
-	opening->question = asking_path(opening->context->files, opening->asked.user, known->path,
-	                                known->topic->members->identity, opening->asked.owner, verified, opening);
+	opening->question = asking_path(opening->context->files, opening->asked.user, member->path, member->identity,
+	                                opening->asked.owner, verified, opening);
 	return opening->question != NULL;
 }
 

@@ -13,7 +13,7 @@ import time
 import bus
 import hostile_descriptors
 import users
-from users import ALICE, MALLORY, SERVICE, Guest
+from users import ALICE, BOB, MALLORY, SERVICE, Guest
 from hostile_descriptors import in_a_process_of_its_own, mute_mount
 from hostile_names import try_to_open
 
@@ -198,6 +198,55 @@ def test_many_groups():
             assert (n, number) == (16, errno.EDQUOT) and "max-user-queue-bytes" in text, (n, number, text)
             witness.check()
             mallory.tell("end")
+
+
+# --- names -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_means_something_in_another_root():
+    """Who is in a root folder of its own says nothing about where others find a file."""
+    with users.system() as (daemon, witness):
+        jail = daemon.own_folder(MALLORY)
+        jail.chmod(0o777)
+        first, second = jail / "first", daemon.data / "second"
+        first.touch()
+        os.chown(first, ALICE.uid, ALICE.gid)
+        first.chmod(0o666)
+        os.link(first, second)
+
+        def hold(line):
+            with bus.Connection(daemon.address) as connection:
+                number = connection.open_socket(first, bus.SUBSCRIBE)
+                line.tell("ready")
+                while line.hear() != "end":
+                    answer = connection.receive()
+                    line.tell((answer.kind, struct.unpack_from("<I", answer.body)[0] == number))
+
+        def jailed(line):
+            with bus.Connection(daemon.address) as connection:
+                users.unshare(users.CLONE_NEWUSER)
+                os.chroot(jail)
+                os.chdir("/")
+                connection.open_socket("/first", bus.SUBSCRIBE)
+                line.tell("ready")
+                line.expect("end")
+
+        def post():
+            with bus.Connection(daemon.address) as connection:
+                connection.ask(bus.FRAME_POST, struct.pack("<I", connection.open_socket(second, bus.POST)), bus.DONE)
+
+        with Guest(ALICE, hold) as alice:
+            alice.expect("ready")
+            users.run_as(BOB, post)
+            alice.tell("what came?")
+            alice.expect((bus.EVENT_POST, True))
+            with Guest(MALLORY, jailed) as mallory:
+                mallory.expect("ready")
+                mallory.tell("end")
+            users.run_as(BOB, post)
+            alice.tell("what came?")
+            alice.expect((bus.EVENT_POST, True))
+            alice.tell("end")
 
 
 if __name__ == "__main__":
