@@ -70,7 +70,7 @@ bool address_may_be_served_by(const char *address, uid_t uid)
 {
 	char folder[ADDRESS_SIZE];
 
-	return uid == 0 || uid == geteuid() ||
+	return uid == 0 || (uid == geteuid() && os_is_one_user(uid)) ||
 	       (strcmp(address, ADDRESS_SYSTEM) == 0 && parent_of(address, folder) && is_given_to(folder, uid));
 }
 

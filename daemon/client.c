@@ -327,6 +327,10 @@ void clients_add(struct clients *clients, int socket)
 		refuse(socket, DROP_USER, peer.pid, text);
 		return;
 	}
+	if (!os_is_one_user(peer.uid)) {
+		refuse(socket, DROP_USER, peer.pid, "this pathbusd's user namespace does not have this user");
+		return;
+	}
 	if (users_get(clients->context->users, peer.uid, &user) < 0) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		return;

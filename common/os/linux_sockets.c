@@ -3,7 +3,9 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -27,6 +29,32 @@ int os_peer_credentials(int socket, struct os_peer *ret)
 		return -errno;
 	*ret = (struct os_peer){ .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid };
 	return 0;
+}
+
+static bool read_text(const char *path, char *ret, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, ret, size - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	ret[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+bool os_is_one_user(uid_t uid)
+{
+	unsigned long others = 65534, from, to, n;
+	char text[256];
+
+	if (read_text("/proc/sys/kernel/overflowuid", text, sizeof(text)))
+		others = strtoul(text, NULL, 10);
+	if (uid != others)
+		return true;
+	/* Without the file there are no user namespaces, or no /proc to tell of them. */
+	if (!read_text("/proc/self/uid_map", text, sizeof(text)))
+		return access("/proc/self/uid_map", F_OK) < 0;
+	return sscanf(text, "%lu %lu %lu", &from, &to, &n) == 3 && from == 0 && n == UINT32_MAX;
 }
 
 int os_unread(int socket)

@@ -213,6 +213,9 @@ int os_socket_new(void);
 /* Who is at the other end. pid 0 where not known. 0, -errno. */
 struct os_peer { pid_t pid; uid_t uid; gid_t gid; };
 int os_peer_credentials(int socket, struct os_peer *ret);
+/* Is it one user's number? In a user namespace that has not all users the kernel gives one number to all others: then nobody is
+ * known by that. */
+bool os_is_one_user(uid_t uid);
 /* That one's supplementary groups, as it connected; *ret is to be freed. -EOPNOTSUPP, -ENOMEM. */
 int os_peer_groups(int socket, gid_t **ret, unsigned *ret_n);
 /* As os_process_watch, of the very process that connected: its number may be another's by now. -ESRCH: it has ended;

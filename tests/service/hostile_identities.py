@@ -8,6 +8,7 @@ import errno
 import os
 import pathlib
 import struct
+import subprocess
 import time
 
 import bus
@@ -16,6 +17,7 @@ import users
 from users import ALICE, BOB, MALLORY, SERVICE, Guest
 from hostile_descriptors import in_a_process_of_its_own, mute_mount
 from hostile_names import try_to_open
+from hostile_servers import Place, squat, squatted
 
 
 # --- processes that become more than they were ---------------------------------------------------------------------------
@@ -247,6 +249,32 @@ def test_a_name_that_means_something_in_another_root():
             alice.tell("what came?")
             alice.expect((bus.EVENT_POST, True))
             alice.tell("end")
+
+
+# --- who has no number here ------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_looks_like_oneself():
+    """In a user namespace without one's own number everybody has the same one, and is nobody's server for that."""
+    place = Place()
+    (place.folder / "open").mkdir()
+    (place.folder / "open").chmod(0o777)
+    address = place.folder / "open/socket"
+
+    def visit(line):
+        users.unshare(users.CLONE_NEWUSER)
+        done = subprocess.run([place.visitor, file], stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                              timeout=bus.LIMIT_S, env={"PATHBUS_ADDRESS": str(address)})
+        line.tell((os.geteuid(), done.stdout.decode() + done.stderr.decode()))
+
+    file = place.file_of(ALICE)
+    with Guest(MALLORY, squat, address, True) as mallory:
+        mallory.expect("listening")
+        with Guest(ALICE, visit) as alice:
+            uid, answer = alice.hear()
+            assert uid == int(pathlib.Path("/proc/sys/kernel/overflowuid").read_text())
+        _, said = squatted(mallory)
+        assert answer.startswith(f"bus={-errno.EPERM} ") and said == b"", (answer, said)
 
 
 if __name__ == "__main__":
