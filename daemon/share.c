@@ -32,16 +32,24 @@ static bool has_time(struct share *share)
 
 static void run(struct share *share, struct share_place *place)
 {
-	uint64_t begin_ns = os_now_ns(), ns;
+	uint64_t ns;
 
+	share->is_running = true;
+	share->began_ns = os_now_ns();
 	place->fn(place->arg);
-	ns = os_now_ns() - begin_ns;
+	ns = os_now_ns() - share->began_ns;
+	share->is_running = false;
 	share->spent_ns += ns > 0 ? ns : 1;
+}
+
+bool share_is_over(const struct share *share)
+{
+	return share->turn_ns > 0 && share->is_running && os_now_ns() - share->began_ns >= share->turn_ns;
 }
 
 bool share_run(struct share *share, struct share_place *place)
 {
-	if (has_time(share) && !queue_first(&share->parked)) {
+	if (has_time(share) && !share->is_running && !queue_first(&share->parked)) {
 		run(share, place);
 		return true;
 	}
@@ -89,32 +97,34 @@ void share_wait(struct share *share, struct share_place *place, uint64_t at_ns)
 	wake_at(share, at_ns < look_ns ? at_ns : look_ns);
 }
 
-void share_room(struct share *share)
+/* Those that waited when there was room last, some at a time. Each waits again if it has to, and then for the next time: how many
+ * there are makes no difference to how often they are called. */
+static void look_at_some(void *arg)
 {
-	if (share->room && queue_first(&share->waiting))
+	struct share *share = arg;
+	struct queue *first;
+
+	for (unsigned n = 0; n < LIMIT_WAITING_IN_A_ROW && (first = queue_first(&share->looked_at)); n++) {
+		struct share_place *place = place_of(first);
+
+		queue_remove(first);
+		place->fn(place->arg);
+	}
+	if (queue_first(&share->looked_at))
 		loop_call_soon(share->room);
 }
 
-/* Those that wait now, some at a time. Each waits again if it has to. */
-static void look_again(void *arg)
+static void look_again(struct share *share)
 {
-	struct share *share = arg;
-	struct queue *last = share->waiting.before;
+	queue_move_all(&share->looked_at, &share->waiting);
+	if (queue_first(&share->looked_at))
+		loop_call_soon(share->room);
+}
 
-	for (unsigned n = 0; queue_first(&share->waiting); n++) {
-		struct queue *first = queue_first(&share->waiting);
-		struct share_place *place = place_of(first);
-		bool is_last = first == last;
-
-		if (n == LIMIT_WAITING_IN_A_ROW) {
-			loop_call_soon(share->room);
-			return;
-		}
-		queue_remove(first);
-		place->fn(place->arg);
-		if (is_last)
-			return;
-	}
+void share_room(struct share *share)
+{
+	if (share->room)
+		look_again(share);
 }
 
 static void wake(void *arg)
@@ -132,11 +142,12 @@ int share_init(struct share *share, struct loop *loop, uint64_t turn_ns)
 	*share = (struct share){ .loop = loop, .turn_ns = turn_ns };
 	queue_init(&share->parked);
 	queue_init(&share->waiting);
+	queue_init(&share->looked_at);
 	if (!loop)
 		return 0;
 	share->turn = loop_timer(loop, take_turns, share);
 	share->wake = loop_timer(loop, wake, share);
-	share->room = loop_timer(loop, look_again, share);
+	share->room = loop_timer(loop, look_at_some, share);
 	return share->turn && share->wake && share->room ? 0 : -ENOMEM;
 }
 

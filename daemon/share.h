@@ -16,9 +16,12 @@ struct share {
 	struct loop *loop; /* NULL: nobody is called by itself */
 	uint64_t turn_ns;  /* of one round; 0: as much as it wants */
 	uint64_t round, spent_ns;
+	bool is_running;         /* somebody is being called: since */
+	uint64_t began_ns;
 	struct queue parked;     /* for the next round */
 	struct loop_event *turn; /* takes them out */
 	struct queue waiting;    /* for room, or time */
+	struct queue looked_at;  /* those of them that are being called */
 	struct loop_event *wake, *room; /* call them: at a time, or soon */
 	uint64_t wake_ns; /* when `wake` is set for; 0: it is not */
 };
@@ -36,6 +39,8 @@ void share_deinit(struct share *share); /* nobody is in it */
 /* Calls it, if nobody of the user waits for its turn and there is time left in this round of the loop; else in its turn, in a later
  * round. Returns whether it was called. */
 bool share_run(struct share *share, struct share_place *place);
+/* For who is being called, between two steps: it has had its time, and should go on in a later round. */
+bool share_is_over(const struct share *share);
 
 /* To be called when there may be room, or at `at_ns` at the latest; now and then before that, to see whether it still has to. */
 void share_wait(struct share *share, struct share_place *place, uint64_t at_ns);

@@ -121,15 +121,25 @@ void user_charge_anyway(struct user *user, enum charge charge, uint64_t amount)
 	user->users->has[charge] += amount;
 }
 
-/* Those that wait go on once an eighth is free, so that each of them does not cost all of them a look. */
+/* Those that wait go on once an eighth is free, and what each of them asks for: so each release does not cost all of them a look,
+ * nor the looks themselves another one. */
+static uint64_t mark_of(const struct user *user, enum charge charge)
+{
+	uint64_t most = user->users->set.most[charge], room = charge == CHARGE_QUEUE_BYTES ? LIMIT_USER_QUEUE_ROOM : 1;
+
+	room = most / 8 > room ? most / 8 : room;
+	return most > room ? most - room : 0;
+}
+
 void user_release(struct user *user, enum charge charge, uint64_t amount)
 {
-	uint64_t most = user->users->set.most[charge];
+	uint64_t before = user->has[charge];
 
-	assert(user->has[charge] >= amount);
+	assert(before >= amount);
 	user->has[charge] -= amount;
 	user->users->has[charge] -= amount;
-	if ((charge == CHARGE_QUEUE_BYTES || charge == CHARGE_REQUESTS) && user->has[charge] <= most - most / 8)
+	if ((charge == CHARGE_QUEUE_BYTES || charge == CHARGE_REQUESTS) && before > mark_of(user, charge) &&
+	    user->has[charge] <= mark_of(user, charge))
 		share_room(&user->share);
 }
 

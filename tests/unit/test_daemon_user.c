@@ -368,6 +368,88 @@ START_TEST(who_waits_is_called_when_there_is_room)
 }
 END_TEST
 
+enum { WAITING = 3 * LIMIT_WAITING_IN_A_ROW };
+
+static struct share *waited_for;
+static struct share_place crowd[WAITING];
+static unsigned n_called;
+
+/* There is still none. */
+static void wait_again(void *arg)
+{
+	n_called++;
+	share_wait(waited_for, arg, OS_NEVER);
+}
+
+static void wait_all(struct share *share)
+{
+	waited_for = share;
+	n_called = 0;
+	for (unsigned i = 0; i < WAITING; i++) {
+		crowd[i] = (struct share_place){ .fn = wait_again, .arg = &crowd[i] };
+		share_wait(share, &crowd[i], OS_NEVER);
+	}
+}
+
+START_TEST(many_who_wait_are_called_once)
+{
+	struct share share;
+
+	loop = loop_new();
+	stop = loop_timer(loop, stop_now, NULL);
+	ck_assert_int_eq(share_init(&share, loop, 0), 0);
+	wait_all(&share);
+	share_room(&share);
+	loop_set(stop, 20);
+	loop_run(loop);
+	ck_assert_uint_eq(n_called, WAITING);
+	for (unsigned i = 0; i < WAITING; i++)
+		share_leave(&crowd[i]);
+	share_deinit(&share);
+	loop_event_free(stop);
+	loop_free(loop);
+}
+END_TEST
+
+/* Those who wait for something else, their rate for one, are not called by each byte that their user gives back: to be called may
+ * be to give some back. */
+START_TEST(room_is_told_when_there_is_some_again)
+{
+	static const enum charge kinds[] = { CHARGE_QUEUE_BYTES, CHARGE_REQUESTS };
+	struct users_setting setting = some(LIMIT_USER_QUEUE_MIN, 0);
+	struct users *users;
+	struct user *one;
+
+	loop = loop_new();
+	stop = loop_timer(loop, stop_now, NULL);
+	setting.loop = loop;
+	users = users_new(&setting);
+	ck_assert_int_eq(users_get(users, 1000, &one), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		wait_all(user_share(one));
+		user_charge_anyway(one, kinds[i], 100);
+		user_release(one, kinds[i], 50);
+		user_release(one, kinds[i], 0);
+		loop_set(stop, 5);
+		loop_run(loop);
+		ck_assert_uint_eq(n_called, 0);
+		/* And now it had as much as it may have. */
+		user_charge_anyway(one, kinds[i], LIMIT_USER_QUEUE_MIN - 50);
+		user_release(one, kinds[i], LIMIT_USER_QUEUE_MIN / 2);
+		loop_set(stop, 5);
+		loop_run(loop);
+		ck_assert_uint_eq(n_called, WAITING);
+		user_release(one, kinds[i], LIMIT_USER_QUEUE_MIN / 2);
+		for (unsigned j = 0; j < WAITING; j++)
+			share_leave(&crowd[j]);
+	}
+	user_unref(one);
+	users_free(users);
+	loop_event_free(stop);
+	loop_free(loop);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(a_limit_says_which_it_is),
 	HARNESS_CASE(the_last_part_is_for_those_who_have_little),
@@ -379,6 +461,8 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(what_is_over_is_counted),
 	HARNESS_CASE(many_connections_have_one_share),
 	HARNESS_CASE(who_waits_is_called_when_there_is_room),
+	HARNESS_CASE(many_who_wait_are_called_once),
+	HARNESS_CASE(room_is_told_when_there_is_some_again),
 	{ 0 },
 };
 
