@@ -140,7 +140,7 @@ static int claim(const struct ring *ring, unsigned owner, struct claim *ret)
 			return 0;
 		}
 	}
-	return -EIO;
+	return full > 0 ? -ENOBUFS : -EIO;
 }
 
 /* The slot was taken from its owner, whose it is until it gives it back. Only it, or ring_recover, does. */

@@ -194,9 +194,10 @@ static bool departs(struct client *client)
 /* Takes some of its members out. Returns whether none is left. */
 static bool reap(struct client *client)
 {
+	uint64_t end_ns = os_now_ns() + LIMIT_USER_TURN_NS; /* each may have held something in a large ring */
 	unsigned n = 0;
 
-	while (client->members_size > 0 && n < MEMBERS_IN_A_ROW) {
+	while (client->members_size > 0 && n < MEMBERS_IN_A_ROW && (n == 0 || os_now_ns() < end_ns)) {
 		struct member *member = client->members[--client->members_size];
 
 		if (!member)

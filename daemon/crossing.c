@@ -217,6 +217,8 @@ static bool carry(struct crossing_lane *from, unsigned budget)
 				look_at(from, from->side.stalled_ns);
 			return (!is_for_nothing || may_carry(from, 1, now)) && news == SIDE_NOTHING;
 		}
+		if (share_is_over(user_share(from->lane->user)))
+			break;
 	}
 	loop_call_soon(from->later);
 	return false;
@@ -257,8 +259,10 @@ static void settle(void *arg)
 /* What is there now, since nobody will come to it later. */
 static void carry_rest(struct crossing_lane *from)
 {
+	uint64_t end_ns = os_now_ns() + LIMIT_AT_THE_END_NS;
+
 	look(from);
-	for (unsigned budget = LIMIT_CARRIED_AT_THE_END; budget > 0; budget--) {
+	for (unsigned budget = LIMIT_CARRIED_AT_THE_END; budget > 0 && os_now_ns() < end_ns; budget--) {
 		uint64_t n = 0;
 		enum side_news news = side_next(&from->side, &n);
 

@@ -124,15 +124,18 @@
 #define LIMIT_OFFLOAD_MEMBERS 8u
 /* The same for a lane with messages. (--offload-message-members) */
 #define LIMIT_OFFLOAD_MESSAGE_MEMBERS 4u
-/* What is carried out of a lane before others get their turn; and at most when the topic ends, where the rest is told as
- * RESYNC. More posts at once than that count as so many. */
+/* What is carried out of a lane before others get their turn; and at most, and for so long, when the topic ends or a lane is
+ * retired, where the rest is told as RESYNC. More posts at once than that count as so many. */
 #define LIMIT_CARRIED_IN_A_ROW 128u
 #define LIMIT_CARRIED_AT_THE_END 65536u
+#define LIMIT_AT_THE_END_NS 10000000u
 #define LIMIT_MERGED_POSTS 65536u
 /* How far ahead the versions of the state may jump that a user's lane says. */
 #define LIMIT_STATE_VERSIONS (UINT64_C(1) << 32)
-/* Slots of a ring that are looked at in one step. */
+/* Slots of a ring that are looked at in one step; and to find one for a message of a connection, where each of the writers that
+ * stand still may cost a look at all others. */
 #define LIMIT_RING_STEPS 512u
+#define LIMIT_CLAIM_STEPS 32768u
 /* Lanes in which the carrier looks for messages before others get their turn. */
 #define LIMIT_CANDIDATES_IN_A_ROW 256u
 

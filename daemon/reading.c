@@ -122,7 +122,7 @@ static size_t take_frames(struct client *client, const unsigned char *bytes, siz
 			client_drop(client, why, NULL);
 		else
 			taken += header.size;
-		--*budget;
+		*budget = share_is_over(user_share(client->user)) ? 0 : *budget - 1;
 	}
 	return taken;
 }

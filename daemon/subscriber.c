@@ -317,10 +317,11 @@ enum turn_end subscriber_take_turn(struct subscriber *subscriber, unsigned *budg
 {
 	unsigned held = 0;
 
-	for (;;) {
+	for (bool told = false;; told = true) {
 		enum reader_kind kind = READER_AGAIN;
 
-		if (*budget == 0 || !client_has_room(subscriber->client)) {
+		if (*budget == 0 || !client_has_room(subscriber->client) ||
+		    (told && share_is_over(user_share(subscriber->client->user)))) {
 			if (subscriber->reader.held && ++held > MOST_HELD)
 				drop_held(subscriber);
 			if (!subscriber->reader.held)
@@ -396,7 +397,7 @@ static void keep_own(struct subscriber *subscriber, uint64_t ticket)
 int subscriber_publish(struct subscriber *subscriber, const struct wire_publish *publish)
 {
 	const struct lane lane = relay_lane(subscriber->relay);
-	const struct ring *ring = &subscriber->relay->ring;
+	struct ring ring = subscriber->relay->ring;
 	struct page *page = lane.page;
 	struct page_slot *slot = slot_of(subscriber);
 	struct ring_message message = {
@@ -415,7 +416,7 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 
 	if (!(subscriber->member->rights & WIRE_RIGHT_POST))
 		return -EACCES;
-	if (publish->data_size > ring->max_message)
+	if (publish->data_size > ring.max_message)
 		return -EMSGSIZE;
 	/* Readers look at the ring, and the carrier counts members differently, only once somebody has published. */
 	if (atomic_exchange(&page->messages, 1) == 0)
@@ -423,7 +424,8 @@ int subscriber_publish(struct subscriber *subscriber, const struct wire_publish 
 	subscriber->number = message.number;
 	message.before = atomic_load(&page->generation);
 	count_own(subscriber, GENERATION_MESSAGE);
-	r = ring_publish(ring, slot ? subscriber->member->slot : RING_NO_OWNER, &message, &ticket);
+	ring.most_steps = LIMIT_CLAIM_STEPS;
+	r = ring_publish(&ring, slot ? subscriber->member->slot : RING_NO_OWNER, &message, &ticket);
 	if (r == 0 && subscriber->wants_events && !subscriber->echo)
 		keep_own(subscriber, ticket);
 	if (r == 0 && slot)

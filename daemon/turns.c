@@ -37,7 +37,8 @@ static void look_at_lease(struct relay *relay, uint64_t lease_ns)
 /* Some events for this connection. */
 static void tell(struct client *client, unsigned budget)
 {
-	while (queue_first(&client->due) && budget > 0 && client_has_room(client)) {
+	for (bool is_over = false; !is_over && queue_first(&client->due) && budget > 0 && client_has_room(client);
+	     is_over = share_is_over(user_share(client->user))) {
 		struct turn *turn = turn_of(queue_first(&client->due));
 		unsigned share = budget < EVENTS_OF_ONE ? budget : EVENTS_OF_ONE, left = share;
 		uint64_t lease_ns = 0;
