@@ -393,8 +393,11 @@ struct clients *clients_free(struct clients *clients)
 	return NULL;
 }
 
-void clients_note_taken(struct clients *clients, const struct user *user)
+void clients_note_taken(struct clients *clients, struct user *user)
 {
+	/* It costs a look at each connection; others of that user which wait for the same have just had it done. */
+	if (!user_may_look(user, os_now_ns()))
+		return;
 	for (struct client *client = clients->live; client; client = client->next) {
 		if (client->user != user || client->n_in_flight == 0 || os_unread(client->socket) != 0)
 			continue;

@@ -131,7 +131,7 @@ void client_look_again(struct client *client);
 void client_wait_for_room(struct client *client, struct share_place *place);
 bool client_has_hung_up(const struct client *client); /* it has ended, and that is only not its turn yet */
 /* Descriptors that this user's connections have taken meanwhile are not in flight any more. */
-void clients_note_taken(struct clients *clients, const struct user *user);
+void clients_note_taken(struct clients *clients, struct user *user);
 
 /* The topic that it knows by this number; NULL: none. One whose answer is still on its way it cannot know. */
 struct member *client_member(const struct client *client, uint32_t topic);

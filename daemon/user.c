@@ -31,6 +31,7 @@ struct user {
 	struct carrier *carrier;
 	struct share share;
 	struct bucket carries;
+	uint64_t looked_ns;
 	uint64_t has[N_CHARGES];
 	uint64_t n_refused[N_CHARGES], n_told[N_CHARGES];
 	bool by_all[N_CHARGES]; /* it was refused last because of what all have together */
@@ -245,6 +246,14 @@ unsigned user_carry(struct user *user, unsigned wanted, uint64_t now_ns, uint64_
 	if (n < wanted)
 		user_note_refusal(user, CHARGE_CARRIED, -EDQUOT);
 	return n;
+}
+
+bool user_may_look(struct user *user, uint64_t now_ns)
+{
+	if (user->looked_ns != 0 && now_ns - user->looked_ns < LIMIT_IN_FLIGHT_REST_MS * UINT64_C(1000000))
+		return false;
+	user->looked_ns = now_ns;
+	return true;
 }
 
 /* --- users --------------------------------------------------------------------------------------------- */

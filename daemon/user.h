@@ -105,6 +105,9 @@ const char *user_refusal(const struct user *user, enum charge charge);
  */
 unsigned user_carry(struct user *user, unsigned wanted, uint64_t now_ns, uint64_t *ret_again_ns);
 
+/* Of what costs a look at all its connections: once in LIMIT_IN_FLIGHT_REST_MS. */
+bool user_may_look(struct user *user, uint64_t now_ns);
+
 /* One line in the log: what the user was refused since the last such line; none, if nothing was. */
 void user_tell_refused(struct user *user);
 

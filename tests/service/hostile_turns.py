@@ -104,5 +104,31 @@ def test_what_the_dead_held_is_looked_for():
             mallory.kill()
 
 
+def take_nothing(line, address, path, n):
+    """Connections that do not take the descriptors that they are sent."""
+    connections = [bus.Connection(address) for _ in range(n)]
+    for connection in connections:
+        connection.send(b"".join(bus.open_frame(2 + i, path) for i in range(4)))
+    line.tell("stopped")
+    line.expect("end")
+    os._exit(0)
+
+
+def test_who_takes_no_descriptors_costs_no_time():
+    """With as many under way as its user may have, each connection looks again now and then, and not at all others."""
+    with users.system("--max-user-descriptors", "1400") as (daemon, _):
+        path = daemon.file("file", MALLORY, 0o600)
+        with Guest(MALLORY, take_nothing, daemon.address, path, 600) as mallory:
+            mallory.expect("stopped")
+            with daemon.connect() as connection:
+                bus.wait_for(lambda: b"max-user-descriptors" in daemon.daemon.log.read_bytes(), "the limit is reached")
+                connection.ping()
+                before, begin = time_of(daemon.pid), time.monotonic()
+                time.sleep(1)  # what it does meanwhile is measured, not waited for
+                spent, lasted = time_of(daemon.pid) - before, (time.monotonic() - begin) * 1000
+            mallory.kill()
+        assert spent < lasted / 3, f"main was busy for {spent:.0f} of {lasted:.0f} ms"
+
+
 if __name__ == "__main__":
     bus.main()

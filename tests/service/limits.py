@@ -475,6 +475,25 @@ def rage(daemon, uid, seed):
             connection.close()
 
 
+def test_one_that_cannot_be_known():
+    """Who it is could not be found out: it is refused, and nothing stays charged for it."""
+    syscall = {"x86_64": 55, "aarch64": 209}.get(os.uname().machine)
+    if os.geteuid() != 0 or not syscall:
+        raise bus.Skip("needs root, and the number of getsockopt")
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 3, syscall), (0x20, 0, 0, 32), (0x15, 0, 1, 59),  # SO_PEERGROUPS
+             (0x06, 0, 0, 0x00050000 | errno.ENOMEM), (0x06, 0, 0, 0x7FFF0000)]
+    folder = pathlib.Path(bus.new_folder())
+    folder.chmod(0o755)
+    daemon = bus.Daemon("--system", "--user", str(SERVICE), folder=folder, address=folder / "run/socket", wait=False,
+                        preexec_fn=lambda: bus.filter_calls(steps))
+    bus.wait_for(lambda: b"pathbusd: serving" in daemon.log.read_bytes(), "it listens")
+    for _ in range(3):
+        with bus.Connection(daemon.address, greet=False) as connection:
+            connection.expect_error(errno.ENOMEM)
+    daemon.stop()
+    assert "is charged for" not in daemon.said()
+
+
 def test_storm():
     """Whatever they had when they were killed: a build for tests ends if anything stays charged to who has gone."""
     chance = random.Random(4)
