@@ -2,8 +2,8 @@
 /*
  * carrier.c - rings offloaded lanes, and finds those that are to be.
  *
- * Whose lane the bell was rung for is seen by the generations. It is listened to for edges and never read: its user's
- * processes share it, and could make reading it block.
+ * Whose lane the bell was rung for is seen by the generations, in the user's turns. It is listened to for edges and never read:
+ * its user's processes share it, and could make reading it block.
  */
 #include "carrier.h"
 
@@ -14,8 +14,11 @@
 #include "limit.h"
 #include "os/os.h"
 #include "ringing.h"
+#include "share.h"
 #include "topic_lane.h"
 #include "user.h"
+
+#define LOOKS_AT_THE_TIME 64 /* lanes that are looked at before the time is */
 
 struct carrier {
 	int bell;
@@ -24,7 +27,12 @@ struct carrier {
 	struct topic_lane *candidates;    /* lanes that will be once they have messages */
 	struct topic_lane **candidate_at; /* where the look at them has got to; NULL: it is through */
 	bool look_again;                  /* from the start, then */
-	struct loop_event *rung, *looking;
+	struct topic_lane **ring_at;      /* where ringing has got to; NULL: it is through */
+	unsigned ring_group;              /* the next bell of that lane */
+	bool ring_again;                  /* from the start, then */
+	struct share *share;              /* of its user's time */
+	struct share_place turn;
+	struct loop_event *rung, *looking, *ringing;
 };
 
 /* --- which ------------------------------------------------------------------------------------------- */
@@ -52,6 +60,8 @@ static void offload(struct carrier *carrier, struct topic_lane *lane, struct pag
 		lane->carry_at = &carrier->carried;
 		if (carrier->carried)
 			carrier->carried->carry_at = &lane->carry_next;
+		if (carrier->ring_at == &carrier->carried)
+			carrier->ring_at = &lane->carry_next; /* the one that is being rung stays that */
 		carrier->carried = lane;
 	}
 	lane->offloaded = true;
@@ -115,13 +125,19 @@ void carrier_members_left(struct topic_lane *lane)
 
 void carrier_forget(struct topic_lane *lane)
 {
+	struct carrier *carrier = user_carrier(lane->user);
+
 	if (lane->carry_at) {
+		if (carrier->ring_at == &lane->carry_next)
+			carrier->ring_at = lane->carry_at;
+		else if (carrier->ring_at && *carrier->ring_at == lane)
+			carrier->ring_group = 0;
 		*lane->carry_at = lane->carry_next;
 		if (lane->carry_next)
 			lane->carry_next->carry_at = lane->carry_at;
 		lane->carry_at = NULL;
 	}
-	candidate_remove(user_carrier(lane->user), lane);
+	candidate_remove(carrier, lane);
 }
 
 /* --- ringing ------------------------------------------------------------------------------------------- */
@@ -147,18 +163,57 @@ bool carrier_look_for_messages(struct carrier *carrier, bool begin)
 	return carrier->candidate_at != NULL;
 }
 
-void carrier_carry(struct carrier *carrier)
+/* The bells of one lane, if it has been posted to; those that follow on one that was rung are due in any case. False: there was
+ * no time for all. */
+static bool ring_lane(struct carrier *carrier, struct topic_lane *lane)
 {
-	for (struct topic_lane *lane = carrier->carried; lane; lane = lane->carry_next) {
+	if (carrier->ring_group == 0) {
 		uint64_t generation = atomic_load(&lane->page->generation);
 
 		if (generation == lane->carried)
-			continue;
+			return true;
 		lane->carried = generation;
-		for (unsigned i = 0; i < lane->n_groups; i++)
-			if (lane->groups[i].n_listening > 0)
-				ringing_ring(lane->groups[i].bell);
 	}
+	while (carrier->ring_group < lane->n_groups) {
+		const struct lane_group *group = &lane->groups[carrier->ring_group++];
+
+		if (group->n_listening == 0)
+			continue;
+		ringing_ring(group->bell);
+		if (carrier->share && share_is_over(carrier->share) && carrier->ring_group < lane->n_groups)
+			return false;
+	}
+	carrier->ring_group = 0;
+	return true;
+}
+
+static void begin_ringing(struct carrier *carrier)
+{
+	if (carrier->ring_at)
+		carrier->ring_again = true;
+	else
+		carrier->ring_at = &carrier->carried;
+}
+
+bool carrier_carry(struct carrier *carrier, bool begin)
+{
+	if (begin)
+		begin_ringing(carrier);
+	for (unsigned n = 0; carrier->ring_at; n++) {
+		struct topic_lane *lane = *carrier->ring_at;
+
+		if (n % LOOKS_AT_THE_TIME == LOOKS_AT_THE_TIME - 1 && carrier->share && share_is_over(carrier->share))
+			return true;
+		if (!lane) {
+			carrier->ring_at = carrier->ring_again ? &carrier->carried : NULL;
+			carrier->ring_again = false;
+		} else if (!ring_lane(carrier, lane)) {
+			return true;
+		} else {
+			carrier->ring_at = &lane->carry_next;
+		}
+	}
+	return false;
 }
 
 static void look(void *arg)
@@ -169,11 +224,27 @@ static void look(void *arg)
 		loop_call_soon(carrier->looking);
 }
 
+static void take_turn(void *arg)
+{
+	struct carrier *carrier = arg;
+
+	if (carrier_carry(carrier, false))
+		loop_call_soon(carrier->ringing);
+}
+
+static void ring_some(void *arg)
+{
+	struct carrier *carrier = arg;
+
+	(void)share_run(carrier->share, &carrier->turn);
+}
+
 static void rung(void *arg)
 {
 	struct carrier *carrier = arg;
 
-	carrier_carry(carrier);
+	begin_ringing(carrier);
+	ring_some(carrier);
 	if (carrier_look_for_messages(carrier, true))
 		loop_call_soon(carrier->looking);
 }
@@ -185,7 +256,8 @@ int carrier_bell(const struct carrier *carrier)
 	return carrier->bell;
 }
 
-int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_message_members, struct carrier **ret)
+int carrier_new(struct loop *loop, struct share *share, unsigned offload_members, unsigned offload_message_members,
+                struct carrier **ret)
 {
 	struct carrier *carrier = calloc(1, sizeof(*carrier));
 	int r = 0;
@@ -193,13 +265,16 @@ int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_me
 	if (!carrier)
 		return -ENOMEM;
 	*carrier = (struct carrier){ .offload_members = offload_members, .offload_message_members = offload_message_members };
+	carrier->share = share;
+	carrier->turn = (struct share_place){ .fn = take_turn, .arg = carrier };
 	carrier->bell = os_bell_new();
 	if (carrier->bell < 0)
 		r = carrier->bell;
 	if (r == 0 && loop) {
 		carrier->rung = loop_on_edge(loop, carrier->bell, rung, carrier);
 		carrier->looking = loop_timer(loop, look, carrier);
-		r = carrier->rung && carrier->looking ? 0 : -ENOMEM;
+		carrier->ringing = loop_timer(loop, ring_some, carrier);
+		r = carrier->rung && carrier->looking && carrier->ringing ? 0 : -ENOMEM;
 	}
 	if (r < 0) {
 		carrier_free(carrier);
@@ -212,6 +287,8 @@ int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_me
 struct carrier *carrier_free(struct carrier *carrier)
 {
 	if (carrier) {
+		share_leave(&carrier->turn);
+		loop_event_free(carrier->ringing);
 		loop_event_free(carrier->rung);
 		loop_event_free(carrier->looking);
 		if (carrier->bell >= 0)

@@ -13,13 +13,15 @@
 #include "page.h"
 
 struct carrier;
+struct share;
 struct topic_lane;
 
 /*
  * A lane with more than `offload_members` that listen, or more than `offload_message_members` and messages, is offloaded.
- * `loop` NULL: the caller calls carrier_carry and carrier_look_for_messages. -EMFILE, -ENFILE, -ENOMEM.
+ * `share`: its user's, of main's time. `loop` NULL: the caller calls carrier_carry and carrier_look_for_messages. -EMFILE, -ENFILE, -ENOMEM.
  */
-int carrier_new(struct loop *loop, unsigned offload_members, unsigned offload_message_members, struct carrier **ret);
+int carrier_new(struct loop *loop, struct share *share, unsigned offload_members, unsigned offload_message_members,
+                struct carrier **ret);
 /* It has no lanes any more. Takes NULL. Returns NULL. */
 struct carrier *carrier_free(struct carrier *carrier);
 int carrier_bell(const struct carrier *carrier); /* stays the carrier's */
@@ -30,8 +32,9 @@ void carrier_members_left(struct topic_lane *lane);
 /* The lane ends. */
 void carrier_forget(struct topic_lane *lane);
 
-/* The bell has been rung: rings the lanes that are or were offloaded and have been posted to since. */
-void carrier_carry(struct carrier *carrier);
+/* Rings the lanes that are or were offloaded and have been posted to since; returns whether it wants to be called again, in the
+ * user's next turn. `begin`: the bell has been rung. */
+bool carrier_carry(struct carrier *carrier, bool begin);
 /* Also its work: whoever publishes first in a lane rings the carrier's bell. Looks which lanes have to be offloaded for
  * that; returns whether it wants to be called again. `begin`: the bell has been rung. */
 bool carrier_look_for_messages(struct carrier *carrier, bool begin);

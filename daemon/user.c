@@ -294,7 +294,7 @@ static int user_new(struct users *users, uid_t uid, struct user **ret)
 	user->carries.burst = set->carry_burst > 0 && set->carry_burst <= BUCKET_NS ? set->carry_burst : 1;
 	r = share_init(&user->share, set->loop, set->is_shared ? LIMIT_USER_TURN_NS : 0);
 	if (r == 0)
-		r = carrier_new(set->loop, set->offload_members, set->offload_message_members, &user->carrier);
+		r = carrier_new(set->loop, &user->share, set->offload_members, set->offload_message_members, &user->carrier);
 	if (r < 0) {
 		user_free(user);
 		return r;

@@ -15,6 +15,7 @@
 #include "daemon/carrier.h"
 #include "daemon/limit.h"
 #include "daemon/table.h"
+#include "daemon/share.h"
 #include "daemon/topic.h"
 #include "daemon/user.h"
 #include "os/os.h"
@@ -414,10 +415,10 @@ START_TEST(many_members_have_several_bells)
 	ck_assert(is_rung(carrier_bell(carrier)));
 	for (int i = 0; i < 3; i++)
 		ck_assert(!is_rung(bells[i]));
-	carrier_carry(carrier);
+	ck_assert(!carrier_carry(carrier, true));
 	for (int i = 0; i < 3; i++)
 		ck_assert(is_rung(bells[i]));
-	carrier_carry(carrier);
+	ck_assert(!carrier_carry(carrier, true));
 	for (int i = 0; i < 3; i++)
 		ck_assert(!is_rung(bells[i]));
 
@@ -461,7 +462,7 @@ START_TEST(offloading_ends_at_half)
 
 	/* A poster that saw the flag before rings the carrier: that is not lost. */
 	atomic_fetch_add(&page->generation, 1);
-	carrier_carry(carrier);
+	ck_assert(!carrier_carry(carrier, true));
 	ck_assert(is_rung(bell));
 
 	/* Now posters ring for themselves. */
@@ -547,6 +548,63 @@ START_TEST(looking_for_messages_lets_others_have_their_turn)
 }
 END_TEST
 
+/* Each bell takes all the time of its user's turn; meanwhile lanes come and go. */
+START_TEST(ringing_lets_others_have_their_turn)
+{
+	enum { N = 2 * LIMIT_BELL_MEMBERS + 1 };
+	struct topic_name *large, *gone = add("gone"), *other = add("other"), *late;
+	struct share *share = user_share(user);
+	struct member *member = NULL;
+	struct page *page;
+	int bells[3], bell, turns = 1;
+
+	for (unsigned i = 0; i <= OFFLOAD; i++)
+		member = join(other);
+	bell = member_bell(member);
+	for (unsigned i = 0; i <= OFFLOAD; i++)
+		join(gone);
+	large = add("large");
+	for (unsigned i = 0; i < N; i++) {
+		member = join(large);
+		bells[member->group] = member_bell(member);
+	}
+	ck_assert(!carrier_carry(carrier, true));
+	for (int i = 0; i < 3; i++)
+		ck_assert(is_rung(bells[i]));
+	ck_assert(is_rung(bell));
+	page = map(large->topic);
+	atomic_fetch_add(&page->generation, 1);
+	munmap(page, PAGE_SIZE_BYTES);
+	page = map(other->topic);
+	atomic_fetch_add(&page->generation, 1);
+	munmap(page, PAGE_SIZE_BYTES);
+	*share = (struct share){ .turn_ns = 1, .is_running = true, .parked = share->parked, .waiting = share->waiting };
+	ck_assert(carrier_carry(carrier, true));
+	ck_assert(is_rung(bells[0]) && !is_rung(bells[1]));
+	late = add("late");
+	for (unsigned i = 0; i <= OFFLOAD; i++)
+		join(late);
+	topic_free(gone->topic);
+	while (carrier_carry(carrier, false))
+		turns++;
+	ck_assert_int_ge(turns, 2);
+	ck_assert(is_rung(bells[1]) && is_rung(bells[2]) && is_rung(bell));
+	/* The one that is being rung goes. */
+	page = map(large->topic);
+	atomic_fetch_add(&page->generation, 1);
+	munmap(page, PAGE_SIZE_BYTES);
+	page = map(other->topic);
+	atomic_fetch_add(&page->generation, 1);
+	munmap(page, PAGE_SIZE_BYTES);
+	ck_assert(carrier_carry(carrier, true));
+	topic_free(large->topic);
+	while (carrier_carry(carrier, false))
+		;
+	ck_assert(is_rung(bell));
+	share->is_running = false;
+}
+END_TEST
+
 START_TEST(offloaded_topics_leave_the_carriers_list)
 {
 	struct topic_name *names[3];
@@ -558,10 +616,10 @@ START_TEST(offloaded_topics_leave_the_carriers_list)
 			join(names[i]);
 	}
 	topic_free(names[1]->topic);
-	carrier_carry(carrier);
+	ck_assert(!carrier_carry(carrier, true));
 	topic_free(names[2]->topic);
 	topic_free(names[0]->topic);
-	carrier_carry(carrier);
+	ck_assert(!carrier_carry(carrier, true));
 	ck_assert_uint_eq(topics_count(topics), 0);
 }
 END_TEST
@@ -628,6 +686,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_name_is_charged_to_one_who_uses_it),
 	HARNESS_CASE(lanes_with_messages_are_offloaded_sooner),
 	HARNESS_CASE(looking_for_messages_lets_others_have_their_turn),
+	HARNESS_CASE(ringing_lets_others_have_their_turn),
 	HARNESS_CASE(offloaded_topics_leave_the_carriers_list),
 	HARNESS_CASE(without_descriptors_nothing_is_left_behind),
 	HARNESS_CASE(a_table_of_equal_hashes),
