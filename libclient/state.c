@@ -105,17 +105,19 @@ static int change_locked(pathbus_topic *topic, struct change *change)
 			break;
 		}
 		/* Another, or the same one so often that the memory must be damaged. */
-		if (change->compares && (now.value != change->expected || change->tries++ > MOST_TRIES))
-			return -EAGAIN;
-		r = state_set(topic->page, slot, change->compares ? &now : NULL, change->value, &result);
+		if ((change->compares && now.value != change->expected) || change->tries++ > MOST_TRIES)
+			return change->compares ? -EAGAIN : -EIO;
+		/* Over what was looked at, also where nobody compares: what is set behind the daemon's back while the lane is being
+		 * divided would be told as done before the other lanes have it. */
+		r = state_set(topic->page, slot, &now, change->value, &result);
 		if (r == 0) {
 			change->done = result;
 			change->done_epoch = epoch & ~(uint64_t)(EPOCH_SWAP | EPOCH_LOST);
 			compared = change->compares;
 		}
-	} while (r == -EAGAIN && change->compares);
+	} while (r == -EAGAIN);
 	if (r < 0)
-		return r == -EAGAIN ? -EIO : r; /* nobody compares: the memory is damaged */
+		return r;
 	/* Without a post: only a link is to take it over. */
 	if (atomic_load(&topic->page->linked)) {
 		const struct lane lane = topic_lane(topic);
