@@ -185,6 +185,14 @@ static bool may_carry(struct crossing_lane *from, unsigned n, uint64_t now)
 	return false;
 }
 
+/* What its writer knew of was posted, and published, before this message, and so it was taken before. In a lane that is never
+ * empty that is how it is seen to get on (syncing.c). */
+static void note_carried(struct crossing_lane *from, uint64_t before)
+{
+	if (lane_is_later(before, from->carried) && !lane_is_later(before, from->side.generation))
+		from->carried = before;
+}
+
 static bool is_news(enum side_news news)
 {
 	return news != SIDE_NOTHING && news != SIDE_STALLED;
@@ -193,7 +201,7 @@ static bool is_news(enum side_news news)
 /* What is new, some at a time. True: there is no more, and it sleeps. */
 static bool carry(struct crossing_lane *from, unsigned budget)
 {
-	uint64_t now = os_now_ns(), n = 0;
+	uint64_t now = os_now_ns(), n = 0, before;
 	bool is_for_nothing = !from->was_put && !from->is_new;
 	enum side_news news;
 
@@ -207,7 +215,10 @@ static bool carry(struct crossing_lane *from, unsigned budget)
 			from->carried = from->side.generation;
 		if (is_news(news)) {
 			is_for_nothing = false;
+			before = from->side.reader.message.before; /* another where it is put */
 			put(from, news, n);
+			if (news == SIDE_MESSAGE)
+				note_carried(from, before);
 			if (!may_carry(from, news == SIDE_GAP && n < LIMIT_MERGED_POSTS ? (unsigned)n : 1, now))
 				return false;
 		} else if (!lane_arm(&from->side.lane, from->side.generation)) {

@@ -565,6 +565,32 @@ START_TEST(a_damaged_lane_is_its_users_own)
 }
 END_TEST
 
+/* More comes all the time than is carried in a turn. What was there before is seen to be carried all the same. */
+START_TEST(a_lane_that_is_never_empty_gets_on)
+{
+	struct peer a, b;
+	uint64_t goal;
+
+	come(&a, 0, BOTH);
+	come(&b, 1, BOTH);
+	for (unsigned i = 0; i < LIMIT_CARRIED_IN_A_ROW / 2; i++)
+		say(&a);
+	side_post(&a.side, 1);
+	goal = lane_generation(&a.side.lane);
+	for (unsigned round = 0; round < 20; round++) {
+		for (unsigned i = 0; i < 2 * LIMIT_CARRIED_IN_A_ROW; i++)
+			say(&a);
+		run(1);
+		ck_assert(listen(&b));
+	}
+	ck_assert(lane_is_later(lane_generation(&a.side.lane), crossing_carried(a.lane->crossing)));
+	ck_assert(!lane_is_later(goal, crossing_carried(a.lane->crossing)));
+	ck_assert_uint_ge(b.posts + b.resyncs, 1); /* who has missed much is told to look again */
+	leave(&a, LEAVE_CLOSED);
+	leave(&b, LEAVE_CLOSED);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
 	HARNESS_CASE(posts_cross_and_are_counted),
 	HARNESS_CASE(who_may_only_listen_says_nothing),
@@ -576,6 +602,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(who_leaves_at_once_is_heard),
 	HARNESS_CASE(one_state_for_all),
 	HARNESS_CASE(a_damaged_lane_is_its_users_own),
+	HARNESS_CASE(a_lane_that_is_never_empty_gets_on),
 	{ 0 },
 };
 
