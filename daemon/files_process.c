@@ -94,7 +94,7 @@ static void let_signals_in(void)
 /* Nothing is run as a program here: for a moment that would be one of the user's, whom it may be traced by. */
 static void be_worker(const struct peer *peer, int socket, int channel)
 {
-	(void)setpgid(0, 0);
+	(void)setsid(); /* nor has it root's terminal, should there be one */
 	if (privileges_become_client(peer->uid, peer->gid, peer->groups, peer->n_groups) < 0 ||
 	    take_descriptors((const int[]){ socket, self.watch, channel }, 3) < 0)
 		_exit(1);
@@ -108,7 +108,7 @@ static void be_worker(const struct peer *peer, int socket, int channel)
 /* It may be traced by its user from here on: that one's lane, and that one's sidecar, are all that it will have. */
 static void be_agent(const struct peer *peer, int socket, int death)
 {
-	(void)setpgid(0, 0);
+	(void)setsid(); /* nor has it root's terminal, should there be one */
 	if (privileges_become_client(peer->uid, peer->gid, peer->groups, peer->n_groups) < 0 ||
 	    take_descriptors((const int[]){ socket, death, self.agent_program }, 3) < 0 ||
 	    fcntl(HELPER_FIRST_FD + 2, F_SETFD, FD_CLOEXEC) < 0)

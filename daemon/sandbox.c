@@ -108,7 +108,7 @@ static const char *const calls_for_runtime_folder[] = {
 /* Becoming a client, and forking what then looks as that one. */
 static const char *const calls_of_files[] = {
 	"fork", "wait4", "waitid", "waitpid", "dup", "dup2", "dup3", "setresuid", "setresgid", "getresuid", "getresgid", "setgroups",
-	"setresuid32", "setresgid32", "getresuid32", "getresgid32", "setgroups32", "capget", "capset", "setpgid", "close_range",
+	"setresuid32", "setresgid32", "getresuid32", "getresgid32", "setgroups32", "capget", "capset", "setsid", "close_range",
 	"getsockname", NULL,
 };
 

@@ -80,6 +80,24 @@ def test_what_lies_in_the_service_users_folder():
     daemon.stop()
 
 
+def test_who_works_for_others_has_no_terminal():
+    """What runs as somebody has not the session of whoever started the daemon, nor the terminal of that."""
+    def look(line):
+        with bus.Connection(daemon.address) as connection:
+            connection.open(daemon.folder / "file", bus.SUBSCRIBE)
+            line.tell("opened")
+            line.expect("end")
+
+    with users.system(witness=False) as (daemon, _), Guest(ALICE, look) as alice:
+        alice.expect("opened")
+        workers = [pid for pid in users.tree(daemon.pid) if
+                   f"\nUid:\t{ALICE.uid}\t" in pathlib.Path(f"/proc/{pid}/status").read_text()]
+        assert workers
+        for pid in workers:
+            assert os.getsid(pid) == os.getpgid(pid) == pid, "it is in the session of the daemon"
+        alice.tell("end")
+
+
 # --- rights that are decided anew ----------------------------------------------------------------------------------------
 
 
