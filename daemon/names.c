@@ -147,21 +147,20 @@ void names_free_first(struct topic *topic)
 	free(name);
 }
 
-bool topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino)
+void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino)
 {
 	struct table *files = &name->topic->topics->by_file;
 
 	if (!exists)
 		dev = ino = 0;
 	if (name->file_dev == dev && name->file_ino == ino)
-		return false;
+		return;
 	if (name->file_ino != 0)
 		table_remove(files, &name->by_file);
 	name->file_dev = dev;
 	name->file_ino = ino;
 	if (ino != 0)
 		table_add(files, &name->by_file, hash_of_file(dev, ino));
-	return true;
 }
 
 int topic_name_set_path(struct topic_name *name, const char *path, bool is_foreign)

@@ -316,7 +316,6 @@ static void join(struct opening *opening, struct topic_name *name)
 		.listens = !(opening->asked.flags & WIRE_OPEN_SOCKET),
 		.shape = opening->asked.shape,
 	};
-	bool is_news;
 	const char *limit = NULL;
 	bool is_foreign = !reply->path[0];
 	const char *path = is_foreign ? opening->path : reply->path;
@@ -345,10 +344,9 @@ static void join(struct opening *opening, struct topic_name *name)
 	opening->member->identity = opening->asked.identity;
 	opening->member->path = strdup(reply->path[0] ? reply->path : opening->path);
 	opening->member->is_foreign = !reply->path[0];
-	/* Where the folder cannot be watched, whoever opens the file tells of it. */
-	is_news = topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino) && topic->n_members > 1;
+	topic_name_set_file(name, reply->exists, reply->file_dev, reply->file_ino);
 	linker_opened(context->linker, meeting, reply, opening->folder, opening->since);
-	if (is_news || folders_was_touched(context->folders, name, opening->since))
+	if (folders_was_touched(context->folders, name, opening->since))
 		rights_watch_note(context->rights_watch, name);
 	if (linker_is_failing(meeting))
 		refuse_unlinked(opening);

@@ -133,7 +133,7 @@ int topic_add_name(struct topic *topic, const struct topic_key *key, struct topi
 /* Nobody may refer to it, its names or its members any more. Returns NULL. */
 struct topic *topic_free(struct topic *topic);
 
-bool topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino); /* returns whether it is another */
+void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
 /* Copies; -ENOMEM: keeps the old one. A path in our root is not replaced by one in another. */
 int topic_name_set_path(struct topic_name *name, const char *path, bool is_foreign);
 

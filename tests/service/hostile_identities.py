@@ -160,39 +160,6 @@ def test_questions_that_are_not_answered():
     in_a_process_of_its_own(run)
 
 
-def test_a_file_that_another_finds():
-    """Where a folder cannot be watched for who may not read it, whoever opens the file tells that it is there."""
-    with users.system() as (daemon, witness):
-        drop = daemon.data / "drop"
-        drop.mkdir()
-        drop.chmod(0o1733)
-        path = drop / "file"
-
-        def post(line):
-            with bus.Connection(daemon.address) as connection:
-                topic = connection.open(path, bus.POST)
-                line.tell(topic.rights)
-                line.expect("look")
-                bus.wait_for(lambda: topic.half(bus.CLOSED) != 0, "the right is gone", 10)
-                line.expect("end")
-
-        def make(line):
-            path.touch(0o600)
-            with bus.Connection(daemon.address) as connection:
-                connection.open(path)
-                line.tell("made")
-                line.expect("end")
-
-        with Guest(MALLORY, post) as mallory:
-            assert mallory.hear() & bus.POST
-            with Guest(ALICE, make) as alice:
-                alice.expect("made")
-                assert not users.may(MALLORY, path, os.O_WRONLY)
-                mallory.tell("look")
-                mallory.tell("end")
-                alice.tell("end")
-
-
 # --- groups ----------------------------------------------------------------------------------------------------------------
 
 
