@@ -143,6 +143,7 @@ static int be_guest(struct harness_process *peer, void *arg)
 		                           .timeout_ms = harness_limit_ms };
 	struct pathbus_topic_options topic_options = { .size = sizeof(topic_options), .ring_slots = SLOTS };
 	struct pollfd fds[2] = { { .fd = peer->in, .events = POLLIN }, { .events = POLLIN } };
+	uint64_t next_ns = 0;
 	pathbus_topic *topic;
 	pathbus *bus;
 
@@ -156,8 +157,12 @@ static int be_guest(struct harness_process *peer, void *arg)
 
 		ck_assert_int_ge(poll(fds, 2, writes ? 1 : 20), 0);
 		hear_all(guest, bus, guest->shared->book.writer < N_GUESTS);
-		for (int i = 0; writes && i < BURST; i++)
-			ck_assert_int_eq(letter_write(&guest->shared->book, topic), 0);
+		/* Not at each letter that it hears: then all would answer all. */
+		if (writes && harness_now_ns() >= next_ns) {
+			for (int i = 0; i < BURST; i++)
+				ck_assert_int_eq(letter_write(&guest->shared->book, topic), 0);
+			next_ns = harness_now_ns() + 1000000;
+		}
 		if (fds[0].revents) {
 			const char *line = harness_hear(peer);
 
@@ -352,7 +357,7 @@ START_TEST(chaos)
 		letter_audit_late(&guests[i].shared->audit);
 		guests[i].shared->book.writer = i;
 	}
-	for (unsigned round = 0; round < (harness_full() ? 60 : 6); round++) {
+	for (unsigned round = 0; round < (harness_full() ? 100 : 15); round++) {
 		write_all(true);
 		kill_and_replace(&guests[(unsigned)rand() % N_GUESTS]);
 		write_all(false);
