@@ -57,7 +57,7 @@ struct client {
 
 	/* Reading waits for its user's turn; or for room, or time, that its user has to have for the next frame. */
 	struct share_place read_turn, read_wait;
-	enum { WAITS_NOT, WAITS_FOR_ROOM, WAITS_FOR_TIME } waits;
+	enum waits { WAITS_NOT, WAITS_FOR_ROOM, WAITS_FOR_TIME } waits;
 	uint64_t waits_since_ns; /* 0: it has got on since */
 
 	struct out *out, **out_last;

@@ -37,7 +37,7 @@ static bool has_too_much_pending(const struct client *client)
 	       client->n_out_fds >= LIMIT_CLIENT_DESCRIPTORS;
 }
 
-static void wait_to_read(struct client *client, int for_what, uint64_t at_ns)
+static void wait_to_read(struct client *client, enum waits for_what, uint64_t at_ns)
 {
 	if (client->waits_since_ns == 0)
 		client->waits_since_ns = os_now_ns();

@@ -922,7 +922,7 @@ START_TEST(links_of_processes)
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		r = resolve_for(-1, paths[i]);
 		ck_assert_msg(r == -ELOOP || r == -EXDEV, "%s: %d", paths[i], r);
-		r = resolve_for(slash, paths[i][0] == '/' ? paths[i] : harness_path(paths[i]));
+		r = resolve_for(slash, paths[i][0] == '/' ? paths[i] : harness_path("%s", paths[i]));
 		ck_assert_msg(r == -ELOOP || r == -EXDEV || r == -ENOSYS, "%s: %d", paths[i], r);
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/etc", slash);
