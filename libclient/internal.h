@@ -60,6 +60,7 @@ enum {
 	RETRY_FIRST_MS = 250,   /* where the socket's folder cannot be watched: pauses grow from here */
 	RETRY_LAST_MS = 30000,  /* to here */
 	JOIN_MS = 500,          /* for processes that are coming to or going from a sidecar, in calls that may wait */
+	LINKS_MS = 200,         /* for links to carry what was published, before a topic goes on elsewhere */
 	JOIN_QUICKLY_MS = 20,   /* in those that may not */
 	GONE_INTERVAL_MS = 10,  /* a wake-up looks whether its sidecar has been removed, at most this often */
 	LOOK_INTERVAL_MS = 20,  /* on kernels whose FIFOs wake only when empty */

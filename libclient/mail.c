@@ -398,7 +398,7 @@ static bool keep_message(pathbus_topic *topic, const struct ring_message *messag
 static void await_links(pathbus_topic *topic)
 {
 	struct page *page = topic->ring.page;
-	uint64_t deadline = os_now_ns() + JOIN_QUICKLY_MS * UINT64_C(1000000);
+	uint64_t deadline = os_now_ns() + LINKS_MS * UINT64_C(1000000);
 
 	if (topic->published == 0 || !atomic_load(&page->linked))
 		return;
