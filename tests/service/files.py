@@ -193,13 +193,15 @@ def test_a_path_that_hangs():
 def test_a_slow_path():
     """One that answers in time is no failure."""
     with bus.daemon("--files-timeout", "600000") as daemon, daemon.connect() as slow, daemon.connect() as other:
-        worker, = daemon.settled_workers()
-        os.kill(worker, signal.SIGSTOP)
+        workers = daemon.settled_workers()  # a busy machine may have needed two at the start
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
         request = open_later(slow, daemon.folder / "slow")
         other.open(daemon.folder / "file")
-        os.kill(worker, signal.SIGCONT)
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
         slow.expect(bus.OPENED, request)
-        assert worker in daemon.workers()
+        assert set(workers) <= set(daemon.workers())
 
 
 def test_one_client_does_not_use_all_workers_up():
