@@ -152,6 +152,9 @@ static void announce(struct side *side)
 	if (side->slot >= PAGE_SLOTS)
 		return;
 	atomic_store(&side->lane.page->slots[side->slot].pid, (uint32_t)getpid());
+	/* Before anybody waits for it by the flags: what comes from now on has not been carried. Generations begin anywhere, so 0
+	 * could pass for a later one. */
+	atomic_store(&side->lane.page->slots[side->slot].seen, lane_generation(&side->lane));
 	atomic_store(&side->lane.page->slots[side->slot].flags, SLOT_LINK);
 }
 

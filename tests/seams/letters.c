@@ -107,10 +107,6 @@ static void take_letter(struct letter_audit *audit, const struct pathbus_event *
 	audit->n_missed += letter.number - audit->last[letter.writer] - 1;
 	if (!audit->resynced[letter.writer] && (audit->n_resyncs == 0 || audit->begins[letter.writer] > audit->reach))
 		audit->hole += letter.number - audit->last[letter.writer] - 1;
-	if (audit->hole > audit->gaps && audit->resync_follows) {
-		audit->owed = true;
-		audit->hole = 0;
-	}
 	if (audit->hole > audit->gaps)
 		explain(audit);
 	ck_assert_msg(audit->hole <= audit->gaps,
@@ -140,7 +136,6 @@ void letter_audit_take(struct letter_audit *audit, const struct pathbus_event *e
 	case PATHBUS_EVENT_RESYNC:
 		audit->n_resyncs++;
 		audit->hole = audit->gaps = audit->reached = 0;
-		audit->owed = false;
 		letter_audit_late(audit);
 		break;
 	case PATHBUS_EVENT_POST:

@@ -38,9 +38,6 @@ struct letter_audit {
 	uint64_t last[LETTERS_WRITERS];
 	bool resynced[LETTERS_WRITERS]; /* since the last letter of that writer */
 	uint64_t hole, gaps;            /* since the last RESYNC */
-	bool resync_follows;            /* of one's own writers changes sides, and a link may lag behind it: what it carries then
-	                                 * comes too late, and is RESYNC. `owed` until that is told: never longer */
-	bool owed;
 	uint64_t reach;                 /* with links: how many letters a RESYNC stands for after it; else 0 */
 	uint64_t reached;               /* letters told since the last one... */
 	uint64_t begins[LETTERS_WRITERS]; /* ... when that writer's last came: where its next hole begins */
