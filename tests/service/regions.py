@@ -282,20 +282,24 @@ def test_without_descriptors():
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
-    with bus.daemon(preexec_fn=few) as daemon, daemon.connect() as connection:
-        topic = connection.open(daemon.folder / "file")
-        made = 0
-        while True:
-            request = ask(topic, b"n%d" % made, CREATE, 1)
-            answer = connection.receive()
-            assert answer.request == request
-            if answer.kind == bus.ERROR:
-                assert struct.unpack_from("<I", answer.body)[0] == errno.EMFILE
-                break
-            made += 1
-        assert 10 < made < 64
-        # With no descriptor at all the daemon cannot look how a process is called.
-        assert len(listed(topic, are_named=False)) == made, "what could not be given is not there"
+    with bus.daemon(preexec_fn=few) as daemon:
+        n_before = daemon.n_descriptors()
+        with daemon.connect() as connection:
+            topic = connection.open(daemon.folder / "file")
+            made = 0
+            while True:
+                request = ask(topic, b"n%d" % made, CREATE, 1)
+                answer = connection.receive()
+                assert answer.request == request
+                if answer.kind == bus.ERROR:
+                    assert struct.unpack_from("<I", answer.body)[0] == errno.EMFILE
+                    break
+                made += 1
+            assert 10 < made < 64
+            # With no descriptor at all the daemon cannot look how a process is called.
+            assert len(listed(topic, are_named=False)) == made, "what could not be given is not there"
+        # Until it has seen the end it has none for another connection either.
+        wait_for(lambda: daemon.n_descriptors() <= n_before, "the descriptors are back")
 
 
 def test_a_killed_holder():
