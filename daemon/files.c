@@ -24,20 +24,14 @@ static void question_free(struct files_question *question)
 	free(question);
 }
 
-void question_answer(struct files *files, struct files_question *question, int error, const struct files_reply *reply,
+void question_answer(struct files_question *question, int error, const struct files_reply *reply,
                      int folder)
 {
-	if (reply && reply->watch > 0)
-		files->set.watched(files->set.arg, reply->watch);
-	if (reply && reply->runtime_watch > 0)
-		files->set.watched(files->set.arg, reply->runtime_watch);
 	if (question->fn)
 		question->fn(question->arg, error, reply, folder);
 	else if (folder >= 0)
 		close(folder);
 	question_free(question);
-	if (--files->n_open == 0)
-		files->set.quiet(files->set.arg);
 }
 
 static void queue_init(struct question_queue *queue)
@@ -93,7 +87,6 @@ static struct files_question *ask(struct files *files, const char *path, struct 
 		.identity = identity ? identity_ref(identity) : NULL,
 	};
 	memcpy(question->path, path, size);
-	files->n_open++;
 	if (files->set.forker && user_waiting(files, identity) >= LIMIT_USER_QUESTIONS) {
 		fail_soon(files, question, -EDQUOT);
 		return question;
@@ -128,9 +121,14 @@ void files_forget(struct files_question *question)
 	question->arg = NULL;
 }
 
-bool files_busy(const struct files *files)
+void files_asked(const struct files *files, uint64_t *ret_last, uint64_t *ret_open)
 {
-	return files->n_open > 0;
+	*ret_last = files->n_given;
+	*ret_open = 0;
+	for (const struct crew *crew = files->crews; crew; crew = crew->next)
+		for (const struct worker *worker = crew->workers; worker; worker = worker->next)
+			if (worker->question && (*ret_open == 0 || worker->question->number < *ret_open))
+				*ret_open = worker->question->number;
 }
 
 /* --- the queues ------------------------------------------------------------------------------------ */
@@ -182,7 +180,7 @@ void queue_look_after(struct files *files, unsigned ms)
 static void give_up(struct crew *crew, int error)
 {
 	crew->n_waiting--;
-	question_answer(crew->files, queue_take(&crew->queue, &crew->queue.first), error, NULL, -1);
+	question_answer(queue_take(&crew->queue, &crew->queue.first), error, NULL, -1);
 }
 
 /* No worker has become free for long: those that wait in vain are told so. An answer may bring the next question, and with it
@@ -215,7 +213,7 @@ static void queue_timer(void *arg)
 	while (files->failed.first) {
 		struct files_question *question = queue_take(&files->failed, &files->failed.first);
 
-		question_answer(files, question, question->error, NULL, -1);
+		question_answer(question, question->error, NULL, -1);
 	}
 	look_at_queues(files);
 	crews_pump(files);

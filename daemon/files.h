@@ -30,10 +30,11 @@ struct files_setting {
 	unsigned timeout_ms;
 	unsigned idle_ms; /* a worker that was forked for a user and has had nothing to do for so long ends */
 	bool sandboxed; /* the workers */
-	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given. */
-	void (*watched)(void *arg, int watch);
-	/* No question is open any more. */
-	void (*quiet)(void *arg);
+	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given; false: it is out of date, and
+	 * the question is asked again. */
+	bool (*watched)(void *arg, int watch);
+	/* A worker may have added a watch that no answer names. */
+	void (*lost_watch)(void *arg);
 	void *arg;
 };
 
@@ -58,8 +59,9 @@ struct files_question *files_ask_memory(struct files *files, const char *label, 
 /* The answer is not wanted any more. */
 void files_forget(struct files_question *question);
 
-/* Is a question open? Its answer may name any watch. */
-bool files_busy(const struct files *files);
+/* Questions are numbered as they are given to workers: the last one's number, and the first's of those without an answer, which may
+ * name any watch that was there since; 0: there is none. */
+void files_asked(const struct files *files, uint64_t *ret_last, uint64_t *ret_open);
 
 /* A child has ended: to be called on SIGCHLD. */
 void files_reap(struct files *files);

@@ -18,7 +18,9 @@ struct files_question {
 	const void *owner;
 	struct identity *identity; /* NULL: nobody's, in a user's daemon */
 	uint64_t asked_ns;
+	uint64_t number; /* that it was given to a worker as */
 	uint32_t id;
+	unsigned n_stale; /* answers that named a watch which had been ended */
 	int error;      /* < 0: not to be asked: the answer */
 	int descriptor; /* -1: a path is meant */
 	bool at_home;
@@ -59,7 +61,7 @@ struct files {
 	struct files_setting set;
 	struct crew *crews; /* whose turn is next comes first */
 	struct question_queue failed; /* not asked: to be answered soon */
-	unsigned n_open;
+	uint64_t n_given; /* to workers */
 	uint32_t last_id;
 	struct loop_event *queue_timer, *idle_timer;
 	bool queue_timed, idle_timed;
@@ -67,7 +69,7 @@ struct files {
 };
 
 /* files.c */
-void question_answer(struct files *files, struct files_question *question, int error, const struct files_reply *reply,
+void question_answer(struct files_question *question, int error, const struct files_reply *reply,
                      int folder);
 struct files_question *queue_take(struct question_queue *queue, struct files_question **at);
 /* The first one of the crew's whose owner has not enough of them under way. */

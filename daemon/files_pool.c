@@ -170,12 +170,14 @@ static void worker_fail(struct worker *worker, int error)
 		crew->start_error = error;
 	}
 	question = worker_drop(worker, false);
+	if (question)
+		files->set.lost_watch(files->set.arg);
 	if (question && error == -EIO && !question->repeated) {
 		/* Somebody killed the worker, or the question did: that the second time will show. */
 		question->repeated = true;
 		crew_ask_again(crew, question);
 	} else if (question) {
-		question_answer(files, question, error, NULL, -1);
+		question_answer(question, error, NULL, -1);
 	}
 	crews_pump(files);
 }
@@ -218,6 +220,28 @@ static void note_sandbox(const struct worker *worker, const struct files_reply *
 		log_debug("files worker (pid %d): sandbox: %s", (int)worker->pid, ready->path);
 }
 
+/* Whatever else it says, what it names is known from now on. */
+static bool watches_are_good(struct files *files, const struct files_reply *reply)
+{
+	bool good = true;
+
+	if (reply->watch > 0)
+		good = files->set.watched(files->set.arg, reply->watch);
+	if (reply->runtime_watch > 0)
+		good = files->set.watched(files->set.arg, reply->runtime_watch) && good;
+	if (reply->lost_watch)
+		files->set.lost_watch(files->set.arg);
+	return good;
+}
+
+static void ask_for_watches_again(struct crew *crew, struct files_question *question)
+{
+	if (++question->n_stale <= LIMIT_STALE_WATCHES)
+		crew_ask_again(crew, question);
+	else
+		question_answer(question, -EAGAIN, NULL, -1);
+}
+
 static void worker_readable(void *arg)
 {
 	static struct files_reply reply;
@@ -254,11 +278,17 @@ static void worker_readable(void *arg)
 	worker->slow = false;
 	worker->idle_ns = os_now_ns();
 	loop_disable(worker->timer);
-	if (reply.error < 0 && folder >= 0) {
+	if (folder >= 0 && reply.error < 0) {
 		close(folder);
 		folder = -1;
 	}
-	question_answer(files, question, reply.error, reply.error < 0 ? NULL : &reply, folder);
+	if (watches_are_good(files, &reply) || reply.error < 0) {
+		question_answer(question, reply.error, reply.error < 0 ? NULL : &reply, folder);
+	} else {
+		if (folder >= 0)
+			close(folder);
+		ask_for_watches_again(worker->crew, question);
+	}
 	crews_pump(files);
 }
 
@@ -314,6 +344,7 @@ static void worker_gone(void *arg, int error)
 
 	if (worker->socket < 0) {
 		worker_free(worker);
+		files->set.lost_watch(files->set.arg); /* it may have hung in adding it */
 		crews_pump(files);
 		return;
 	}
@@ -448,6 +479,7 @@ static void give(struct worker *worker, struct files_question *question)
 {
 	unsigned timeout_ms = worker->crew->files->set.timeout_ms;
 
+	question->number = ++worker->crew->files->n_given;
 	worker->question = question;
 	worker->slow = false;
 	worker->n_extensions = 0;
@@ -523,8 +555,10 @@ void pool_reap(struct files *files)
 				continue;
 			/* Its socket tells what it still had to say, and then that it has ended. */
 			worker->pid = 0;
-			if (worker->socket < 0)
+			if (worker->socket < 0) {
 				worker_free(worker);
+				files->set.lost_watch(files->set.arg);
+			}
 		}
 	crews_pump(files);
 }

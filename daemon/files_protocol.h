@@ -45,7 +45,7 @@ struct files_request {
 
 struct files_reply {
 	uint32_t id;
-	int32_t error;        /* -errno; then the rest is not valid */
+	int32_t error;        /* -errno; then the rest is not valid, but for the watches */
 	struct topic_key key;
 	uint8_t exists;       /* the file; the next three lines are valid only then, but for the rights */
 	uint8_t may_read, may_write;
@@ -55,6 +55,7 @@ struct files_reply {
 	uint32_t owner;       /* of the sidecar; (uid_t)-1: not known */
 	int32_t runtime_watch; /* > 0: of that folder; else the -errno, or 0: not asked for */
 	int32_t watch;        /* > 0: of the folder; else the -errno why it could not be watched */
+	uint8_t lost_watch;   /* another one was added, which is not named here */
 	uint64_t file_dev, file_ino, n_links;
 	/* of the file, without symbolic links; empty: not known. With the id 0, which says that the worker is
 	 * ready: its sandbox, and `error` is why it has none. */

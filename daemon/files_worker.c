@@ -171,7 +171,7 @@ static void look_at_runtime_folder(const struct topic_key *key, struct files_rep
 }
 
 /* First the watch, then the look: what appears in between is told by the watch. */
-static int find(int root, const char *path, struct place *ret, int32_t *ret_watch)
+static int find(int root, const char *path, struct place *ret, struct files_reply *reply)
 {
 	int r = 1;
 
@@ -179,7 +179,8 @@ static int find(int root, const char *path, struct place *ret, int32_t *ret_watc
 		r = place_resolve_for(root, path, ret);
 		if (r < 0)
 			return r;
-		*ret_watch = os_watch_add(FILES_FD_WATCH, ret->dir);
+		reply->lost_watch |= reply->watch > 0;
+		reply->watch = os_watch_add(FILES_FD_WATCH, ret->dir);
 		r = place_look_again(ret);
 		if (r != 0)
 			place_deinit(ret);
@@ -210,7 +211,7 @@ static int answer(const struct home *home, const struct files_request *request, 
 	else if (!home->system)
 		root = root_of(home, request->pid);
 	if (reply->error == 0)
-		reply->error = find(root, request->path, &place, &reply->watch);
+		reply->error = find(root, request->path, &place, reply);
 	if (root >= 0)
 		close(root);
 	if (reply->error < 0)

@@ -2,7 +2,9 @@
 /*
  * folders.c - one inotify descriptor for all folders, read here and nowhere else.
  *
- * A watch that is gone keeps its entry until folders_tidy, since an answer on its way may still name it.
+ * A watch that nobody needs rests for a while and is ended then. A worker may be adding it at that very moment, and its answer
+ * names what has ended: so the entry stays until all questions that were open have been answered (their numbers
+ * tell), and an answer that names such a watch is asked for again.
  */
 #include "folders.h"
 
@@ -11,19 +13,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limit.h"
 #include "log.h"
 #include "os/os.h"
+#include "queue.h"
 
 struct folder_watch {
 	struct table_entry by_id;
 	int id;
-	bool gone;
+	bool gone;         /* the kernel has ended it */
+	bool ended;        /* so have we: nobody can get it any more */
 	struct own_watch *own; /* who else wants to hear of it */
 	uint64_t event;    /* folders->clock at the last event that may have been a sidecar's */
 	uint64_t touched;  /* the same at the last event of any name */
 	struct topic_name *names;
-	bool empty;        /* in folders->empty */
-	struct folder_watch *next_empty;
+	struct queue place;  /* in folders->resting or, once it has ended, in folders->ended; else zeroed */
+	uint64_t resting_ns; /* since then */
+	uint64_t asked;      /* the number of the last question when it ended */
 };
 
 struct own_watch {
@@ -38,12 +44,14 @@ struct folders {
 	struct table by_id;
 	uint64_t clock;
 	uint64_t overflow;          /* the clock when the kernel's queue overflowed last */
-	struct folder_watch *empty; /* may have nobody left */
+	struct queue resting, ended; /* nobody may be left, the one for longest first; and those that were ended */
+	unsigned n_resting;
+	struct loop_event *timer, *lost_timer;
+	bool timed, lost_timed;
+	uint64_t lost_again_ns; /* not before are lost ones looked for */
 	struct topic_name **walk;   /* where a walk over a watch's names goes on; NULL: none */
 	struct own_watch **own_walk; /* the same among those who hear of a folder */
-	folders_appeared_fn *appeared;
-	folders_touched_fn *touched;
-	void *arg;
+	struct folders_setting set;
 };
 
 static struct folder_watch *find(const struct folders *folders, int id)
@@ -67,13 +75,29 @@ static struct folder_watch *find_or_add(struct folders *folders, int id)
 	return watch;
 }
 
+static void tidy_after(struct folders *folders, unsigned ms)
+{
+	if (!folders->timed || ms == 0)
+		loop_set(folders->timer, ms);
+	folders->timed = true;
+}
+
+static void unrest(struct folders *folders, struct folder_watch *watch)
+{
+	if (!queue_has(&watch->place))
+		return;
+	queue_remove(&watch->place);
+	folders->n_resting--;
+}
+
 static void note_empty(struct folders *folders, struct folder_watch *watch)
 {
-	if (watch->empty || watch->names || watch->own)
+	if (queue_has(&watch->place) || watch->names || watch->own)
 		return;
-	watch->empty = true;
-	watch->next_empty = folders->empty;
-	folders->empty = watch;
+	watch->resting_ns = os_now_ns();
+	queue_move(&folders->resting, &watch->place);
+	folders->n_resting++;
+	tidy_after(folders, folders->n_resting > LIMIT_RESTING_WATCHES ? 0 : LIMIT_WATCH_REST_MS);
 }
 
 uint64_t folders_clock(const struct folders *folders)
@@ -88,6 +112,9 @@ int folders_attach(struct folders *folders, struct topic_name *name, int id, uin
 
 	if (!watch)
 		return -ENOMEM;
+	if (watch->ended)
+		return -ESTALE;
+	unrest(folders, watch);
 	appeared = watch->event > since || folders->overflow > since;
 	if (name->watch == id)
 		return appeared;
@@ -122,28 +149,96 @@ void folders_detach(struct folders *folders, struct topic_name *name)
 	name->watch = 0;
 }
 
-void folders_note(struct folders *folders, int id)
+bool folders_note(struct folders *folders, int id)
 {
 	struct folder_watch *watch = find_or_add(folders, id);
 
+	if (watch && watch->ended)
+		return false;
 	if (watch)
 		note_empty(folders, watch);
+	return true;
 }
 
-void folders_tidy(struct folders *folders)
-{
-	struct folder_watch *watch;
+/* --- what nobody needs ------------------------------------------------------------------------------- */
 
-	while ((watch = folders->empty)) {
-		folders->empty = watch->next_empty;
-		watch->empty = false;
-		if (watch->names || watch->own)
-			continue; /* needed again meanwhile */
+static void end_rested(struct folders *folders, uint64_t last)
+{
+	uint64_t now = os_now_ns(), rest = UINT64_C(1000000) * LIMIT_WATCH_REST_MS;
+	struct queue *first;
+
+	while ((first = queue_first(&folders->resting))) {
+		struct folder_watch *watch = queue_container(first, struct folder_watch, place);
+
+		if (folders->n_resting <= LIMIT_RESTING_WATCHES && now - watch->resting_ns < rest)
+			return;
+		unrest(folders, watch);
 		if (!watch->gone)
 			os_watch_remove(folders->watch, watch->id);
+		watch->ended = true;
+		watch->asked = last;
+		queue_move(&folders->ended, &watch->place);
+	}
+}
+
+/* `open`: the first question without an answer; 0: there is none. */
+static void forget_ended(struct folders *folders, uint64_t open)
+{
+	struct queue *first;
+
+	while ((first = queue_first(&folders->ended))) {
+		struct folder_watch *watch = queue_container(first, struct folder_watch, place);
+
+		if (open != 0 && open <= watch->asked)
+			return;
+		queue_remove(&watch->place);
 		table_remove(&folders->by_id, &watch->by_id);
 		free(watch);
 	}
+}
+
+static void tidy(void *arg)
+{
+	struct folders *folders = arg;
+	uint64_t last, open;
+
+	folders->timed = false;
+	folders->set.asked(folders->set.arg, &last, &open);
+	end_rested(folders, last);
+	forget_ended(folders, open);
+	if (folders->n_resting > 0 || queue_first(&folders->ended))
+		tidy_after(folders, LIMIT_WATCH_REST_MS / 8);
+}
+
+static void note_unknown(void *arg, int id)
+{
+	struct folders *folders = arg;
+
+	if (!find(folders, id))
+		(void)folders_note(folders, id);
+}
+
+static void look_for_lost(void *arg)
+{
+	struct folders *folders = arg;
+	uint64_t began = os_now_ns(), now;
+	int r = os_watch_each(folders->watch, note_unknown, folders);
+
+	if (r < 0)
+		log_debug("watches that are not needed any more may stay: %s", strerror(-r));
+	now = os_now_ns();
+	folders->lost_timed = false;
+	folders->lost_again_ns = now + 100 * (now - began) + UINT64_C(1000000) * LIMIT_LOST_WATCHES_MS;
+}
+
+void folders_note_lost(struct folders *folders)
+{
+	uint64_t now = os_now_ns();
+
+	if (folders->lost_timed)
+		return;
+	folders->lost_timed = true;
+	loop_set(folders->lost_timer, now < folders->lost_again_ns ? (unsigned)((folders->lost_again_ns - now) / 1000000 + 1) : 0);
 }
 
 /* --- events ---------------------------------------------------------------------------------------- */
@@ -170,7 +265,7 @@ static void tell(struct folders *folders, struct folder_watch *watch, const char
 			if (strcmp(sidecar, entry) != 0)
 				continue;
 		}
-		folders->appeared(folders->arg, name);
+		folders->set.appeared(folders->set.arg, name);
 	}
 	folders->walk = NULL;
 }
@@ -179,11 +274,11 @@ static void tell(struct folders *folders, struct folder_watch *watch, const char
 static void tell_touched(struct folders *folders, const struct folder_watch *watch, const char *entry)
 {
 	if (entry && watch->names) {
-		folders->touched(folders->arg, watch->names, entry);
+		folders->set.touched(folders->set.arg, watch->names, entry);
 		return;
 	}
 	for (struct topic_name *name = watch->names; name; name = name->watch_next)
-		folders->touched(folders->arg, name, NULL);
+		folders->set.touched(folders->set.arg, name, NULL);
 }
 
 static void tell_own(struct folders *folders, struct folder_watch *watch, const char *entry)
@@ -289,6 +384,8 @@ int folders_hear(struct folders *folders, int id, uint64_t since, folders_own_fn
 
 	if (!watch)
 		return -ENOMEM;
+	if (watch->ended)
+		return -ESTALE;
 	while (own && (own->fn != fn || own->arg != arg))
 		own = own->next;
 	if (!own) {
@@ -300,6 +397,7 @@ int folders_hear(struct folders *folders, int id, uint64_t since, folders_own_fn
 		*own = (struct own_watch){ .next = watch->own, .fn = fn, .arg = arg };
 		watch->own = own;
 	}
+	unrest(folders, watch);
 	return watch->event > since || folders->overflow > since;
 }
 
@@ -324,19 +422,23 @@ int folders_watch_own(struct folders *folders, int dir, folders_own_fn *fn, void
 
 /* --- life ------------------------------------------------------------------------------------------ */
 
-int folders_new(struct loop *loop, folders_appeared_fn *appeared, folders_touched_fn *touched, void *arg, struct folders **ret)
+int folders_new(const struct folders_setting *setting, struct folders **ret)
 {
 	struct folders *folders = calloc(1, sizeof(*folders));
 	int r;
 
 	if (!folders)
 		return -ENOMEM;
-	*folders = (struct folders){ .watch = -1, .appeared = appeared, .touched = touched, .arg = arg };
-	r = table_init(&folders->by_id);
+	*folders = (struct folders){ .watch = -1, .set = *setting };
+	queue_init(&folders->resting);
+	queue_init(&folders->ended);
+	folders->timer = loop_timer(setting->loop, tidy, folders);
+	folders->lost_timer = loop_timer(setting->loop, look_for_lost, folders);
+	r = folders->timer && folders->lost_timer ? table_init(&folders->by_id) : -ENOMEM;
 	if (r == 0) {
 		r = folders->watch = os_watch_new();
 		if (r >= 0)
-			folders->readable = loop_on_readable(loop, folders->watch, readable, folders);
+			folders->readable = loop_on_readable(setting->loop, folders->watch, readable, folders);
 		if (r >= 0 && !folders->readable)
 			r = -ENOMEM;
 	}
@@ -360,11 +462,14 @@ struct folders *folders_free(struct folders *folders)
 		table_remove(&folders->by_id, entry);
 		while (watch->own)
 			disown(folders, watch, &watch->own);
+		queue_remove(&watch->place);
 		free(watch);
 	}
 	if (folders->by_id.buckets)
 		table_deinit(&folders->by_id);
 	loop_event_free(folders->readable);
+	loop_event_free(folders->timer);
+	loop_event_free(folders->lost_timer);
 	if (folders->watch >= 0)
 		close(folders->watch);
 	free(folders);

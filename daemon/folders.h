@@ -21,13 +21,23 @@ typedef void folders_appeared_fn(void *arg, struct topic_name *name);
 /* Something appeared in an own folder. entry NULL: anything may have. gone: the watch has ended. */
 typedef void folders_own_fn(void *arg, const char *entry, bool gone);
 
+/* The number of the last question that a worker was given, and of the first of those that are not answered; 0: none is open. */
+typedef void folders_asked_fn(void *arg, uint64_t *ret_last, uint64_t *ret_open);
+
 /*
  * Something of the name `entry` has appeared in the folder of `name`, which is any of those that this folder has. entry NULL: the
  * file of `name` may be another.
  */
 typedef void folders_touched_fn(void *arg, struct topic_name *name, const char *entry);
 
-int folders_new(struct loop *loop, folders_appeared_fn *appeared, folders_touched_fn *touched, void *arg, struct folders **ret);
+struct folders_setting {
+	struct loop *loop;
+	folders_appeared_fn *appeared;
+	folders_touched_fn *touched;
+	folders_asked_fn *asked;
+	void *arg;
+};
+int folders_new(const struct folders_setting *setting, struct folders **ret);
 struct folders *folders_free(struct folders *folders);
 int folders_descriptor(const struct folders *folders); /* stays its own */
 
@@ -35,20 +45,20 @@ int folders_descriptor(const struct folders *folders); /* stays its own */
 uint64_t folders_clock(const struct folders *folders);
 /*
  * The name's folder has this watch now, as a worker answered that was asked at `since`. Returns 0; 1: a
- * sidecar may have appeared in that folder since, perhaps after the worker looked; -ENOMEM: not watched.
+ * sidecar may have appeared in that folder since, perhaps after the worker looked; -ENOMEM, -ESTALE: not watched.
  */
 int folders_attach(struct folders *folders, struct topic_name *name, int watch, uint64_t since);
 /* Has anything appeared in the name's folder since, after the worker looked or before? */
 bool folders_was_touched(const struct folders *folders, const struct topic_name *name, uint64_t since);
 void folders_detach(struct folders *folders, struct topic_name *name);
 
-/* An answer names this watch; folders_tidy ends it unless a name is attached. */
-void folders_note(struct folders *folders, int watch);
 /*
- * Ends the watches that nobody needs. Only while no worker has a question: an answer on its way may name one
- * of them, and a number that came back by the kernel's reuse could be mistaken.
+ * An answer names this watch, which ends after a while unless somebody takes it. False: it has been ended since the worker added
+ * it, so the question is to be asked again.
  */
-void folders_tidy(struct folders *folders);
+bool folders_note(struct folders *folders, int watch);
+/* A worker may have added a watch that no answer names: it is looked for, and ends like those that nobody takes. */
+void folders_note_lost(struct folders *folders);
 
 /* The same for whoever wants to hear of everything in a folder: a user's runtime folder. Returns as folders_attach. It ends when
  * the folder is gone. */

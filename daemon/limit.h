@@ -198,6 +198,14 @@
 #define LIMIT_AGENT_UNANSWERED 256u
 #define LIMIT_AGENT_WAITING 4096u
 
+/* A folder's watch that nobody needs stays for so long, since another may need it soon; fewer of them the more there are. */
+#define LIMIT_WATCH_REST_MS 1000u
+#define LIMIT_RESTING_WATCHES 256u
+/* A question is asked again so often because the watch that its answer names had just been ended. */
+#define LIMIT_STALE_WATCHES 3u
+/* Watches that no answer has named are looked for at most so often, and for at most a hundredth of the time. */
+#define LIMIT_LOST_WATCHES_MS 1000u
+
 /* Lines in the log of one kind in LIMIT_LOG_WINDOW_MS; the rest is counted. */
 #define LIMIT_LOG_LINES 5u
 #define LIMIT_LOG_WINDOW_MS 1000u

@@ -154,8 +154,6 @@ static void topic_end(const struct context *context, struct topic *topic)
 	rights_watch_forget(context->rights_watch, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next)
 		folders_detach(context->folders, name);
-	if (!files_busy(context->files))
-		folders_tidy(context->folders);
 	topic_free(topic);
 }
 

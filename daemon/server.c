@@ -133,18 +133,25 @@ static void on_child(void *arg)
 	linker_reap(server->context.linker);
 }
 
-static void on_watched(void *arg, int watch)
+static bool on_watched(void *arg, int watch)
 {
 	struct server *server = arg;
 
-	folders_note(server->context.folders, watch);
+	return folders_note(server->context.folders, watch);
 }
 
-static void on_quiet(void *arg)
+static void on_lost_watch(void *arg)
 {
 	struct server *server = arg;
 
-	folders_tidy(server->context.folders);
+	folders_note_lost(server->context.folders);
+}
+
+static void on_asked(void *arg, uint64_t *ret_last, uint64_t *ret_open)
+{
+	struct server *server = arg;
+
+	files_asked(server->context.files, ret_last, ret_open);
 }
 
 static void on_appeared(void *arg, struct topic_name *name)
@@ -246,7 +253,9 @@ static int make_core(struct server *server, const struct options *options)
 static int make_files(struct server *server)
 {
 	struct context *context = &server->context;
-	int r = folders_new(context->loop, on_appeared, on_touched, server, &context->folders);
+	int r = folders_new(&(struct folders_setting){ .loop = context->loop, .appeared = on_appeared, .touched = on_touched,
+	                                               .asked = on_asked, .arg = server },
+	                    &context->folders);
 
 	if (r == 0 && context->options->system) {
 		r = forker_new(&(struct forker_setting){ .loop = context->loop, .watch = folders_descriptor(context->folders),
@@ -267,7 +276,7 @@ static int make_files(struct server *server)
 	                         .idle_ms = context->options->idle_ms,
 	                         .sandboxed = !context->options->no_sandbox,
 	                         .watched = on_watched,
-	                         .quiet = on_quiet,
+	                         .lost_watch = on_lost_watch,
 	                         .arg = server,
 	                 },
 	                 &context->files);

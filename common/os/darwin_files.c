@@ -312,6 +312,14 @@ void os_watch_remove(int watch, int id)
 		forget(watch, id);
 }
 
+int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg)
+{
+	(void)watch;
+	(void)fn;
+	(void)arg;
+	return -EOPNOTSUPP;
+}
+
 int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret)
 {
 	const struct timespec now = { 0, 0 };

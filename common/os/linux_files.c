@@ -11,6 +11,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -281,6 +282,27 @@ int os_watch_add_removals(int watch, int dir)
 void os_watch_remove(int watch, int id)
 {
 	inotify_rm_watch(watch, id);
+}
+
+int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg)
+{
+	char path[sizeof("/proc/self/fdinfo/") + 11], *line = NULL;
+	size_t size = 0;
+	FILE *file;
+	unsigned id;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", watch);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (getline(&line, &size, file) >= 0)
+		if (sscanf(line, "inotify wd:%x", &id) == 1 && id > 0 && id <= INT_MAX)
+			fn(arg, (int)id);
+	r = ferror(file) ? -EIO : 0;
+	fclose(file);
+	free(line);
+	return r;
 }
 
 int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret)

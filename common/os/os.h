@@ -198,7 +198,10 @@ int os_watch_new(void);
 int os_watch_add(int watch, int dir);
 /* The same for entries that are removed, too, and for the folder's own end: events of no name, or of any. */
 int os_watch_add_removals(int watch, int dir);
+/* On Linux its id is given to another folder only after all others have been (2^31). */
 void os_watch_remove(int watch, int id);
+/* Calls `fn` with the id of every watch that there is. 0, -errno: some may be missing; -EOPNOTSUPP: this system does not tell. */
+int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg);
 /* Takes one event; returns 1, 0 (none), -errno. name NULL: anything may have appeared (overflow, or the
  * system does not name it); id 0: in any folder; `gone`: the watch has ended. `name` is valid until the
  * next call with this buffer. */
