@@ -13,7 +13,7 @@
  *   locks.c    pathbus_lock_acquire and _release
  *   regions.c  regions against plain shared memory, and opening one
  *   endpoints.c  a connection against a plain socket pair
- *   users.c    posts between users, against D-Bus (dbus.c); flood.c: with a third user's flood
+ *   users.c    posts between users, against D-Bus (dbus.c, sdbus.c); flood.c: with a third user's flood
  *   process.c  partner processes, pinning, scheduling
  *   report.c   medians, the table and the JSON file
  *

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include "dbus.h"
+#ifdef BENCH_SDBUS
+#include "sdbus.h"
+#endif
 #include "users.h"
 
 enum { N_TRIPS = 2000, N_ROUNDS = 15, N_ROUNDS_QUICK = 5, N_WARM_UP = 300 };
@@ -94,17 +97,24 @@ pathbus_topic *open_common(const struct settings *settings, const char *name, un
 
 struct way {
 	const char *name, *file; /* no file: D-Bus */
+	bool by_library;
 	enum who players[2];
 	const char *reference;
 	double limit;
 };
 
 static const struct way ways[] = {
-	{ "a post, within one user", "users-one", { ONE, ONE }, NULL, 0 },
-	{ "a post, to another user", "users-two", { ONE, OTHER }, "a post, within one user", TARGET_CROSSING },
-	{ "D-Bus, to another user", NULL, { ONE, OTHER }, "a post, within one user", 0 },
+	{ "a post, within one user", "users-one", false, { ONE, ONE }, NULL, 0 },
+	{ "a post, to another user", "users-two", false, { ONE, OTHER }, "a post, within one user", TARGET_CROSSING },
+	{ "D-Bus's bare protocol, to another user", NULL, false, { ONE, OTHER }, "a post, within one user", 0 },
+	{ "D-Bus (sd-bus), to another user", NULL, true, { ONE, OTHER }, "a post, within one user", 0 },
 };
-enum { WAY_ONE, WAY_OTHER, WAY_DBUS, N_WAYS_OF };
+enum { WAY_ONE, WAY_OTHER, WAY_DBUS, WAY_SDBUS, N_WAYS_OF };
+#ifdef BENCH_SDBUS
+enum { N_WAYS = N_WAYS_OF };
+#else
+enum { N_WAYS = WAY_SDBUS };
+#endif
 
 struct player {
 	const struct way *way;
@@ -139,6 +149,37 @@ static void play_posts(pathbus *bus, pathbus_topic *topic, unsigned n, bool begi
 	}
 }
 
+#ifdef BENCH_SDBUS
+static void play_signals_by_library(unsigned n, bool begins)
+{
+	const char *path = begins ? "/library/first" : "/library/second";
+
+	if (begins)
+		sdbus_signal(path);
+	for (unsigned i = 1; i <= n; i++) {
+		sdbus_await();
+		if (!begins || i < n)
+			sdbus_signal(path);
+	}
+}
+#else
+static void sdbus_open(const char *address, const char *path)
+{
+	(void)address;
+	(void)path;
+}
+
+static void sdbus_close(void)
+{
+}
+
+static void play_signals_by_library(unsigned n, bool begins)
+{
+	(void)n;
+	(void)begins;
+}
+#endif
+
 static void play_signals(struct dbus *dbus, unsigned n, bool begins)
 {
 	const char *path = begins ? "/first" : "/second";
@@ -171,6 +212,8 @@ static void serve_player(int socket, const void *arg)
 		if (message.command == COMMAND_OPEN && player->way->file) {
 			topic = open_common(set, player->way->file, 0, &bus);
 			drain(bus);
+		} else if (message.command == COMMAND_OPEN && player->way->by_library) {
+			sdbus_open(set->dbus_address, begins ? "/library/second" : "/library/first");
 		} else if (message.command == COMMAND_OPEN) {
 			dbus_open(&dbus, set->dbus_address, begins ? "/second" : "/first");
 		}
@@ -179,6 +222,8 @@ static void serve_player(int socket, const void *arg)
 
 			if (player->way->file)
 				play_posts(bus, topic, message.n, begins);
+			else if (player->way->by_library)
+				play_signals_by_library(message.n, begins);
 			else
 				play_signals(&dbus, message.n, begins);
 			message.end_ns = now_ns() - start;
@@ -187,7 +232,9 @@ static void serve_player(int socket, const void *arg)
 		message_send(socket, &message);
 	}
 	pathbus_free(bus);
-	if (!player->way->file)
+	if (player->way->by_library)
+		sdbus_close();
+	else if (!player->way->file)
 		dbus_close(&dbus);
 }
 
@@ -245,11 +292,19 @@ static void report_way(struct game *game, const struct way *way, unsigned n_roun
 	});
 }
 
+static void report_to_dbus(const char *name, double *samples, unsigned n, enum limit limit_of)
+{
+	report_add(&(struct figure){
+		.family = "users", .name = name, .n_cores = 1, .unit = "", .samples = samples, .n_samples = n, .per_sample = N_TRIPS,
+		.limit_of = limit_of, .limit = TARGET_DBUS,
+	});
+}
+
 static void measure_ways(void)
 {
 	static struct game games[N_WAYS_OF];
-	static double to_dbus[N_ROUNDS];
-	unsigned n_rounds = set->quick ? N_ROUNDS_QUICK : N_ROUNDS, n = set->dbus_address ? N_WAYS_OF : WAY_DBUS;
+	static double to_dbus[N_ROUNDS], to_sdbus[N_ROUNDS];
+	unsigned n_rounds = set->quick ? N_ROUNDS_QUICK : N_ROUNDS, n = set->dbus_address ? N_WAYS : WAY_DBUS;
 
 	pin_yielding(set->system_daemon, set->core);
 	if (set->dbus_address)
@@ -269,6 +324,8 @@ static void measure_ways(void)
 			games[i].ratio[round] = games[i].ns[round] / games[WAY_ONE].ns[round];
 		if (n > WAY_DBUS)
 			to_dbus[round] = games[WAY_OTHER].ns[round] / games[WAY_DBUS].ns[round];
+		if (n > WAY_SDBUS)
+			to_sdbus[round] = games[WAY_OTHER].ns[round] / games[WAY_SDBUS].ns[round];
 	}
 	for (unsigned i = 0; i < n; i++) {
 		report_way(&games[i], &ways[i], n_rounds);
@@ -276,12 +333,13 @@ static void measure_ways(void)
 		partner_stop(&games[i].partners[1]);
 	}
 	if (n > WAY_DBUS)
-		report_add(&(struct figure){
-			.family = "users", .name = "a post to one of D-Bus", .n_cores = 1, .unit = "", .samples = to_dbus,
-			.n_samples = n_rounds, .per_sample = N_TRIPS, .limit_of = LIMIT_VALUE, .limit = TARGET_DBUS,
-		});
+		report_to_dbus("a post to D-Bus's bare protocol", to_dbus, n_rounds, LIMIT_NONE);
 	else
 		report_note("not against D-Bus: there is no dbus-daemon");
+	if (n > WAY_SDBUS)
+		report_to_dbus("a post to D-Bus (sd-bus)", to_sdbus, n_rounds, LIMIT_VALUE);
+	else if (n > WAY_DBUS)
+		report_note("not against sd-bus: built without libsystemd");
 	report_note("all processes, the daemons too, on one core under the same policy");
 }
 

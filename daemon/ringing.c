@@ -14,6 +14,8 @@
 #include <linux/aio_abi.h>
 #include <sys/syscall.h>
 
+enum { N_EVENTS = 64 };
+
 static struct {
 	aio_context_t context; /* 0: bells are written to */
 	int nothing;
@@ -27,7 +29,7 @@ int ringing_init(void)
 	if (ringing.nothing < 0)
 		return -errno;
 	ringing.context = 0;
-	if (syscall(SYS_io_setup, 8, &ringing.context) == 0)
+	if (syscall(SYS_io_setup, N_EVENTS, &ringing.context) == 0)
 		return 0;
 	r = -errno;
 	close(ringing.nothing);
@@ -52,7 +54,7 @@ void ringing_ring(int bell)
 		.aio_resfd = (uint32_t)bell,
 	};
 	struct iocb *operations[] = { &operation };
-	struct io_event event;
+	struct io_event events[N_EVENTS];
 	struct timespec at_once = { 0 };
 
 	if (!ringing.context) {
@@ -60,10 +62,9 @@ void ringing_ring(int bell)
 		return;
 	}
 	atomic_fetch_add_explicit(&os_counts.rings, 1, memory_order_relaxed);
-	/* It has ended when io_submit returns; -EAGAIN is a ring buffer that was not emptied: never, unless interrupted. */
+	/* It has ended when io_submit returns. -EAGAIN: nobody has taken the ends of those before. */
 	while (syscall(SYS_io_submit, ringing.context, 1, operations) < 0 && (errno == EINTR || errno == EAGAIN))
-		(void)syscall(SYS_io_getevents, ringing.context, 0, 1, &event, &at_once);
-	(void)syscall(SYS_io_getevents, ringing.context, 0, 1, &event, &at_once);
+		(void)syscall(SYS_io_getevents, ringing.context, 0, N_EVENTS, events, &at_once);
 }
 
 #else
