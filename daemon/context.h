@@ -20,6 +20,7 @@ struct regions;
 struct rights_watch;
 struct users;
 struct forker;
+struct control;
 
 struct context {
 	const struct options *options;
@@ -35,6 +36,7 @@ struct context {
 	struct regions *regions;
 	struct rights_watch *rights_watch;
 	struct forker *forker; /* of the daemon of all users; else NULL */
+	struct control *control; /* NULL: there is no control socket */
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 };

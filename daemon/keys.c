@@ -23,6 +23,8 @@
 const struct key keys[] = {
 	{ "address", "daemon", KEY_PATH, MEMBER(address), 0, 0, 0, "serve at this Unix socket" },
 	{ "user", "daemon", KEY_USER, MEMBER(user), 0, 0, 0, "whom the daemon of all users runs as" },
+	{ "control", "daemon", KEY_PATH, MEMBER(control), 0, 0, 0, "the control socket (off: none)" },
+	{ "control-group", "daemon", KEY_GROUP, MEMBER(control_group), 0, 0, 0, "who may use it, beside root" },
 	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr" },
 	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
 	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
@@ -153,6 +155,7 @@ int key_set(const struct key *key, const char *text, struct options *options)
 	switch (key->type) {
 	case KEY_PATH:
 	case KEY_USER:
+	case KEY_GROUP:
 		return set_text(key, text, options);
 	case KEY_LEVEL:
 		return log_level_from(text, (enum log_level *)(void *)((char *)options + key->offset)) ? 0 : -EINVAL;
@@ -169,7 +172,7 @@ int key_set(const struct key *key, const char *text, struct options *options)
 
 void key_set_normal(const struct key *key, struct options *options)
 {
-	if (key->type == KEY_PATH || key->type == KEY_USER)
+	if (key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP)
 		memset((char *)options + key->offset, 0, key->width);
 	else if (key->type == KEY_LEVEL)
 		memcpy((char *)options + key->offset, &(enum log_level){ (enum log_level)key->normal }, key->width);
@@ -208,6 +211,9 @@ void key_range(const struct key *key, char *ret)
 	case KEY_USER:
 		strcpy(ret, "a user's name or number");
 		return;
+	case KEY_GROUP:
+		strcpy(ret, "a group's name or number");
+		return;
 	case KEY_LEVEL:
 		strcpy(ret, "error, warning, info or debug");
 		return;
@@ -225,7 +231,7 @@ void key_range(const struct key *key, char *ret)
 
 void key_normal(const struct key *key, char *ret)
 {
-	if (key->type == KEY_PATH)
+	if (key->type == KEY_PATH || key->type == KEY_GROUP)
 		ret[0] = '\0';
 	else if (key->type == KEY_USER)
 		strcpy(ret, SERVICE_USER);

@@ -18,6 +18,7 @@ enum key_type {
 	KEY_PATH,
 	KEY_LEVEL, /* of the log */
 	KEY_USER,  /* a name or a number */
+	KEY_GROUP, /* the same */
 };
 
 /* Where it is and what may be there; a value's width is the member's. */

@@ -79,6 +79,11 @@ uint64_t loop_round(const struct loop *loop)
 	return loop->round;
 }
 
+struct event_base *loop_base(const struct loop *loop)
+{
+	return loop->base;
+}
+
 static void call(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_event *event = arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop.h - the event loop as the daemon sees it; loop.c is the one file that knows libevent.
+ * loop.h - the event loop as the daemon sees it; loop.c knows libevent, and the control socket's server.
  *
  * An event belongs to whoever made it and is freed with loop_event_free, from its own callback too. Callbacks
  * run one at a time, in the thread that runs the loop.
@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+struct event_base; /* libevent's */
 struct loop;
 struct loop_event;
 typedef void loop_fn(void *arg);
@@ -20,6 +21,9 @@ void loop_run(struct loop *loop); /* until loop_stop */
 void loop_stop(struct loop *loop);
 /* Which round it is: between two looks at the descriptors everything is called once. */
 uint64_t loop_round(const struct loop *loop);
+
+/* For control/, whose server is libevent's own. */
+struct event_base *loop_base(const struct loop *loop);
 
 /* Each returns NULL where memory is short. Descriptors stay the caller's and are closed after the event is
  * freed. */

@@ -30,7 +30,8 @@ enum { N_OTHERS = sizeof(others) / sizeof(others[0]) };
 static void print_key(const struct key *key)
 {
 	static const char *const kinds[] = {
-		[KEY_NUMBER] = "N", [KEY_BYTES] = "BYTES", [KEY_MS] = "MS", [KEY_PATH] = "PATH", [KEY_LEVEL] = "LEVEL", [KEY_USER] = "NAME",
+		[KEY_NUMBER] = "N", [KEY_BYTES] = "BYTES", [KEY_MS] = "MS", [KEY_PATH] = "PATH", [KEY_LEVEL] = "LEVEL",
+		[KEY_USER] = "NAME", [KEY_GROUP] = "NAME",
 	};
 	char range[KEY_TEXT_SIZE], normal[KEY_TEXT_SIZE];
 
@@ -39,7 +40,7 @@ static void print_key(const struct key *key)
 	printf("  --%s %s\n"
 	       "                         %s\n",
 	       key->name, kinds[key->type], key->help);
-	if (key->type != KEY_PATH)
+	if (key->type != KEY_PATH && key->type != KEY_GROUP)
 		printf("                         (%s; default %s)\n", range, normal);
 }
 
@@ -188,6 +189,8 @@ void options_deinit(struct options *options)
 {
 	free(options->address);
 	free(options->user);
-	options->address = options->user = NULL;
+	free(options->control);
+	free(options->control_group);
+	options->address = options->user = options->control = options->control_group = NULL;
 	options->narrow = narrow_free(options->narrow);
 }

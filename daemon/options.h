@@ -24,6 +24,8 @@ struct options {
 	bool no_sandbox;
 	char *user;    /* then: whom it runs as, a name or a number */
 	char *address; /* NULL: the user's own place, or the system's */
+	char *control; /* the control socket; NULL: beside that one; "off": there is none */
+	char *control_group; /* NULL: for nobody beside root and whom this runs as */
 	unsigned offload_members, offload_message_members;
 	unsigned max_message; /* that an opening may ask for */
 	uint64_t user_most[N_CHARGES]; /* of each user; some 0: see limits.h. Not CHARGE_IN_FLIGHT, which goes by the descriptors */

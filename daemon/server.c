@@ -18,6 +18,8 @@
 #include "asking.h"
 #include "client.h"
 #include "context.h"
+#include "control/control.h"
+#include "control/place.h"
 #include "death_page.h"
 #include "elder.h"
 #include "endpoints.h"
@@ -49,6 +51,7 @@ struct server {
 	struct context context;
 	struct death_page death;
 	struct serving serving;
+	struct control_place control;
 	struct clients *clients;
 	struct listener *listener;
 	struct elder *elder;
@@ -318,7 +321,9 @@ static int make_rest(struct server *server)
 			return -ENOMEM;
 	}
 	server->listener = listener_new(loop, server->serving.listener, server->clients);
-	return server->listener ? 0 : -ENOMEM;
+	if (!server->listener)
+		return -ENOMEM;
+	return server->control.is_on ? control_start(&server->context, &server->control, &server->context.control) : 0;
 }
 
 static int make_all(struct server *server, const struct options *options)
@@ -338,8 +343,8 @@ static int make_all(struct server *server, const struct options *options)
 static int enter_sandbox(const struct server *server)
 {
 	const struct options *options = server->context.options;
-	char folder[64];
-	const char *const own[] = { folder, NULL };
+	char folder[64], control[64];
+	const char *const own[] = { folder, control, NULL };
 	struct sandbox_state state;
 
 	if (options->no_sandbox) {
@@ -347,6 +352,7 @@ static int enter_sandbox(const struct server *server)
 		return EXIT_STOPPED;
 	}
 	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", server->serving.dir);
+	snprintf(control, sizeof(control), "/proc/self/fd/%d", server->control.is_on ? server->control.serving.dir : -1);
 	if (sandbox_enter(SANDBOX_MAIN, &(struct sandbox_setting){ .system = options->system, .own_folders = own }, &state) == 0) {
 		log_info("sandbox: %s", state.text);
 		return EXIT_STOPPED;
@@ -369,6 +375,8 @@ static void stop(struct server *server)
 	/* Before any socket: whoever posts from now on joins anew. */
 	if (server->death.page)
 		death_page_mark(&server->death);
+	context->control = control_end(context->control);
+	control_place_leave(&server->control);
 	listener_free(server->listener);
 	clients_free(server->clients);
 	endpoints_free(context->endpoints);
@@ -430,10 +438,13 @@ static int take_place(struct server *server, const struct options *options)
 
 	if (status == EXIT_STOPPED)
 		status = serving_start(options->address, options->system ? &server->user : NULL, &server->serving);
-	if (status != EXIT_STOPPED || !options->system)
+	if (status != EXIT_STOPPED)
 		return status;
-	status = separate(server, options);
+	status = control_place_take(options, &server->serving, options->system ? &server->user : NULL, -1, &server->control);
+	if (status == EXIT_STOPPED && options->system)
+		status = separate(server, options);
 	if (status != EXIT_STOPPED) {
+		control_place_leave(&server->control);
 		serving_stop(&server->serving);
 		forker_process_end(&server->files_process);
 	}

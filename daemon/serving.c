@@ -123,10 +123,10 @@ static int served_already(const struct serving *serving, int lock)
 	pid_t holder = holder_of(lock);
 
 	if (holder != 0)
-		log_error("another pathbusd (pid %d) serves %s already; stop it first, or give another --address",
-		          (int)holder, serving->path);
+		log_error("another pathbusd (pid %d) serves %s already; stop it first, or give another %s", (int)holder,
+		          serving->path, serving->option);
 	else
-		log_error("another pathbusd serves %s already; stop it first, or give another --address", serving->path);
+		log_error("another pathbusd serves %s already; stop it first, or give another %s", serving->path, serving->option);
 	return EXIT_SERVED;
 }
 
@@ -211,7 +211,7 @@ static int move_into_place(const struct serving *serving, const char *name)
 	return renameat(serving->dir, name, serving->dir, serving->name) < 0 ? -errno : 0;
 }
 
-static int open_socket(struct serving *serving, const struct service_user *user)
+static int open_socket(struct serving *serving)
 {
 	char name[32];
 	struct stat st;
@@ -226,7 +226,10 @@ static int open_socket(struct serving *serving, const struct service_user *user)
 	r = bind_as(serving, name);
 	if (r < 0)
 		return failed("cannot make the socket", serving->path, r);
-	if (user && fchmodat(serving->dir, name, 0666, 0) < 0) /* anybody may connect to what serves all users */
+	/* The group first: until then it is for nobody but its owner. */
+	if (serving->group != (gid_t)-1 && fchownat(serving->dir, name, (uid_t)-1, serving->group, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	if (r == 0 && serving->mode != 0 && fchmodat(serving->dir, name, serving->mode, 0) < 0)
 		r = -errno;
 	/* Listening as root, if it is: clients see that from now on, and take nobody else's socket for it. */
 	if (r == 0 && (fstatat(serving->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || listen(serving->listener, BACKLOG) < 0))
@@ -237,8 +240,8 @@ static int open_socket(struct serving *serving, const struct service_user *user)
 		(void)unlinkat(serving->dir, name, 0);
 		if (r != -EEXIST)
 			return failed("cannot serve", serving->path, r);
-		log_error("%s exists and is no socket: it is left alone; remove it, or give another --address",
-		          serving->path);
+		log_error("%s exists and is no socket: it is left alone; remove it, or give another %s", serving->path,
+		          serving->option);
 		return EXIT_FAILED;
 	}
 	serving->dev = st.st_dev;
@@ -251,34 +254,54 @@ static int open_socket(struct serving *serving, const struct service_user *user)
 static int fill_folder(struct serving *serving, const struct service_user *user)
 {
 	bool is_lent = user && geteuid() == 0;
+	struct service_user lent = is_lent ? *user : (struct service_user){ 0 };
 	int status;
 
-	if (is_lent && privileges_lend_files(user) < 0)
+	/* What it makes is of the group that is to have it: it need not be one of the service user's. */
+	if (is_lent && serving->group != (gid_t)-1)
+		lent.gid = serving->group;
+	if (is_lent && privileges_lend_files(&lent) < 0)
 		return failed("cannot be the service user in the folder of", serving->path, -EPERM);
 	status = take_lock(serving);
 	if (status == EXIT_STOPPED)
-		status = open_socket(serving, user);
+		status = open_socket(serving);
 	if (is_lent)
 		privileges_take_files_back();
 	return status;
 }
 
-int serving_start(const char *address, const struct service_user *user, struct serving *ret)
+/* `status`: of finding the folder. */
+static int start(struct serving *serving, const struct service_user *user, int status, struct serving *ret)
 {
-	struct serving serving = { .dir = -1, .lock = -1, .listener = -1 };
-	int status = address ? use_address(address, user, &serving) :
-	             user    ? use_system_place(user, &serving) : use_own_place(&serving);
-	size_t name_at = serving.name ? (size_t)(serving.name - serving.path) : 0;
+	size_t name_at = serving->name ? (size_t)(serving->name - serving->path) : 0;
 
 	if (status == EXIT_STOPPED)
-		status = fill_folder(&serving, user);
+		status = fill_folder(serving, user);
 	if (status != EXIT_STOPPED) {
-		serving_stop(&serving);
+		serving_stop(serving);
 		return status;
 	}
-	*ret = serving;
+	*ret = *serving;
 	ret->name = ret->path + name_at;
 	return EXIT_STOPPED;
+}
+
+int serving_start(const char *address, const struct service_user *user, struct serving *ret)
+{
+	struct serving serving = { .option = "--address", .group = (gid_t)-1, .dir = -1, .lock = -1, .listener = -1 };
+	int status = address ? use_address(address, user, &serving) :
+	             user    ? use_system_place(user, &serving) : use_own_place(&serving);
+
+	serving.mode = user ? 0666 : 0; /* anybody may connect to what serves all users */
+	return start(&serving, user, status, ret);
+}
+
+int serving_start_control(const char *path, const struct service_user *user, gid_t group, struct serving *ret)
+{
+	struct serving serving = { .option = "--control", .group = group, .dir = -1, .lock = -1, .listener = -1 };
+
+	serving.mode = group == (gid_t)-1 ? 0600 : 0660;
+	return start(&serving, user, use_address(path, user, &serving), ret);
 }
 
 void serving_stop(struct serving *serving)

@@ -15,6 +15,9 @@
 #include "privileges.h"
 
 struct serving {
+	const char *option; /* that names another place */
+	mode_t mode;        /* of the socket */
+	gid_t group;        /* its; (gid_t)-1: as it comes */
 	char path[ADDRESS_SIZE]; /* of the socket */
 	const char *name;        /* its last component, in path */
 	int dir;                 /* O_PATH, of its folder */
@@ -30,6 +33,8 @@ struct serving {
  * EXIT_STOPPED (0) and fills *ret in, or logs why not and returns the exit status.
  */
 int serving_start(const char *address, const struct service_user *user, struct serving *ret);
+/* The same for the control socket, at `path`: for its user alone, or for that one and a group (else (gid_t)-1). */
+int serving_start_control(const char *path, const struct service_user *user, gid_t group, struct serving *ret);
 /* Closes; removes the socket file if it is still ours, and the lock file. */
 void serving_stop(struct serving *serving);
 

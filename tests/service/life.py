@@ -41,7 +41,7 @@ def test_usage():
 def test_clean_stop():
     for number in (signal.SIGTERM, signal.SIGINT):
         daemon = bus.Daemon()
-        folder, files_before = daemon.folder, {"socket", "socket.lock", daemon.log.name}
+        folder, files_before = daemon.folder, {"socket", "socket.lock", "socket.control", "socket.control.lock", daemon.log.name}
         assert set(os.listdir(folder)) == files_before
         assert stat.S_IMODE(daemon.address.stat().st_mode) == 0o700
         assert pathlib.Path(f"{daemon.address}.lock").read_text() == f"{daemon.pid}\n"
@@ -93,7 +93,7 @@ def test_takes_over_from_a_killed_one():
     with bus.daemon(folder=daemon.folder) as successor:
         assert successor.address.stat().st_ino != inode
         assert sorted(path.name for path in daemon.folder.iterdir() if "log" not in path.name) == \
-            ["socket", "socket.lock"]
+            ["socket", "socket.control", "socket.control.lock", "socket.lock"]
 
 
 def has_open(pid, name):

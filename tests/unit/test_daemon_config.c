@@ -90,7 +90,7 @@ START_TEST(what_it_says_is_the_default)
 	for (size_t i = 0; i < n_keys; i++) {
 		memset((char *)&normal + keys[i].offset, 0, keys[i].width);
 		key_set_normal(&keys[i], &normal);
-		if (keys[i].type == KEY_PATH || keys[i].type == KEY_USER)
+		if (keys[i].type == KEY_PATH || keys[i].type == KEY_USER || keys[i].type == KEY_GROUP)
 			key_set_normal(&keys[i], &options);
 	}
 	ck_assert_int_eq(config_read(path, true, &options), -1);
@@ -112,7 +112,7 @@ START_TEST(keys_are_what_they_say)
 
 		ck_assert_ptr_eq(key_find(key->name), key);
 		ck_assert_msg(strlen(key->help) + 25 < 100, "%s", key->name);
-		if (key->type == KEY_PATH || key->type == KEY_USER)
+		if (key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP)
 			continue;
 		key_normal(key, text);
 		ck_assert_int_eq(key_set(key, text, &options), 0);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* routes.h - what can be asked: docs/control-api.json has the same list, and a test compares them. */
+#ifndef PATHBUS_DAEMON_CONTROL_ROUTES_H
+#define PATHBUS_DAEMON_CONTROL_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "request.h"
+
+struct control_route {
+	const char *method; /* GET or POST */
+	const char *path;   /* a component {id} stands for a number */
+	control_fn *handler;
+	const char *query; /* the names that its query may have, with spaces between them */
+	const char *body;  /* the same of its body */
+	bool is_open;      /* to whoever could connect */
+};
+
+/* NULL: there is none; then *ret_allowed is what methods the path has ("GET, POST"), or NULL: it has none at all. */
+const struct control_route *control_route_find(const char *method, const char *path, uint64_t *ret_id, const char **ret_allowed);
+/* Is it among the names of a list such as `query`? */
+bool control_route_names(const char *list, const char *name, size_t size);
+
+/* The handlers, one file for each subject. */
+void control_get_health(struct control_request *request);  /* routes.c */
+
+#endif
