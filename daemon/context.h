@@ -21,6 +21,7 @@ struct rights_watch;
 struct users;
 struct forker;
 struct control;
+struct reload;
 
 struct context {
 	const struct options *options;
@@ -37,6 +38,7 @@ struct context {
 	struct rights_watch *rights_watch;
 	struct forker *forker; /* of the daemon of all users; else NULL */
 	struct control *control; /* NULL: there is no control socket */
+	struct reload *reload;
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 };

@@ -146,6 +146,7 @@ static int take_config(int argc, char **argv, const struct option *list, const c
 		config = OPTIONS_SYSTEM_CONFIG;
 	if (!config)
 		return -1;
+	to->config = strdup(config);
 	status = config_read(config, to->system || geteuid() == 0, to);
 	return status < 0 ? take_all(argc, argv, list, to, &config) : status;
 }
@@ -187,10 +188,11 @@ int options_parse(int argc, char **argv, struct options *ret)
 
 void options_deinit(struct options *options)
 {
+	free(options->config);
 	free(options->address);
 	free(options->user);
 	free(options->control);
 	free(options->control_group);
-	options->address = options->user = options->control = options->control_group = NULL;
+	options->config = options->address = options->user = options->control = options->control_group = NULL;
 	options->narrow = narrow_free(options->narrow);
 }

@@ -23,6 +23,7 @@ struct options {
 	bool system;   /* serves all users */
 	bool no_sandbox;
 	char *user;    /* then: whom it runs as, a name or a number */
+	char *config;  /* the file that was read; NULL: none */
 	char *address; /* NULL: the user's own place, or the system's */
 	char *control; /* the control socket; NULL: beside that one; "off": there is none */
 	char *control_group; /* NULL: for nobody beside root and whom this runs as */

@@ -36,6 +36,7 @@
 #include "os/os.h"
 #include "privileges.h"
 #include "regions.h"
+#include "reload.h"
 #include "rights_watch.h"
 #include "ringing.h"
 #include "runtime.h"
@@ -45,7 +46,7 @@
 #include "user.h"
 #include "version.h"
 
-enum { ON_TERM, ON_INT, ON_CHILD, N_SIGNALS };
+enum { ON_TERM, ON_INT, ON_HANGUP, ON_CHILD, N_SIGNALS };
 
 struct server {
 	struct context context;
@@ -113,6 +114,14 @@ static void on_elder(void *arg)
 
 	log_info("stopping: a system-wide pathbusd serves at %s", ADDRESS_SYSTEM);
 	loop_stop(server->context.loop);
+}
+
+static void on_hangup(void *arg)
+{
+	struct server *server = arg;
+
+	if (!reload_ask(server->context.reload, NULL, NULL))
+		log_error("no memory to read the configuration anew");
 }
 
 /* Only root could start another: that is for whoever started us. */
@@ -309,8 +318,12 @@ static int make_rest(struct server *server)
 {
 	struct loop *loop = server->context.loop;
 
+	server->context.reload = reload_new(&server->context);
+	if (!server->context.reload)
+		return -ENOMEM;
 	server->signals[ON_TERM] = loop_on_signal(loop, SIGTERM, on_stop, server);
 	server->signals[ON_INT] = loop_on_signal(loop, SIGINT, on_stop, server);
+	server->signals[ON_HANGUP] = loop_on_signal(loop, SIGHUP, on_hangup, server);
 	server->signals[ON_CHILD] = loop_on_signal(loop, SIGCHLD, on_child, server);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		if (!server->signals[i])
@@ -377,6 +390,7 @@ static void stop(struct server *server)
 		death_page_mark(&server->death);
 	context->control = control_end(context->control);
 	control_place_leave(&server->control);
+	reload_free(context->reload);
 	listener_free(server->listener);
 	clients_free(server->clients);
 	endpoints_free(context->endpoints);
