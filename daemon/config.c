@@ -1,69 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config.c - reads the configuration with inih; see config.h.
+ * config.c - reads the configuration with inih; see config.h. config_files.c finds and reads the files.
  *
- * inih tells neither the number of a line nor a line that it cuts, nor a section without keys. So it gets its lines from here,
- * where all that is looked at. Whatever is wrong, the daemon does not start: half a configuration is none.
+ * inih tells neither the number of a line nor a line that it cuts, nor a section without keys, and cuts the names of long ones. So it
+ * gets its lines from here, where all that is looked at.
+ *
+ * A file that is still being written, or was cut off, must not pass for a whole one: each ends with the end of a line, none is empty,
+ * and one that begins with the section [begin] ends with [end].
  */
-#include "config.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "config_files.h"
 #include "escape.h"
-#include "exit.h"
 #include "keys.h"
 #include "narrow.h"
+#include "options.h"
 
-#define MAX_SIZE (UINT64_C(1) << 20)
 #define SHOWN_SIZE 256u
+#define SPACES " \t\r"
 
 struct config {
-	const char *path;
-	struct options *options;
-	char *text, *at, *end; /* at: what inih has not had yet */
+	struct config_file *file;
+	struct sources *sources;
+	struct options scratch; /* where values are tried */
+	const char *at, *end;   /* at: what inih has not had yet */
 	unsigned line;   /* that inih had last */
 	bool continues;  /* it is indented: more of the value before it */
+	bool begins, ends;        /* [begin] and [end] were there */
+	char *section, *argument; /* that the lines are in; "": none yet */
 	char *rule;      /* of [rights], which may go on in the next line: its text, right and first line; else NULL */
 	uint32_t rule_right;
 	unsigned rule_line;
-	int status;      /* -1 until something is wrong: what, and in which line */
-	unsigned wrong_line;
-	char wrong[2 * SHOWN_SIZE];
 	unsigned first_at[KEY_MAX]; /* the line of each key; 0: not there */
 };
 
-static void fail(struct config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void fail(struct config *config, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Only the first mistake is told; the others may come of it. */
-static void fail(struct config *config, const char *format, ...)
+static void fail(struct config *config, int error, const char *format, ...)
 {
+	char text[3 * SHOWN_SIZE];
 	va_list args;
 
-	if (config->status >= 0)
-		return;
-	config->status = EXIT_USAGE;
-	config->wrong_line = config->line;
 	va_start(args, format);
-	vsnprintf(config->wrong, sizeof(config->wrong), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	config_file_fail(config->file, error, config->line, text);
 }
 
-static void tell(const struct config *config)
+static bool has_failed(const struct config *config)
 {
-	if (config->status < 0)
-		return;
-	fprintf(stderr, "pathbusd: %s", config->path);
-	if (config->wrong_line > 0)
-		fprintf(stderr, ":%u", config->wrong_line);
-	fprintf(stderr, ": %s\n", config->wrong);
+	return config->file->error < 0;
 }
 
 static const char *shown(const char *text, char *ret)
@@ -72,22 +65,50 @@ static const char *shown(const char *text, char *ret)
 	return ret;
 }
 
-/* --- rules ----------------------------------------------------------------------------------------- */
+/* --- what is taken --------------------------------------------------------------------------------- */
+
+static void add(struct config *config, const char *name, const char *value, const char *plain, unsigned line)
+{
+	int r = sources_add(config->sources, &(struct setting){ .section = config->section,
+	                                                        .argument = config->argument,
+	                                                        .name = (char *)(uintptr_t)name,
+	                                                        .value = (char *)(uintptr_t)value,
+	                                                        .plain = (char *)(uintptr_t)plain,
+	                                                        .file = config->file->path,
+	                                                        .line = line });
+
+	if (r < 0)
+		fail(config, r, "no memory");
+}
+
+static const char *name_of_right(uint32_t right)
+{
+	return right == narrow_right("post") ? "post" : "subscribe";
+}
 
 static void end_rule(struct config *config)
 {
 	char error[NARROW_ERROR_SIZE];
 	unsigned line = config->line;
-	int r;
+	char *plain = NULL;
+	int r = 0;
 
 	if (!config->rule)
 		return;
-	r = config->status < 0 ? narrow_add(&config->options->narrow, config->rule_right, config->rule, error) : 0;
 	config->line = config->rule_line;
-	if (r < 0)
-		fail(config, "%s: %s", config->rule_right == narrow_right("post") ? "post" : "subscribe",
-		     r == -ENOMEM ? "no memory" : error);
+	if (!has_failed(config))
+		r = narrow_add(&config->scratch.narrow, config->rule_right, config->rule, error);
+	if (r == -EINVAL) {
+		fail(config, r, "%s: %s", name_of_right(config->rule_right), error);
+	} else if (r == 0 && !has_failed(config)) {
+		plain = narrow_last(config->scratch.narrow);
+		if (plain)
+			add(config, name_of_right(config->rule_right), config->rule, plain, config->rule_line);
+	}
+	if (r == -ENOMEM || (r == 0 && !plain))
+		fail(config, -ENOMEM, "no memory");
 	config->line = line;
+	free(plain);
 	free(config->rule);
 	config->rule = NULL;
 }
@@ -107,85 +128,33 @@ static void take_rule(struct config *config, uint32_t right, const char *text)
 	free(config->rule);
 	config->rule = n < 0 ? NULL : rule;
 	if (n < 0)
-		fail(config, "no memory");
+		fail(config, -ENOMEM, "no memory");
 }
 
-/* --- lines ----------------------------------------------------------------------------------------- */
-
-static void check_section(struct config *config, const char *line)
-{
-	char name[64], text[SHOWN_SIZE];
-	const char *end = strchr(line, ']');
-	size_t size = end ? (size_t)(end - line) - 1 : 0;
-
-	if (!end)
-		fail(config, "a section is written [NAME]");
-	else if (size >= sizeof(name))
-		fail(config, "there is no section of so long a name");
-	else {
-		memcpy(name, line + 1, size);
-		name[size] = '\0';
-		if (!key_section_exists(name))
-			fail(config, "there is no section [%s]", shown(name, text));
-	}
-}
-
-/* As fgets. A line that does not fit would be cut in two. */
-static char *next_line(char *ret, int size, void *stream)
-{
-	struct config *config = stream;
-	size_t left = (size_t)(config->end - config->at), n;
-	const char *newline = memchr(config->at, '\n', left);
-
-	if (left == 0 || config->status >= 0)
-		return NULL;
-	n = newline ? (size_t)(newline - config->at) : left;
-	config->line++;
-	if (n + 3 > (size_t)size) {
-		fail(config, "the line is longer than %d bytes; a value goes on in indented lines", size - 3);
-		return NULL;
-	}
-	memcpy(ret, config->at, n);
-	config->at += n + (newline != NULL);
-	ret[n] = '\n';
-	ret[n + 1] = '\0';
-	config->continues = ret[0] == ' ' || ret[0] == '\t';
-	if (ret[strspn(ret, " \t")] == '[') {
-		if (config->continues)
-			fail(config, "a section's name stands at the beginning of its line");
-		else
-			check_section(config, ret);
-	}
-	return ret;
-}
-
-/* --- keys ------------------------------------------------------------------------------------------ */
-
-static void take_key(struct config *config, const struct key *key, const char *section, const char *value)
+static void take_key(struct config *config, const struct key *key, const char *value)
 {
 	unsigned *first_at = &config->first_at[key - keys];
 	char range[KEY_TEXT_SIZE], text[SHOWN_SIZE];
+	int r;
 
-	if (strcmp(section, key->section) != 0) {
-		fail(config, "%s belongs in the section [%s]", key->name, key->section);
+	if (strcmp(config->section, key->section) != 0) {
+		fail(config, -EINVAL, "%s belongs in the section [%s]", key->name, key->section);
 		return;
 	}
 	if (*first_at > 0) {
-		fail(config, config->continues ? "%s takes one line (line %u)" : "%s is set already, in line %u", key->name,
+		fail(config, -EINVAL, config->continues ? "%s takes one line (line %u)" : "%s is set already, in line %u", key->name,
 		     *first_at);
 		return;
 	}
 	*first_at = config->line;
-	switch (key_set(key, value, config->options)) {
-	case 0:
-		return;
-	case -ENOMEM:
-		fail(config, "no memory");
-		config->status = EXIT_FAILED;
-		return;
-	default:
+	r = key_set(key, value, &config->scratch);
+	if (r == -EINVAL) {
 		key_range(key, range);
-		fail(config, "%s takes %s, not '%s'", key->name, range, shown(value, text));
+		fail(config, r, "%s takes %s, not '%s'", key->name, range, shown(value, text));
+	} else if (r < 0) {
+		fail(config, r, "no memory");
+	} else {
+		add(config, key->name, value, NULL, config->line);
 	}
 }
 
@@ -196,63 +165,137 @@ static int take(void *arg, const char *section, const char *name, const char *va
 	const struct key *key = name ? key_find(name) : NULL;
 	char text[SHOWN_SIZE];
 
+	(void)section; /* next_line knows it whole */
 	if (!name)
 		return 1; /* a section begins: some builds of inih tell that */
-	if (key)
-		take_key(config, key, section, value ? value : "");
-	else if (strcmp(section, KEY_SECTION_RIGHTS) == 0 && narrow_right(name))
-		take_rule(config, narrow_right(name), value ? value : "");
+	if (!value)
+		value = "";
+	if (config->ends)
+		fail(config, -EINVAL, "nothing may stand behind [%s]", KEY_SECTION_END);
+	else if (key)
+		take_key(config, key, value);
+	else if (strcmp(config->section, KEY_SECTION_RIGHTS) == 0 && narrow_right(name))
+		take_rule(config, narrow_right(name), value);
 	else
-		fail(config, "there is no key '%s' in section [%s]", shown(name, text), section);
-	return config->status < 0;
+		fail(config, -EINVAL, "there is no key '%s' in section [%s]", shown(name, text), config->section);
+	return !has_failed(config);
 }
 
-/* --- the file -------------------------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------------------- */
 
-static bool check_file(struct config *config, const struct stat *st, bool trusted)
+static bool is_nothing(const char *text)
 {
-	if (!S_ISREG(st->st_mode))
-		fail(config, "is no regular file");
-	else if (st->st_size < 0 || (uint64_t)st->st_size > MAX_SIZE)
-		fail(config, "is larger than 1M");
-	else if (trusted && st->st_uid != 0 && st->st_uid != geteuid())
-		fail(config, "belongs to user %u, who could change what all users may do; make it root's", st->st_uid);
-	else if (trusted && st->st_mode & (S_IWGRP | S_IWOTH))
-		fail(config, "others than its owner may write it; take that away with chmod go-w");
-	else
-		return true;
-	return false;
+	text += strspn(text, SPACES);
+	return text[0] == '\n' || text[0] == '\0' || text[0] == '#' || text[0] == ';';
 }
 
-/* The whole file: what is checked is what is read. NULL: told why. */
-static char *read_file(struct config *config, int fd, size_t size)
+/* The section's name, and its argument if it has one, which may have any characters but a ". NULL: it is not written so. */
+static const char *split_section(char *line, char **ret_argument)
 {
-	char *text = malloc(size + 1);
-	size_t used = 0;
-	ssize_t n = 1;
+	char *name = line + 1 + strspn(line + 1, SPACES), *at = name + strcspn(name, "]\" \t\r\n"), *end = at;
 
-	if (!text) {
-		fail(config, "no memory");
+	*ret_argument = NULL;
+	at += strspn(at, SPACES);
+	if (at[0] == '"') {
+		char *quote = strchr(at + 1, '"');
+
+		if (!quote)
+			return NULL;
+		*ret_argument = at + 1;
+		*quote = '\0';
+		at = quote + 1 + strspn(quote + 1, SPACES);
+	}
+	if (at[0] != ']' || !is_nothing(at + 1))
+		return NULL;
+	*end = '\0';
+	return name;
+}
+
+static void begin_or_end(struct config *config, const char *name)
+{
+	if (strcmp(name, KEY_SECTION_END) == 0)
+		config->ends = true;
+	else if (config->section[0] || config->begins)
+		fail(config, -EINVAL, "[%s] stands before everything else", KEY_SECTION_BEGIN);
+	else
+		config->begins = true;
+}
+
+static void enter_section(struct config *config, const char *name, const char *argument)
+{
+	char text[SHOWN_SIZE];
+	char *section = strdup(name), *copy = argument ? strdup(argument) : NULL;
+
+	if (!section || (argument && !copy)) {
+		fail(config, -ENOMEM, "no memory");
+	} else if (config->ends) {
+		fail(config, -EINVAL, "nothing may stand behind [%s]", KEY_SECTION_END);
+	} else if (!key_section_exists(name)) {
+		fail(config, -EINVAL, "there is no section [%s]", shown(name, text));
+	} else if (argument) {
+		fail(config, -EINVAL, "the section [%s] is for all: write it without \"%s\"", name, shown(argument, text));
+	} else {
+		if (strcmp(name, KEY_SECTION_BEGIN) == 0 || strcmp(name, KEY_SECTION_END) == 0)
+			begin_or_end(config, name);
+		free(config->section);
+		free(config->argument);
+		config->section = section;
+		config->argument = copy;
+		return;
+	}
+	free(section);
+	free(copy);
+}
+
+/* `line` is for inih afterwards, which need not know the section. */
+static void take_section(struct config *config, char *line)
+{
+	char *argument;
+	const char *name;
+
+	if (config->continues) {
+		fail(config, -EINVAL, "a section's name stands at the beginning of its line");
+		return;
+	}
+	end_rule(config);
+	name = split_section(line, &argument);
+	if (!name)
+		fail(config, -EINVAL, "a section is written [NAME], or [NAME \"PATTERN\"]");
+	else
+		enter_section(config, name, argument);
+	strcpy(line, "[]\n");
+}
+
+/* As fgets. A line that does not fit would be cut in two. */
+static char *next_line(char *ret, int size, void *stream)
+{
+	struct config *config = stream;
+	size_t left = (size_t)(config->end - config->at), n;
+	const char *newline = memchr(config->at, '\n', left);
+
+	if (left == 0 || has_failed(config))
+		return NULL;
+	config->line++;
+	if (!newline) {
+		fail(config, -EINVAL, "the last line has no end: was the file cut off, or is it still being written?");
 		return NULL;
 	}
-	while (used < size && n > 0) {
-		n = read(fd, text + used, size - used);
-		if (n < 0 && errno == EINTR)
-			n = 1;
-		else if (n > 0)
-			used += (size_t)n;
+	n = (size_t)(newline - config->at);
+	if (n + 3 > (size_t)size) {
+		fail(config, -EINVAL, "the line is longer than %d bytes; a value goes on in indented lines", size - 3);
+		return NULL;
 	}
-	text[used] = '\0';
-	config->end = text + used;
-	if (n < 0)
-		fail(config, "cannot be read: %s", strerror(errno));
-	else if (strlen(text) != used)
-		fail(config, "is no text: it has a zero byte");
-	else
-		return text;
-	free(text);
-	return NULL;
+	memcpy(ret, config->at, n);
+	config->at += n + 1;
+	ret[n] = '\n';
+	ret[n + 1] = '\0';
+	config->continues = ret[0] == ' ' || ret[0] == '\t';
+	if (ret[strspn(ret, " \t")] == '[')
+		take_section(config, ret);
+	return ret;
 }
+
+/* --- a file ---------------------------------------------------------------------------------------- */
 
 static void parse(struct config *config)
 {
@@ -260,30 +303,31 @@ static void parse(struct config *config)
 
 	end_rule(config);
 	/* What inih finds itself it tells at the end only: it may have come before. */
-	if (r == 0 || (config->status >= 0 && (r < 0 || config->wrong_line <= (unsigned)r)))
-		return;
-	config->status = -1;
-	config->line = r > 0 ? (unsigned)r : 0;
-	fail(config, r > 0 ? "neither [SECTION] nor KEY = VALUE" : "no memory");
+	if (r != 0 && (!has_failed(config) || (r > 0 && config->file->wrong_line > (unsigned)r))) {
+		config->file->error = 0;
+		config->line = r > 0 ? (unsigned)r : 0;
+		fail(config, r > 0 ? -EINVAL : -ENOMEM, r > 0 ? "neither [SECTION] nor KEY = VALUE" : "no memory");
+	}
+	if (config->begins && !config->ends)
+		fail(config, -EINVAL, "it begins with [%s], and does not end with [%s]: was the file cut off, or is it still being "
+		     "written?", KEY_SECTION_BEGIN, KEY_SECTION_END);
 }
 
-int config_read(const char *path, bool trusted, struct options *options)
+void config_parse(struct config_file *file, const char *text, size_t size, struct sources *sources)
 {
-	struct config config = { .path = path, .options = options, .status = -1 };
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, which some editors write */
+	struct config config = { .file = file, .sources = sources, .at = text, .end = text + size, .section = strdup("") };
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		fail(&config, "cannot be read: %s", strerror(errno));
-	else if (check_file(&config, &st, trusted))
-		config.text = read_file(&config, fd, (size_t)st.st_size);
-	if (fd >= 0)
-		close(fd);
-	if (config.text) {
-		config.at = config.text;
+	if (size >= sizeof(mark) - 1 && memcmp(text, mark, sizeof(mark) - 1) == 0)
+		config.at += sizeof(mark) - 1;
+	if (!config.section)
+		fail(&config, -ENOMEM, "no memory");
+	else if (config.at == config.end)
+		fail(&config, -EINVAL, "is empty: was the file cut off, or is it still being written? A comment is enough where nothing "
+		     "is to be set");
+	else
 		parse(&config);
-		free(config.text);
-	}
-	tell(&config);
-	return config.status;
+	free(config.section);
+	free(config.argument);
+	options_deinit(&config.scratch);
 }

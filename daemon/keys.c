@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* keys.c - see keys.h. A new key is a line of the table here, and its commented line in conf/pathbusd.conf. */
+/* keys.c - see keys.h. A new key is a line of the table here, and its commented line in conf/pathbusd.conf; where something else
+ * than `options` has its value, reload.c has to tell that, or the key is not live. */
 #include "keys.h"
 
 #include <errno.h>
@@ -12,20 +13,21 @@
 #include "page.h"
 
 #define MEMBER(member) offsetof(struct options, member), sizeof(((struct options *)0)->member)
+/* These are live; the others say so. */
 #define NUMBER(section, name, member, min, max, normal, help) \
-	{ name, section, KEY_NUMBER, MEMBER(member), min, max, normal, help }
+	{ name, section, KEY_NUMBER, MEMBER(member), min, max, normal, help, true }
 #define BYTES(section, name, member, min, max, normal, help) \
-	{ name, section, KEY_BYTES, MEMBER(member), min, max, normal, help }
+	{ name, section, KEY_BYTES, MEMBER(member), min, max, normal, help, true }
 #define MS(section, name, member, min, max, normal, help) \
-	{ name, section, KEY_MS, MEMBER(member), min, max, normal, help }
+	{ name, section, KEY_MS, MEMBER(member), min, max, normal, help, true }
 
 /* By sections, in the order of conf/pathbusd.conf. */
 const struct key keys[] = {
-	{ "address", "daemon", KEY_PATH, MEMBER(address), 0, 0, 0, "serve at this Unix socket" },
-	{ "user", "daemon", KEY_USER, MEMBER(user), 0, 0, 0, "whom the daemon of all users runs as" },
-	{ "control", "daemon", KEY_PATH, MEMBER(control), 0, 0, 0, "the control socket (off: none)" },
-	{ "control-group", "daemon", KEY_GROUP, MEMBER(control_group), 0, 0, 0, "who may use it, beside root" },
-	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr" },
+	{ "address", "daemon", KEY_PATH, MEMBER(address), 0, 0, 0, "serve at this Unix socket", false },
+	{ "user", "daemon", KEY_USER, MEMBER(user), 0, 0, 0, "whom the daemon of all users runs as", false },
+	{ "control", "daemon", KEY_PATH, MEMBER(control), 0, 0, 0, "the control socket (off: none)", false },
+	{ "control-group", "daemon", KEY_GROUP, MEMBER(control_group), 0, 0, 0, "who may use it, beside root", false },
+	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr", true },
 	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
 	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
 	   "give up on a path whose file system does not answer"),
@@ -84,8 +86,11 @@ const struct key *key_find(const char *name)
 
 bool key_section_exists(const char *section)
 {
-	if (strcmp(section, KEY_SECTION_RIGHTS) == 0)
-		return true;
+	static const char *const others[] = { KEY_SECTION_BEGIN, KEY_SECTION_RIGHTS, KEY_SECTION_END };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(section, others[i]) == 0)
+			return true;
 	for (size_t i = 0; i < n_keys; i++)
 		if (strcmp(keys[i].section, section) == 0)
 			return true;
@@ -172,12 +177,34 @@ int key_set(const struct key *key, const char *text, struct options *options)
 
 void key_set_normal(const struct key *key, struct options *options)
 {
-	if (key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP)
+	if (key_is_text(key))
 		memset((char *)options + key->offset, 0, key->width);
 	else if (key->type == KEY_LEVEL)
 		memcpy((char *)options + key->offset, &(enum log_level){ (enum log_level)key->normal }, key->width);
 	else
 		store_number(key, key->normal, options);
+}
+
+bool key_is_same(const struct key *key, const struct options *a, const struct options *b)
+{
+	const char *of_a, *of_b;
+
+	if (!key_is_text(key))
+		return memcmp((const char *)a + key->offset, (const char *)b + key->offset, key->width) == 0;
+	memcpy(&of_a, (const char *)a + key->offset, sizeof(of_a));
+	memcpy(&of_b, (const char *)b + key->offset, sizeof(of_b));
+	return of_a == of_b || (of_a && of_b && strcmp(of_a, of_b) == 0);
+}
+
+void key_swap(const struct key *key, struct options *a, struct options *b)
+{
+	char *at_a = (char *)a + key->offset, *at_b = (char *)b + key->offset, byte;
+
+	for (size_t i = 0; i < key->width; i++) {
+		byte = at_a[i];
+		at_a[i] = at_b[i];
+		at_b[i] = byte;
+	}
 }
 
 /* --- words ----------------------------------------------------------------------------------------- */
@@ -239,4 +266,32 @@ void key_normal(const struct key *key, char *ret)
 		strcpy(ret, log_level_name((enum log_level)key->normal));
 	else
 		put_number(key, key->normal, ret, KEY_TEXT_SIZE);
+}
+
+char *key_text(const struct key *key, const struct options *options)
+{
+	const char *at = (const char *)options + key->offset;
+	char text[KEY_TEXT_SIZE];
+	uint64_t value = 0;
+	uint32_t narrow;
+	enum log_level level;
+
+	if (key_is_text(key)) {
+		const char *set;
+
+		memcpy(&set, at, sizeof(set));
+		return strdup(set ? set : "");
+	}
+	if (key->type == KEY_LEVEL) {
+		memcpy(&level, at, sizeof(level));
+		return strdup(log_level_name(level));
+	}
+	if (key->width == sizeof(value)) {
+		memcpy(&value, at, sizeof(value));
+	} else {
+		memcpy(&narrow, at, sizeof(narrow));
+		value = narrow;
+	}
+	put_number(key, value, text, sizeof(text));
+	return strdup(text);
 }

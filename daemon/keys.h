@@ -29,9 +29,11 @@ struct key {
 	size_t offset, width; /* in struct options */
 	uint64_t min, max, normal;
 	const char *help; /* one line */
+	bool live;        /* a change of it takes effect while the daemon runs; else it needs a restart */
 };
 
-#define KEY_MAX 64u /* so many keys at most */
+#define KEY_SECTION_BEGIN "begin" /* these two have no keys: config.c */
+#define KEY_SECTION_END "end"
 #define KEY_SECTION_RIGHTS "rights" /* not in the table: its keys may be there more than once (narrow.h) */
 
 extern const struct key keys[];
@@ -46,6 +48,16 @@ bool key_section_exists(const char *section);
  */
 int key_set(const struct key *key, const char *text, struct options *options);
 void key_set_normal(const struct key *key, struct options *options);
+/* Is its value the same in both? */
+bool key_is_same(const struct key *key, const struct options *a, const struct options *b);
+/* Exchanges its value. */
+void key_swap(const struct key *key, struct options *a, struct options *b);
+/* Its value as it may be written, empty where nothing is set. The caller's; NULL: no memory. */
+char *key_text(const struct key *key, const struct options *options);
+static inline bool key_is_text(const struct key *key) /* a char * of its own */
+{
+	return key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP;
+}
 
 /* Long enough for what the next two write. */
 #define KEY_TEXT_SIZE 96u

@@ -144,13 +144,16 @@ static bool parse_number(const char *text, uint32_t *ret)
 	return true;
 }
 
-static bool find_named(const char *text, struct named *ret)
+/* `plain`: there are only numbers. */
+static bool find_named(const char *text, bool plain, struct named *ret)
 {
 	*ret = (struct named){ .is_group = text[0] == '@' };
 	if (ret->is_group)
 		text++;
 	if (parse_number(text, &ret->id))
 		return true;
+	if (plain)
+		return false;
 	if (ret->is_group) {
 		const struct group *group = getgrnam(text);
 
@@ -178,7 +181,7 @@ static char *trim(char *text)
 	return text;
 }
 
-static int take_named(struct rule *rule, char *list, char *ret_error)
+static int take_named(struct rule *rule, char *list, bool plain, char *ret_error)
 {
 	char *rest = trim(list), *text;
 
@@ -188,7 +191,7 @@ static int take_named(struct rule *rule, char *list, char *ret_error)
 
 		text = strsep(&rest, ",");
 		text = trim(text);
-		if (!find_named(text, &named)) {
+		if (!find_named(text, plain, &named)) {
 			escape(text, strlen(text), shown, sizeof(shown));
 			snprintf(ret_error, NARROW_ERROR_SIZE, text[0] == '@' ? "there is no group '%s'" : "there is no user '%s'",
 			         shown);
@@ -201,6 +204,11 @@ static int take_named(struct rule *rule, char *list, char *ret_error)
 		all[rule->n_named++] = named;
 		if (!rest)
 			break;
+		rest = trim(rest);
+		if (!*rest) {
+			snprintf(ret_error, NARROW_ERROR_SIZE, "nobody is named behind the last comma");
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -243,7 +251,7 @@ static void rule_free(struct rule *rule)
 }
 
 /* `text` is cut up. */
-static int rule_fill(struct rule *rule, char *text, char *ret_error)
+static int rule_fill(struct rule *rule, char *text, bool plain, char *ret_error)
 {
 	char *colon = strrchr(text, ':'), *pattern;
 	const char *wrong;
@@ -259,13 +267,13 @@ static int rule_fill(struct rule *rule, char *text, char *ret_error)
 		snprintf(ret_error, NARROW_ERROR_SIZE, "%s", wrong);
 		return -EINVAL;
 	}
-	if (check_links(pattern, ret_error) < 0)
+	if (!plain && check_links(pattern, ret_error) < 0)
 		return -EINVAL;
 	rule->pattern = strdup(pattern);
-	return rule->pattern ? take_named(rule, colon + 1, ret_error) : -ENOMEM;
+	return rule->pattern ? take_named(rule, colon + 1, plain, ret_error) : -ENOMEM;
 }
 
-int narrow_add(struct narrow **narrow, uint32_t right, const char *text, char *ret_error)
+static int add(struct narrow **narrow, uint32_t right, const char *text, bool plain, char *ret_error)
 {
 	struct rule *rule = calloc(1, sizeof(*rule));
 	char *copy = strdup(text);
@@ -273,7 +281,7 @@ int narrow_add(struct narrow **narrow, uint32_t right, const char *text, char *r
 
 	if (rule && copy) {
 		rule->right = right;
-		r = rule_fill(rule, copy, ret_error);
+		r = rule_fill(rule, copy, plain, ret_error);
 	}
 	free(copy);
 	if (r == 0 && !*narrow) {
@@ -291,6 +299,35 @@ int narrow_add(struct narrow **narrow, uint32_t right, const char *text, char *r
 	*(*narrow)->last = rule;
 	(*narrow)->last = &rule->next;
 	return 0;
+}
+
+int narrow_add(struct narrow **narrow, uint32_t right, const char *text, char *ret_error)
+{
+	return add(narrow, right, text, false, ret_error);
+}
+
+int narrow_add_plain(struct narrow **narrow, uint32_t right, const char *text, char *ret_error)
+{
+	return add(narrow, right, text, true, ret_error);
+}
+
+char *narrow_last(const struct narrow *narrow)
+{
+	const struct rule *rule = narrow->first;
+	size_t size, used;
+	char *text;
+
+	while (rule->next)
+		rule = rule->next;
+	size = strlen(rule->pattern) + sizeof(" :") + rule->n_named * sizeof(" @4294967295,");
+	text = malloc(size);
+	if (!text)
+		return NULL;
+	used = (size_t)snprintf(text, size, "%s :", rule->pattern);
+	for (size_t i = 0; i < rule->n_named; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s %s%u", i > 0 ? "," : "", rule->named[i].is_group ? "@" : "",
+		                         (unsigned)rule->named[i].id);
+	return text;
 }
 
 struct narrow *narrow_free(struct narrow *narrow)

@@ -34,6 +34,10 @@ uint32_t narrow_right(const char *key);
 #define NARROW_ERROR_SIZE 320u
 /* Adds a rule; *narrow is NULL at first. 0; -ENOMEM; -EINVAL: `ret_error` says what is wrong. */
 int narrow_add(struct narrow **narrow, uint32_t right, const char *rule, char *ret_error);
+/* The same without looking at files, users or groups: who is named has to be so by number. */
+int narrow_add_plain(struct narrow **narrow, uint32_t right, const char *rule, char *ret_error);
+/* The rule that was added last, as narrow_add_plain takes it. The caller's; NULL: no memory. */
+char *narrow_last(const struct narrow *narrow);
 struct narrow *narrow_free(struct narrow *narrow); /* takes NULL, returns it */
 
 /* What is left of `rights`. `path` empty: not known. `narrow` NULL: no rules. */

@@ -8,22 +8,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "log.h"
+#include "sources.h"
 #include "user.h"
 
-/* The system instance reads this one if it is there and none is given; a user's instance reads none. */
+/* The system instance reads this one, and what is in its .d folder, if none is given; a user's instance reads none. */
 #define OPTIONS_SYSTEM_CONFIG "/etc/pathbus/pathbusd.conf"
 
 #define SERVICE_USER "pathbus" /* whom the system instance runs as, if nobody else is named */
 
 struct narrow;
 
+#define KEY_MAX 96u /* so many keys at most (keys.h) */
+
 /* Members that have a line in keys.c are unsigned, uint64_t, char * or enum log_level. */
 struct options {
 	bool system;   /* serves all users */
 	bool no_sandbox;
 	char *user;    /* then: whom it runs as, a name or a number */
-	char *config;  /* the file that was read; NULL: none */
 	char *address; /* NULL: the user's own place, or the system's */
 	char *control; /* the control socket; NULL: beside that one; "off": there is none */
 	char *control_group; /* NULL: for nobody beside root and whom this runs as */
@@ -36,6 +39,13 @@ struct options {
 	unsigned idle_ms; /* of what was started for a user */
 	enum log_level log_level;
 	struct narrow *narrow; /* [rights]; NULL: there are no rules */
+
+	char *config;         /* the file of the configuration, absolute; NULL: none is read */
+	bool config_is_given; /* so it has to be there */
+	struct sources given;   /* the command line */
+	struct sources sources; /* all that was read last, and the command line behind it */
+	char *kept_from[KEY_MAX]; /* by the key's place in the table: what was read last needs a restart; where the value is from that
+	                           * is in force. NULL: it is in force */
 };
 
 /*
@@ -44,5 +54,13 @@ struct options {
  */
 int options_parse(int argc, char **argv, struct options *ret);
 void options_deinit(struct options *options);
+
+/* Where the configuration is to be read from; false: nowhere. Valid as long as the options. */
+bool options_place(const struct options *options, struct config_place *ret);
+/*
+ * Makes *ret of what the files set, and `like`'s command line and what else is not in files. Looks nothing up. 0; -ENOMEM; -EINVAL:
+ * and `ret_error` (CONFIG_ERROR_SIZE) says where and what.
+ */
+int options_make(const struct options *like, const struct sources *files, struct options *ret, char *ret_error);
 
 #endif

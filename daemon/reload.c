@@ -2,7 +2,6 @@
 /* reload.c - see reload.h. */
 #include "reload.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "config.h"
@@ -42,17 +41,23 @@ static void run(void *arg)
 	struct reload *reload = arg;
 	const struct options *old = reload->context->options;
 	struct reload_answer answer = { .text = "nothing has changed", .changed = none, .restart_needed = none };
+	char error[CONFIG_ERROR_SIZE] = "";
+	struct sources files = { 0 };
 	struct options options = { 0 };
+	struct config_place place;
 
-	for (size_t i = 0; i < n_keys; i++)
-		key_set_normal(&keys[i], &options);
-	if (old->config && config_read(old->config, old->system, &options) >= 0)
-		answer = (struct reload_answer){ .error = -EINVAL, .text = "the configuration is wrong", .changed = none, .restart_needed = none };
-	if (answer.error == 0 && old->config && options.log_level != log_level()) {
+	if (options_place(old, &place))
+		answer.error = config_read(&place, &files, error);
+	if (answer.error == 0)
+		answer.error = options_make(old, &files, &options, error);
+	if (answer.error < 0) {
+		answer.text = error;
+	} else if (options.log_level != log_level()) {
 		log_set_level(options.log_level);
 		answer.text = "changed: log-level";
 		answer.changed = level;
 	}
+	sources_deinit(&files);
 	options_deinit(&options);
 	log_info("reload: %s", answer.text);
 	answer_all(reload, &answer);

@@ -16,7 +16,7 @@ class Rules:
     def __init__(self, *lines):
         self.folder = pathlib.Path(os.path.realpath(bus.new_folder()))
         self.config = self.folder / "pathbusd.conf"
-        self.config.write_text("[rights]\n" + "\n".join(line.replace("HERE", os.fspath(self.folder)) for line in lines))
+        self.config.write_text("[rights]\n" + "".join(line.replace("HERE", os.fspath(self.folder)) + "\n" for line in lines))
         self.config.chmod(0o600)
 
     def daemon(self, *arguments, **keywords):
