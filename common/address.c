@@ -12,15 +12,25 @@
 
 #include "os/os.h"
 
-const char *address_from_environment(void)
+static const char *from_environment(const char *name)
 {
 #if defined(__GLIBC__)
-	const char *address = secure_getenv("PATHBUS_ADDRESS");
+	const char *address = secure_getenv(name);
 #else
-	const char *address = issetugid() ? NULL : getenv("PATHBUS_ADDRESS");
+	const char *address = issetugid() ? NULL : getenv(name);
 #endif
 
 	return address && address[0] ? address : NULL;
+}
+
+const char *address_from_environment(void)
+{
+	return from_environment("PATHBUS_ADDRESS");
+}
+
+const char *address_control_from_environment(void)
+{
+	return from_environment("PATHBUS_CONTROL");
 }
 
 int address_runtime_folder(uid_t uid, char *ret, size_t size)
@@ -30,7 +40,8 @@ int address_runtime_folder(uid_t uid, char *ret, size_t size)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-int address_of_user(uid_t uid, char *ret)
+/* The socket of this name in the user's place. */
+static int place_of_user(uid_t uid, const char *name, char *ret)
 {
 	char root[ADDRESS_SIZE];
 	struct stat st;
@@ -38,13 +49,30 @@ int address_of_user(uid_t uid, char *ret)
 
 	r = os_user_runtime_root(uid, root, sizeof(root));
 	if (r == 0 && stat(root, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid) {
-		n = snprintf(ret, ADDRESS_SIZE, "%.80s/pathbus/socket", root);
+		n = snprintf(ret, ADDRESS_SIZE, "%.80s/pathbus/%s", root, name);
 	} else {
 		r = address_runtime_folder(uid, root, sizeof(root));
 		if (r < 0)
 			return r;
-		n = snprintf(ret, ADDRESS_SIZE, "%.80s/socket", root);
+		n = snprintf(ret, ADDRESS_SIZE, "%.80s/%s", root, name);
 	}
+	return n < 0 || (size_t)n >= ADDRESS_SIZE ? -ENAMETOOLONG : 0;
+}
+
+int address_of_user(uid_t uid, char *ret)
+{
+	return place_of_user(uid, "socket", ret);
+}
+
+int address_control_of_user(uid_t uid, char *ret)
+{
+	return place_of_user(uid, "control", ret);
+}
+
+int address_control_of(const char *address, char *ret)
+{
+	int n = snprintf(ret, ADDRESS_SIZE, "%s.control", address);
+
 	return n < 0 || (size_t)n >= ADDRESS_SIZE ? -ENAMETOOLONG : 0;
 }
 
@@ -66,12 +94,17 @@ static bool is_given_to(const char *folder, uid_t uid)
 	       lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid && (st.st_mode & 022) == 0;
 }
 
+static bool is_of_system(const char *address)
+{
+	return strcmp(address, ADDRESS_SYSTEM) == 0 || strcmp(address, ADDRESS_SYSTEM_CONTROL) == 0;
+}
+
 bool address_may_be_served_by(const char *address, uid_t uid)
 {
 	char folder[ADDRESS_SIZE];
 
 	return uid == 0 || (uid == geteuid() && os_is_one_user(uid)) ||
-	       (strcmp(address, ADDRESS_SYSTEM) == 0 && parent_of(address, folder) && is_given_to(folder, uid));
+	       (is_of_system(address) && parent_of(address, folder) && is_given_to(folder, uid));
 }
 
 int address_fill(const char *path, struct sockaddr_un *ret)

@@ -44,6 +44,29 @@ START_TEST(environment)
 	ck_assert_ptr_null(address_from_environment());
 	setenv("PATHBUS_ADDRESS", "/some/socket", 1);
 	ck_assert_str_eq(address_from_environment(), "/some/socket");
+	unsetenv("PATHBUS_CONTROL");
+	ck_assert_ptr_null(address_control_from_environment());
+	setenv("PATHBUS_CONTROL", "/some/control", 1);
+	ck_assert_str_eq(address_control_from_environment(), "/some/control");
+}
+END_TEST
+
+START_TEST(control_sockets)
+{
+	char socket[ADDRESS_SIZE], control[ADDRESS_SIZE], given[ADDRESS_SIZE];
+
+	ck_assert_int_eq(address_of_user(4000000124u, socket), 0);
+	ck_assert_int_eq(address_control_of_user(4000000124u, control), 0);
+	ck_assert_str_eq(strrchr(control, '/'), "/control"); /* in the same folder */
+	ck_assert_uint_eq((size_t)(strrchr(socket, '/') - socket), (size_t)(strrchr(control, '/') - control));
+	ck_assert_mem_eq(socket, control, (size_t)(strrchr(socket, '/') - socket));
+	ck_assert_int_eq(address_control_of("/s", control), 0);
+	ck_assert_str_eq(control, "/s.control");
+	memset(given, 'x', sizeof(given));
+	given[ADDRESS_SIZE - sizeof(".control") + 1] = '\0';
+	ck_assert_int_eq(address_control_of(given, control), -ENAMETOOLONG);
+	given[ADDRESS_SIZE - sizeof(".control")] = '\0';
+	ck_assert_int_eq(address_control_of(given, control), 0);
 }
 END_TEST
 
@@ -130,6 +153,7 @@ static int at_system_place(struct harness_process *peer, void *arg)
 		ck_assert_int_eq(chmod("/run/pathbus", cases[i].mode), 0);
 		ck_assert_int_eq(chmod("/run", cases[i].above), 0);
 		ck_assert_msg(address_may_be_served_by(ADDRESS_SYSTEM, 4000000124u) == cases[i].served, "case %zu", i);
+		ck_assert(address_may_be_served_by(ADDRESS_SYSTEM_CONTROL, 4000000124u) == cases[i].served);
 		ck_assert(address_may_be_served_by(ADDRESS_SYSTEM, 0));
 		ck_assert(address_may_be_served_by(ADDRESS_SYSTEM, geteuid()));
 		/* Any other place may be made by anybody. */
@@ -167,7 +191,8 @@ END_TEST
 static const struct harness_case cases[] = {
 	HARNESS_CASE(fills_addresses),	 HARNESS_CASE(environment),
 	HARNESS_CASE(runtime_folder),	 HARNESS_CASE(user_without_session),
-	HARNESS_CASE(user_with_session), HARNESS_CASE(who_may_serve), { 0 },
+	HARNESS_CASE(user_with_session), HARNESS_CASE(who_may_serve),
+	HARNESS_CASE(control_sockets),	 { 0 },
 };
 
 int main(int argc, char **argv)
