@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json.c - the lines of --json. The only file that knows the JSON library.
+ * json.c - the lines of --json. With json_read.c, all that knows the JSON library.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 
 #include "escape.h"
 #include "found.h"
+#include "json_read.h"
 #include "line.h"
 #include "tell.h"
 
@@ -112,8 +113,7 @@ static unsigned code_point(const unsigned char *at, size_t length)
 	return point;
 }
 
-/* As a line, for terminals too: what text output escapes and the library leaves as it is becomes \uXXXX. */
-static char *safe_line(const char *text)
+char *json_safe_line(const char *text)
 {
 	size_t size = strlen(text);
 	const unsigned char *at = (const unsigned char *)text;
@@ -141,7 +141,7 @@ static char *safe_line(const char *text)
 /* Takes the object. NULL: it was not complete, or there is no memory for the text. */
 static char *finish(json_t *object, int failed)
 {
-	char *text = failed ? NULL : json_dumps(object, JSON_COMPACT), *line = text ? safe_line(text) : NULL;
+	char *text = failed ? NULL : json_dumps(object, JSON_COMPACT), *line = text ? json_safe_line(text) : NULL;
 
 	json_decref(object);
 	free(text);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "control.h"
 #include "tell.h"
 
 #define MAX_TIMEOUT_MS 3600000u
@@ -16,21 +17,26 @@ static const struct command *const commands[] = {
 	&command_post, &command_listen, &command_state_get, &command_state_set, &command_state_cas,
 	&command_lock_run, &command_lock_show, &command_region_list, &command_region_create,
 	&command_region_read, &command_region_write, &command_region_dump, &command_endpoint_list,
-	&command_endpoint_connect, &command_who, &command_check, &command_ping, &command_version,
+	&command_endpoint_connect, &command_who, &command_check, &command_kick, &command_reload, &command_log_level,
+	&command_ping, &command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-enum { OPTION_ADDRESS = OPTION_LONG, OPTION_TRANSPORT, OPTION_TIMEOUT_MS, OPTION_VERSION };
+enum { OPTION_ADDRESS = OPTION_LONG, OPTION_CONTROL, OPTION_TRANSPORT, OPTION_TIMEOUT_MS, OPTION_VERSION };
 
 static const struct option_spec specs[] = {
 	{ OPTION_ADDRESS, "address", "SOCKET",
 	  "the daemon's socket (default: $PATHBUS_ADDRESS, else the known places)" },
+	{ OPTION_CONTROL, "control", "SOCKET",
+	  "the daemon's control socket (default: $PATHBUS_CONTROL, else the one\n"
+	  "that belongs to the address or is in the known places)" },
 	{ OPTION_TRANSPORT, "transport", "KIND",
 	  "auto: the daemon if it answers (default); bus: only it; peer: never it;\n"
 	  "socket: only it, all over its socket, without shared memory" },
 	{ OPTION_TIMEOUT_MS, "timeout-ms", "N",
-	  "milliseconds to wait for the daemon's answers (default: 250)" },
+	  "milliseconds to wait for the daemon's answers (default: 250; 5000 on\n"
+	  "its control socket)" },
 	{ 'h', "help", NULL, "print this help; after a command, that command's" },
 	{ OPTION_VERSION, "version", NULL, "print the version" },
 	{ 0 },
@@ -47,9 +53,9 @@ static const char epilogue[] =
 	"  2    the command line is wrong\n"
 	"  3    post --wait: not all subscribers have caught up in time\n"
 	"  4    state cas: the value was another\n"
-	"  66   the folder of the file does not exist, or there is no region of that name\n"
-	"  69   no daemon answers, or nobody listens on the endpoint\n"
-	"  75   lock run --no-wait: others hold the lock\n"
+	"  66   the folder of the file does not exist, or there is no region or client of that name\n"
+	"  69   no daemon answers or it has ended, or nobody listens on the endpoint\n"
+	"  75   lock run --no-wait: others hold the lock; or the daemon is too busy with others like this\n"
 	"  77   not permitted\n"
 	"  124  --timeout was over before it was done; listen: before --count was reached; lock run: before\n"
 	"       it had the lock\n"
@@ -79,6 +85,9 @@ static bool set(int id, const char *value)
 	switch (id) {
 	case OPTION_ADDRESS:
 		options.address = value;
+		return true;
+	case OPTION_CONTROL:
+		control_use(value);
 		return true;
 	case OPTION_TRANSPORT:
 		return set_transport(value);

@@ -131,7 +131,7 @@ void options_help(const struct option_spec *specs)
 	}
 }
 
-bool options_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
+bool options_word_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	char *end;
 	unsigned long long number;
@@ -140,12 +140,20 @@ bool options_number(const char *option, const char *value, uint64_t min, uint64_
 	number = strtoull(value, &end, 10);
 	/* strtoull takes blanks and a sign */
 	if (value[0] < '0' || value[0] > '9' || *end || errno || number < min || number > max) {
-		tell("--%s needs a number from %llu to %llu, not \"%s\"", option, (unsigned long long)min,
+		tell("%s needs a number from %llu to %llu, not \"%s\"", name, (unsigned long long)min,
 		     (unsigned long long)max, tell_name(value));
 		return false;
 	}
 	*ret = number;
 	return true;
+}
+
+bool options_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "--%s", option);
+	return options_word_number(name, value, min, max, ret);
 }
 
 bool options_value(const char *name, const char *value, uint64_t *ret)

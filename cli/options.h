@@ -39,8 +39,10 @@ int options_take(const struct option_group groups[2], int argc, char **argv, boo
 /* Prints a table as help on stdout. */
 void options_help(const struct option_spec *specs);
 
-/* Values. False: told. `name` is what to call it: "--state". */
+/* Values. False: told. `name` is what to call it: "--state", "FILE"; an option is given
+ * without its dashes. */
 bool options_value(const char *name, const char *value, uint64_t *ret); /* all of 64 bits; 0x: hexadecimal */
+bool options_word_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 bool options_number(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *ret);
 bool options_size(const char *name, const char *value, uint64_t *ret);  /* bytes: 4096, 100M, 2G; at least 1 */
 bool options_seconds(const char *option, const char *value, uint64_t *ret_ns);

@@ -12,7 +12,7 @@ import ctl
 
 EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "region list", "region create",
                  "region read", "region write", "region dump", "endpoint list", "endpoint connect", "who", "check",
-                 "ping", "version"]
+                 "kick", "reload", "log-level", "ping", "version"]
 
 
 class CommandLine(ctl.Case):

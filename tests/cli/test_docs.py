@@ -45,7 +45,7 @@ class Docs(ctl.Case):
         self.assertGreaterEqual(len(general), 5)
 
     def test_commands_and_their_options(self):
-        names = re.findall(r"^  ([a-z]+(?: [a-z]+)?) ", self.help().split("Options")[0], re.MULTILINE)
+        names = re.findall(r"^  ([a-z-]+(?: [a-z]+)?) ", self.help().split("Options")[0], re.MULTILINE)
         self.assertEqual([part.split("\n")[0] for part in self.commands_man], names)
         general = options_of_help(self.help())
         for name, part in zip(names, self.commands_man):

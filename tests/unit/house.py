@@ -46,7 +46,7 @@ assert len(LOOP_FILES) <= 6
 FOREIGN = [
     (r"event2/|event\.h|evutil\.h|evhttp\.h", LOOP_FILES, len(LOOP_FILES)),
     (r"seccomp\.h", ["daemon"], 1),
-    (r"jansson\.h", ["cli", "daemon/control/body.c"], 2),
+    (r"jansson\.h", ["cli", "daemon/control/body.c"], 3),
     (r"ini\.h", ["daemon"], 1),
     (r"curl/", ["cli"], 1),
     (r"systemd/", ["daemon"], 1),
