@@ -39,9 +39,29 @@ struct command {
 	int (*run)(const struct pathbus_options *options, size_t n_words, char **words);
 };
 
-extern const struct command command_post, command_listen, command_state_get, command_state_set, command_state_cas,
-	command_lock_run, command_lock_show, command_region_list, command_region_create, command_region_read,
-	command_region_write, command_region_dump, command_endpoint_list, command_endpoint_connect, command_who,
-	command_check, command_kick, command_reload, command_log_level, command_ping, command_version;
+/* One a line. */
+extern const struct command
+	command_post,
+	command_listen,
+	command_state_get,
+	command_state_set,
+	command_state_cas,
+	command_lock_run,
+	command_lock_show,
+	command_region_list,
+	command_region_create,
+	command_region_read,
+	command_region_write,
+	command_region_dump,
+	command_endpoint_list,
+	command_endpoint_connect,
+	command_who,
+	command_check,
+	command_doctor,
+	command_kick,
+	command_reload,
+	command_log_level,
+	command_ping,
+	command_version;
 
 #endif

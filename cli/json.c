@@ -11,6 +11,7 @@
 #include "found.h"
 #include "json_read.h"
 #include "line.h"
+#include "report.h"
 #include "tell.h"
 
 /* Numbers of JSON are signed here; no counter gets that far. */
@@ -421,5 +422,91 @@ char *found_json(const struct found *found)
 			failed |= json_object_set_new(object, names[i], lists[i]);
 		else
 			json_decref(lists[i]);
+	return finish(object, failed);
+}
+
+/* --- a report -------------------------------------------------------------------------------------------------------- */
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static int set_fact(json_t *object, const struct report_entry *entry)
+{
+	char exact[64];
+
+	switch (entry->kind) {
+	case REPORT_TEXT:
+		return json_object_set_new(object, entry->name, text_or_null(entry->text));
+	case REPORT_NAME:
+		snprintf(exact, sizeof(exact), "%s_bytes_hex", entry->name);
+		return set_name(object, entry->name, exact, entry->text);
+	case REPORT_NUMBER:
+		return json_object_set_new(object, entry->name, number(entry->number));
+	case REPORT_FLAG:
+		return set_flag(object, entry->name, entry->number);
+	default:
+		return 0;
+	}
+}
+
+/* One more object of the list; NULL: out of memory. Borrowed from it. */
+static json_t *add_item(json_t *in, const char *name)
+{
+	json_t *list = json_object_get(in, name), *item = json_object();
+
+	if (!list && json_object_set_new(in, name, list = json_array()) < 0)
+		list = NULL;
+	return json_array_append_new(list, item) < 0 ? NULL : item;
+}
+
+static json_t *findings_list(const struct report *report)
+{
+	json_t *list = json_array();
+	int failed = 0;
+
+	for (size_t i = 0; i < report->n_findings; i++) {
+		const struct report_finding *at = &report->findings[i];
+		json_t *object = json_object();
+		int bad = set_text(object, "code", at->code);
+
+		bad |= set_flag(object, "problem", at->is_problem);
+		bad |= set_text(object, "what", at->what);
+		bad |= set_text(object, "remedy", at->remedy);
+		failed |= json_array_append_new(list, whole(object, bad));
+	}
+	return whole(list, failed);
+}
+
+char *report_json(const struct report *report)
+{
+	json_t *object = json_object(), *in[REPORT_DEPTH] = { object };
+	unsigned depth = 0;
+	int failed = 0;
+
+	for (size_t i = 0; i < report->n_entries && !failed; i++) {
+		const struct report_entry *entry = &report->entries[i];
+
+		switch (entry->kind) {
+		case REPORT_SECTION:
+			depth = 1;
+			in[1] = json_object();
+			failed |= json_object_set_new(object, entry->name, in[1]);
+			break;
+		case REPORT_ITEM:
+			in[depth + 1] = add_item(in[depth], entry->name);
+			failed |= !in[++depth];
+			break;
+		case REPORT_ITEM_END:
+			depth--;
+			break;
+		default:
+			failed |= set_fact(in[depth], entry);
+			break;
+		}
+	}
+	failed |= json_object_set_new(object, "findings", findings_list(report));
+	failed |= json_object_set_new(object, "problems", number(report->n_problems));
 	return finish(object, failed);
 }

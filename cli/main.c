@@ -14,11 +14,28 @@
 #define MAX_TIMEOUT_MS 3600000u
 
 static const struct command *const commands[] = {
-	&command_post, &command_listen, &command_state_get, &command_state_set, &command_state_cas,
-	&command_lock_run, &command_lock_show, &command_region_list, &command_region_create,
-	&command_region_read, &command_region_write, &command_region_dump, &command_endpoint_list,
-	&command_endpoint_connect, &command_who, &command_check, &command_kick, &command_reload, &command_log_level,
-	&command_ping, &command_version,
+	&command_post,
+	&command_listen,
+	&command_state_get,
+	&command_state_set,
+	&command_state_cas,
+	&command_lock_run,
+	&command_lock_show,
+	&command_region_list,
+	&command_region_create,
+	&command_region_read,
+	&command_region_write,
+	&command_region_dump,
+	&command_endpoint_list,
+	&command_endpoint_connect,
+	&command_who,
+	&command_check,
+	&command_doctor,
+	&command_kick,
+	&command_reload,
+	&command_log_level,
+	&command_ping,
+	&command_version,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -45,7 +45,7 @@ const char *tell_name(const char *name)
 	return tell_part(name, strlen(name));
 }
 
-/* Cause and next step; NULL: strerror says it. */
+/* NULL: strerror says it. */
 static const char *explain(int error)
 {
 	switch (-error) {
@@ -101,6 +101,13 @@ static const char *explain(int error)
 	}
 }
 
+const char *tell_explain(int error)
+{
+	const char *text = explain(error);
+
+	return text ? text : strerror(-error);
+}
+
 static int status_of(int error)
 {
 	switch (-error) {
@@ -119,9 +126,7 @@ static int status_of(int error)
 
 int tell_file_error(const char *verb, const char *file, int error)
 {
-	const char *text = explain(error);
-
-	tell("cannot %s %s: %s", verb, file[0] ? tell_name(file) : "\"\"", text ? text : strerror(-error));
+	tell("cannot %s %s: %s", verb, file[0] ? tell_name(file) : "\"\"", tell_explain(error));
 	return status_of(error);
 }
 

@@ -16,6 +16,9 @@ void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *tell_name(const char *name);
 const char *tell_part(const char *name, size_t size); /* of its first bytes */
 
+/* Cause and next step of a negative errno that opening a topic gave. */
+const char *tell_explain(int error);
+
 /* "cannot VERB FILE: ...". `error` is a negative errno of the library. Returns the exit status. */
 int tell_file_error(const char *verb, const char *file, int error);
 
