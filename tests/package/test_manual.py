@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The manual against what it describes: options, keys with their ranges and defaults, functions with their errors."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+SOURCES = pathlib.Path(os.environ["PATHBUS_SOURCES"])
+PAGES = sorted(SOURCES.glob("docs/*.[1-8]"))
+
+
+def read(name):
+    return (SOURCES / "docs" / name).read_text(encoding="utf-8")
+
+
+def section(page, title):
+    """The text of one .Sh"""
+    parts = re.split(r"^\.Sh (.*)$", page, flags=re.MULTILINE)
+    return parts[parts.index(title) + 1]
+
+
+def items(text):
+    """[(what stands behind .It, the text up to the next one)]"""
+    parts = re.split(r"^\.It (.*)$", text, flags=re.MULTILINE)
+    return list(zip(parts[1::2], parts[2::2]))
+
+
+def plain(text):
+    """Without macros and line ends, so that sentences can be looked for."""
+    text = re.sub(r"^\.[A-Z][a-z] ?", "", text, flags=re.MULTILINE)
+    return " ".join(text.replace("\\&", "").split())
+
+
+class Pages(unittest.TestCase):
+    def test_all_are_well_formed(self):
+        mandoc = shutil.which("mandoc")
+        if not mandoc:
+            self.skipTest("mandoc is not there")
+        self.assertGreaterEqual(len(PAGES), 4)
+        for page in PAGES:
+            result = subprocess.run([mandoc, "-T", "lint", page], capture_output=True, text=True)
+            # Which other pages this machine has, and knows of, says nothing about these; ours are looked for below.
+            wrong = [line for line in (result.stdout + result.stderr).splitlines()
+                     if "referenced manual not found" not in line and "mandoc.db" not in line]
+            self.assertEqual(wrong, [])
+
+    def test_names_and_references(self):
+        """A page is called what it says, and those of ours that it refers to are there."""
+        titles = {}
+        for page in PAGES:
+            text = page.read_text(encoding="utf-8")
+            title, number = re.search(r"^\.Dt (\S+) (\d)$", text, re.MULTILINE).groups()
+            self.assertEqual(f"{title}.{number}".lower(), page.name.lower())
+            for name in re.findall(r"^\.Nm (\S+)", section(text, "NAME"), re.MULTILINE):
+                titles.setdefault((name, number), page.name)
+        for page in PAGES:
+            for name, number in re.findall(r"Xr (pathbus\S*) (\d)", page.read_text(encoding="utf-8")):
+                self.assertIn((name, number), titles, page.name)
+
+
+class Daemon(unittest.TestCase):
+    """pathbusd(8) and pathbusd.conf(5)"""
+
+    def setUp(self):
+        self.help = subprocess.run([os.environ["PATHBUSD"], "--help"], check=True, capture_output=True,
+                                   text=True).stdout
+        self.assertIn("\nAlso keys of the configuration:\n", self.help)
+
+    def of_page(self):
+        found = []
+        for item, _ in items(section(read("pathbusd.8"), "OPTIONS")):
+            match = re.fullmatch(r"Fl -([a-z-]+)(?: Ar ([a-z]+))?", item)
+            self.assertTrue(match, item)
+            found.append((match[1], (match[2] or "").upper()))
+        return found
+
+    def test_options(self):
+        """All of --help, in its order, and nothing else."""
+        self.assertEqual(self.of_page(), re.findall(r"^  --([a-z-]+)(?: ([A-Z]+))?(?:  .*)?$", self.help, re.MULTILINE))
+
+    def keys_of_page(self):
+        """{section: {key: (value, text)}}"""
+        found = {}
+        for part in re.split(r"^\.Ss ", section(read("pathbusd.conf.5"), "DESCRIPTION"), flags=re.MULTILINE)[1:]:
+            keys = found.setdefault(re.match(r"\[([a-z]+)\]", part)[1], {})
+            for item, text in items(part):
+                key, value = re.fullmatch(r"Cm ([a-z-]+) = Ar (.*)", item).groups()
+                self.assertNotIn(key, keys)
+                keys[key] = value.split()[0], plain(text)
+        return found
+
+    def test_keys(self):
+        """All of conf/pathbusd.conf, in its sections, in its order; those with a place of their own are options too."""
+        expected, name = {}, None
+        for line in (SOURCES / "conf/pathbusd.conf").read_text().splitlines():
+            if match := re.match(r"\[([a-z]+)\]$", line):
+                name = match[1]
+                expected[name] = []
+            elif match := re.match(r"#([a-z-]+) =", line):
+                if match[1] not in expected[name]:
+                    expected[name].append(match[1])
+        found = {name: list(keys) for name, keys in self.keys_of_page().items()}
+        self.assertEqual(found, expected)
+        self.assertGreater(sum(map(len, found.values())), 20)
+
+    def test_ranges_and_defaults(self):
+        """What --help says of a key its page says word for word."""
+        keys = {key: value for section in self.keys_of_page().values() for key, value in section.items()}
+        told = re.findall(r"^  --([a-z-]+) ([A-Z]+)\n +.*\n(?: +\((.*); (default .*)\)\n)?",
+                          self.help.split("\nAlso keys of the configuration:\n")[1], re.MULTILINE)
+        self.assertGreater(len(told), 20)
+        for key, value, most, default in told:
+            self.assertEqual(keys[key][0].upper(), value, key)
+            most = re.sub(r" \(K, M and G are units\)", "", most)
+            if default:
+                self.assertIn(f"{most}; {default}.", keys[key][1], key)
+
+    def test_exit_statuses(self):
+        of_page = [item for item, _ in items(section(read("pathbusd.8"), "EXIT STATUS"))]
+        of_help = re.findall(r"\b(\d) [a-z]", " ".join(self.help.split("Exit status: ")[1].split()))
+        self.assertEqual(of_page, of_help)
+        self.assertEqual(of_page, ["0", "1", "2", "3"])
+
+
+if __name__ == "__main__":
+    unittest.main()
