@@ -126,5 +126,86 @@ class Daemon(unittest.TestCase):
         self.assertEqual(of_page, ["0", "1", "2", "3"])
 
 
+class Library(unittest.TestCase):
+    """pathbus_*(3), by the public header"""
+
+    ERROR = re.compile(r"\bE(?!RROR\b)[A-Z]{2,}\b")
+
+    def setUp(self):
+        self.header = (SOURCES / "libclient/include/pathbus.h").read_text()
+        self.pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.name.endswith(".3")}
+        self.functions = {}  # name: (prototype, comment)
+        for comment, prototype in re.findall(r"/\*\*(.*?)\*/\s*PATHBUS_PUBLIC ([^;]*);", self.header, re.DOTALL):
+            self.functions[re.search(r"(pathbus_\w+)\(", prototype)[1]] = (self.squeezed(prototype), comment)
+        self.assertEqual(len(self.functions), len(re.findall(r"^PATHBUS_PUBLIC ", self.header, re.MULTILINE)))
+        self.assertGreater(len(self.functions), 50)
+
+    @staticmethod
+    def squeezed(code):
+        """Without comments, and with no more spaces than are needed."""
+        code = " ".join(re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL).split())
+        return re.sub(r" ?([*(){},;=]) ?", r"\1", code)
+
+    @staticmethod
+    def prototypes(page):
+        """{name: its prototype in the SYNOPSIS}"""
+        found, kind, line = {}, "", ""
+        for text in section(page, "SYNOPSIS").splitlines():
+            words = [quoted or word for quoted, word in re.findall(r'"([^"]*)"|(\S+)', text)] or [""]
+            if words[0] == ".Ft":
+                kind = words[1]
+            elif words[0] == ".Fn":
+                found[words[1]] = f"{kind} {words[1]}({','.join(words[2:])})"
+            elif words[0] == ".Fo":
+                name, line = words[1], []
+            elif words[0] == ".Fa":
+                line.append(words[1])
+            elif words[0] == ".Fc":
+                found[name] = f"{kind} {name}({','.join(line)})"
+        return found
+
+    def test_each_function_has_a_page(self):
+        found = {}
+        for page, text in self.pages.items():
+            prototypes = self.prototypes(text)
+            names = re.findall(r"^\.Nm (\w+)", section(text, "NAME"), re.MULTILINE)
+            self.assertEqual(list(prototypes), names, page)
+            self.assertEqual(names[0] + ".3", page)
+            for name, prototype in prototypes.items():
+                self.assertNotIn(name, found)
+                found[name] = self.squeezed(prototype)
+        self.assertEqual(found, {name: prototype for name, (prototype, _) in self.functions.items()})
+
+    def errors_of(self, name):
+        """Those that it returns; a comment may speak of others before."""
+        return self.ERROR.findall(re.split(r"\b[Rr]eturns\b", self.functions[name][1], maxsplit=1)[-1])
+
+    def test_errors(self):
+        """Those that the header names of a function are those of its part of ERRORS."""
+        told = set()
+        for page, text in self.pages.items():
+            for part in re.split(r"^\.Ss ", section(text, "ERRORS"), flags=re.MULTILINE)[1:]:
+                names = re.findall(r"pathbus_\w+(?=\(\))", part.split("\n")[0])
+                self.assertTrue(names, page)
+                expected = {error for name in names for error in self.errors_of(name)}
+                found = {error for item, _ in items(part) for error in self.ERROR.findall(item)}
+                self.assertEqual(found, expected, f"{page} {names}")
+                told.update(names)
+        self.assertEqual({name for name in self.functions if self.errors_of(name)} - told, set())
+
+    def test_constants_and_structures(self):
+        """Each has its place in some page, with all its fields."""
+        text = "\n".join(self.pages.values())
+        for name in re.findall(r"^#define (PATHBUS_\w+)\s+\(?\d", self.header, re.MULTILINE):
+            if "_VERSION_" not in name:
+                self.assertTrue(re.search(rf"(?m)^\.(It )?Dv {name}\b", text), name)
+        shown = self.squeezed("\n".join(re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.MULTILINE | re.DOTALL)))
+        n = 0
+        for code in re.findall(r"^(?:struct|enum) \w+ \{\n.*?^\};|^typedef int .*?;", self.header, re.MULTILINE | re.DOTALL):
+            n += 1
+            self.assertTrue(self.squeezed(code) in shown, code)
+        self.assertGreater(n, 20)
+
+
 if __name__ == "__main__":
     unittest.main()

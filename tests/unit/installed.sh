@@ -28,3 +28,6 @@ export LD_LIBRARY_PATH="$PKG_CONFIG_PATH/.."
 for program in bin/pathbusd bin/pathbusctl libexec/pathbus/pathbus-link; do
 	test -x "$prefix/usr/$program" || { echo "not installed: $program" && exit 1; }
 done
+for page in man1/pathbusctl.1 man3/pathbus_open.3 man3/pathbus_lock_try.3 man5/pathbusd.conf.5 man7/pathbus.7 man8/pathbusd.8; do
+	test -s "$prefix/usr/share/man/$page" || { echo "not installed: $page" && exit 1; }
+done
