@@ -57,10 +57,10 @@ extern const struct command
 	command_endpoint_connect,
 	command_who,
 	command_check,
-	command_doctor,
 	command_kick,
 	command_reload,
 	command_log_level,
+	command_doctor,
 	command_ping,
 	command_version;
 

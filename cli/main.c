@@ -30,10 +30,10 @@ static const struct command *const commands[] = {
 	&command_endpoint_connect,
 	&command_who,
 	&command_check,
-	&command_doctor,
 	&command_kick,
 	&command_reload,
 	&command_log_level,
+	&command_doctor,
 	&command_ping,
 	&command_version,
 };
