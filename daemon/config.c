@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <ini.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "keys.h"
 #include "narrow.h"
 #include "options.h"
+#include "topic_rules.h"
 
 #define SHOWN_SIZE 256u
 #define SPACES " \t\r"
@@ -31,10 +33,13 @@ struct config {
 	struct options scratch; /* where values are tried */
 	const char *at, *end;   /* at: what inih has not had yet */
 	unsigned line;   /* that inih had last */
-	bool continues;  /* it is indented: more of the value before it */
+	bool has_key;    /* there was one in this section */
+	bool continues;  /* the line is indented behind a key: more of the value before it */
 	bool begins, ends;        /* [begin] and [end] were there */
 	char *section, *argument; /* that the lines are in; "": none yet */
-	char *rule;      /* of [rights], which may go on in the next line: its text, right and first line; else NULL */
+	/* Of [rights] or a [topic], which may go on in the next line: its text (of a [topic] only who is named), right and first
+	 * line; else NULL. */
+	char *rule;
 	uint32_t rule_right;
 	unsigned rule_line;
 	unsigned first_at[KEY_MAX]; /* the line of each key; 0: not there */
@@ -81,14 +86,39 @@ static void add(struct config *config, const char *name, const char *value, cons
 		fail(config, r, "no memory");
 }
 
+/* FILE:LINE */
+static const char *place(const struct config *config, char ret[SHOWN_SIZE])
+{
+	snprintf(ret, SHOWN_SIZE, "%s:%u", config->file->path, config->line);
+	return ret;
+}
+
 static const char *name_of_right(uint32_t right)
 {
 	return right == narrow_right("post") ? "post" : "subscribe";
 }
 
+/* The rule of [rights] that it is, or comes to. 0 or -errno. */
+static int try_rule(struct config *config, char *ret_error)
+{
+	const char *name = name_of_right(config->rule_right);
+	char from[SHOWN_SIZE], *rule;
+	int r;
+
+	if (!config->argument)
+		return narrow_add(&config->scratch.narrow, config->rule_right, config->rule, ret_error);
+	r = topic_rules_add(config->scratch.topic_rules, name, config->rule, place(config, from), ret_error);
+	if (r < 0)
+		return r;
+	rule = topic_rules_right(config->scratch.topic_rules, config->rule);
+	r = rule ? narrow_add(&config->scratch.narrow, config->rule_right, rule, ret_error) : -ENOMEM;
+	free(rule);
+	return r;
+}
+
 static void end_rule(struct config *config)
 {
-	char error[NARROW_ERROR_SIZE];
+	char error[NARROW_ERROR_SIZE < TOPIC_RULES_ERROR_SIZE ? TOPIC_RULES_ERROR_SIZE : NARROW_ERROR_SIZE];
 	unsigned line = config->line;
 	char *plain = NULL;
 	int r = 0;
@@ -97,7 +127,7 @@ static void end_rule(struct config *config)
 		return;
 	config->line = config->rule_line;
 	if (!has_failed(config))
-		r = narrow_add(&config->scratch.narrow, config->rule_right, config->rule, error);
+		r = try_rule(config, error);
 	if (r == -EINVAL) {
 		fail(config, r, "%s: %s", name_of_right(config->rule_right), error);
 	} else if (r == 0 && !has_failed(config)) {
@@ -131,6 +161,26 @@ static void take_rule(struct config *config, uint32_t right, const char *text)
 		fail(config, -ENOMEM, "no memory");
 }
 
+static void take_topic_key(struct config *config, const char *name, const char *value)
+{
+	char error[TOPIC_RULES_ERROR_SIZE], from[SHOWN_SIZE], text[SHOWN_SIZE];
+	int r;
+
+	if (config->continues) {
+		fail(config, -EINVAL, "%s takes one line", shown(name, text));
+		return;
+	}
+	r = topic_rules_add(config->scratch.topic_rules, name, value, place(config, from), error);
+	if (r == -ENOENT)
+		fail(config, -EINVAL, "there is no key '%s' in sections [topic \"PATTERN\"]", shown(name, text));
+	else if (r == -EINVAL)
+		fail(config, r, "%s", error);
+	else if (r < 0)
+		fail(config, r, "no memory");
+	else
+		add(config, name, value, NULL, config->line);
+}
+
 static void take_key(struct config *config, const struct key *key, const char *value)
 {
 	unsigned *first_at = &config->first_at[key - keys];
@@ -162,7 +212,8 @@ static void take_key(struct config *config, const struct key *key, const char *v
 static int take(void *arg, const char *section, const char *name, const char *value)
 {
 	struct config *config = arg;
-	const struct key *key = name ? key_find(name) : NULL;
+	bool of_topic = config->argument != NULL;
+	const struct key *key = name && !of_topic ? key_find(name) : NULL;
 	char text[SHOWN_SIZE];
 
 	(void)section; /* next_line knows it whole */
@@ -170,11 +221,16 @@ static int take(void *arg, const char *section, const char *name, const char *va
 		return 1; /* a section begins: some builds of inih tell that */
 	if (!value)
 		value = "";
+	config->has_key = true;
+	if (!config->continues)
+		end_rule(config);
 	if (config->ends)
 		fail(config, -EINVAL, "nothing may stand behind [%s]", KEY_SECTION_END);
+	else if (of_topic && !narrow_right(name))
+		take_topic_key(config, name, value);
 	else if (key)
 		take_key(config, key, value);
-	else if (strcmp(config->section, KEY_SECTION_RIGHTS) == 0 && narrow_right(name))
+	else if ((of_topic || strcmp(config->section, KEY_SECTION_RIGHTS) == 0) && narrow_right(name))
 		take_rule(config, narrow_right(name), value);
 	else
 		fail(config, -EINVAL, "there is no key '%s' in section [%s]", shown(name, text), config->section);
@@ -189,24 +245,12 @@ static bool is_nothing(const char *text)
 	return text[0] == '\n' || text[0] == '\0' || text[0] == '#' || text[0] == ';';
 }
 
-/* The section's name, and its argument if it has one, which may have any characters but a ". NULL: it is not written so. */
-static const char *split_section(char *line, char **ret_argument)
+/* The section's name, cut out of the line; *ret_whole: nothing is behind it. */
+static const char *split_section(char *line, bool *ret_whole)
 {
-	char *name = line + 1 + strspn(line + 1, SPACES), *at = name + strcspn(name, "]\" \t\r\n"), *end = at;
+	char *name = line + 1 + strspn(line + 1, SPACES), *end = name + strcspn(name, "]\" \t\r\n"), *at = end + strspn(end, SPACES);
 
-	*ret_argument = NULL;
-	at += strspn(at, SPACES);
-	if (at[0] == '"') {
-		char *quote = strchr(at + 1, '"');
-
-		if (!quote)
-			return NULL;
-		*ret_argument = at + 1;
-		*quote = '\0';
-		at = quote + 1 + strspn(quote + 1, SPACES);
-	}
-	if (at[0] != ']' || !is_nothing(at + 1))
-		return NULL;
+	*ret_whole = at[0] == ']' && is_nothing(at + 1);
 	*end = '\0';
 	return name;
 }
@@ -221,49 +265,74 @@ static void begin_or_end(struct config *config, const char *name)
 		config->begins = true;
 }
 
-static void enter_section(struct config *config, const char *name, const char *argument)
+/* [topic "PATTERN"]. Even one without keys is noted. */
+static int begin_topic(struct config *config, const char *pattern)
 {
-	char text[SHOWN_SIZE];
-	char *section = strdup(name), *copy = argument ? strdup(argument) : NULL;
+	char error[TOPIC_RULES_ERROR_SIZE], from[SHOWN_SIZE];
+	int r = topic_rules_begin(&config->scratch.topic_rules, pattern, place(config, from), error);
 
-	if (!section || (argument && !copy)) {
-		fail(config, -ENOMEM, "no memory");
-	} else if (config->ends) {
-		fail(config, -EINVAL, "nothing may stand behind [%s]", KEY_SECTION_END);
-	} else if (!key_section_exists(name)) {
-		fail(config, -EINVAL, "there is no section [%s]", shown(name, text));
-	} else if (argument) {
-		fail(config, -EINVAL, "the section [%s] is for all: write it without \"%s\"", name, shown(argument, text));
-	} else {
-		if (strcmp(name, KEY_SECTION_BEGIN) == 0 || strcmp(name, KEY_SECTION_END) == 0)
-			begin_or_end(config, name);
-		free(config->section);
-		free(config->argument);
-		config->section = section;
-		config->argument = copy;
-		return;
-	}
-	free(section);
-	free(copy);
+	if (r == 0)
+		r = narrow_check_links(pattern, error);
+	if (r == -EINVAL)
+		fail(config, r, "%s", error);
+	else if (r < 0)
+		fail(config, r, "no memory");
+	return r;
 }
 
-/* `line` is for inih afterwards, which need not know the section. */
-static void take_section(struct config *config, char *line)
+/* `pattern`: of a [topic]; NULL: it is another section. */
+static void enter_section(struct config *config, const char *name, const char *pattern)
 {
-	char *argument;
-	const char *name;
+	char *section, *argument;
 
-	if (config->continues) {
-		fail(config, -EINVAL, "a section's name stands at the beginning of its line");
+	if (config->ends) {
+		fail(config, -EINVAL, "nothing may stand behind [%s]", KEY_SECTION_END);
 		return;
 	}
+	if (pattern && begin_topic(config, pattern) < 0)
+		return;
+	if (strcmp(name, KEY_SECTION_BEGIN) == 0 || strcmp(name, KEY_SECTION_END) == 0)
+		begin_or_end(config, name);
+	section = strdup(name);
+	argument = pattern ? strdup(pattern) : NULL;
+	if (!section || (pattern && !argument)) {
+		fail(config, -ENOMEM, "no memory");
+		free(section);
+		free(argument);
+		return;
+	}
+	free(config->section);
+	free(config->argument);
+	config->section = section;
+	config->argument = argument;
+	if (pattern)
+		add(config, "", "", NULL, config->line);
+}
+
+/* inih need not know it, and would take none that is so long as a pattern may be, or has a ] in it. */
+static void take_section(struct config *config, char *line)
+{
+	char pattern[PATH_MAX], error[TOPIC_RULES_ERROR_SIZE], text[SHOWN_SIZE];
+	const char *name;
+	bool is_whole;
+	int r;
+
 	end_rule(config);
-	name = split_section(line, &argument);
-	if (!name)
-		fail(config, -EINVAL, "a section is written [NAME], or [NAME \"PATTERN\"]");
+	r = topic_rules_header(line, pattern, sizeof(pattern), error);
+	if (r != 0) {
+		if (r > 0)
+			enter_section(config, TOPIC_RULES_SECTION, pattern);
+		else
+			fail(config, -EINVAL, "%s", error);
+		return;
+	}
+	name = split_section(line, &is_whole);
+	if (name[0] && !key_section_exists(name))
+		fail(config, -EINVAL, "there is no section [%s]", shown(name, text));
+	else if (!is_whole || !name[0])
+		fail(config, -EINVAL, "a section is written [NAME], or [topic \"PATTERN\"]");
 	else
-		enter_section(config, name, argument);
-	strcpy(line, "[]\n");
+		enter_section(config, name, NULL);
 }
 
 /* As fgets. A line that does not fit would be cut in two. */
@@ -281,6 +350,18 @@ static char *next_line(char *ret, int size, void *stream)
 		return NULL;
 	}
 	n = (size_t)(newline - config->at);
+	if (config->at[0] == '[') {
+		char *line = strndup(config->at, n);
+
+		config->at += n + 1;
+		config->has_key = config->continues = false;
+		if (line)
+			take_section(config, line);
+		else
+			fail(config, -ENOMEM, "no memory");
+		free(line);
+		return strcpy(ret, "[]\n");
+	}
 	if (n + 3 > (size_t)size) {
 		fail(config, -EINVAL, "the line is longer than %d bytes; a value goes on in indented lines", size - 3);
 		return NULL;
@@ -289,9 +370,9 @@ static char *next_line(char *ret, int size, void *stream)
 	config->at += n + 1;
 	ret[n] = '\n';
 	ret[n + 1] = '\0';
-	config->continues = ret[0] == ' ' || ret[0] == '\t';
+	config->continues = config->has_key && (ret[0] == ' ' || ret[0] == '\t');
 	if (ret[strspn(ret, " \t")] == '[')
-		take_section(config, ret);
+		fail(config, -EINVAL, "a section's name stands at the beginning of its line");
 	return ret;
 }
 

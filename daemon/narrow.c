@@ -118,6 +118,15 @@ static const char *pattern_error(const char *pattern)
 	return NULL;
 }
 
+int narrow_check_pattern(const char *pattern, char *ret_error)
+{
+	const char *wrong = pattern_error(pattern);
+
+	if (wrong)
+		snprintf(ret_error, NARROW_ERROR_SIZE, "%s", wrong);
+	return wrong ? -EINVAL : 0;
+}
+
 /* --- rules ----------------------------------------------------------------------------------------- */
 
 uint32_t narrow_right(const char *key)
@@ -217,7 +226,7 @@ static int take_named(struct rule *rule, char *list, bool plain, char *ret_error
  * Paths are compared without their symbolic links, so a pattern that has one matches nothing. Its folders are looked at as far as
  * they are plain text and exist now.
  */
-static int check_links(const char *pattern, char *ret_error)
+int narrow_check_links(const char *pattern, char *ret_error)
 {
 	char folder[PATH_MAX], shown[NARROW_ERROR_SIZE / 2], *real;
 	size_t size = strcspn(pattern, "*?[\\");
@@ -254,7 +263,6 @@ static void rule_free(struct rule *rule)
 static int rule_fill(struct rule *rule, char *text, bool plain, char *ret_error)
 {
 	char *colon = strrchr(text, ':'), *pattern;
-	const char *wrong;
 
 	if (!colon) {
 		snprintf(ret_error, NARROW_ERROR_SIZE, "takes PATTERN : WHO, WHO...");
@@ -262,12 +270,7 @@ static int rule_fill(struct rule *rule, char *text, bool plain, char *ret_error)
 	}
 	*colon = '\0';
 	pattern = trim(text);
-	wrong = pattern_error(pattern);
-	if (wrong) {
-		snprintf(ret_error, NARROW_ERROR_SIZE, "%s", wrong);
-		return -EINVAL;
-	}
-	if (!plain && check_links(pattern, ret_error) < 0)
+	if (narrow_check_pattern(pattern, ret_error) < 0 || (!plain && narrow_check_links(pattern, ret_error) < 0))
 		return -EINVAL;
 	rule->pattern = strdup(pattern);
 	return rule->pattern ? take_named(rule, colon + 1, plain, ret_error) : -ENOMEM;

@@ -47,5 +47,9 @@ bool narrow_is_same(const struct narrow *narrow, const char *a, const char *b);
 
 /* The patterns by themselves. */
 bool narrow_matches(const char *pattern, const char *path);
+/* 0; -EINVAL: `ret_error` (NARROW_ERROR_SIZE) says why no path can be like this, */
+int narrow_check_pattern(const char *pattern, char *ret_error);
+/* or why none is: there is a symbolic link in it now. Looks at the file system. */
+int narrow_check_links(const char *pattern, char *ret_error);
 
 #endif

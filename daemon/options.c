@@ -14,6 +14,7 @@
 #include "narrow.h"
 #include "privileges.h"
 #include "show_config.h"
+#include "topic_rules.h"
 #include "version.h"
 
 enum { OPTION_KEY = 256 }; /* and the key's index on top */
@@ -362,4 +363,5 @@ void options_deinit(struct options *options)
 		free(options->kept_from[i]);
 		options->kept_from[i] = NULL;
 	}
+	options->topic_rules = topic_rules_free(options->topic_rules);
 }

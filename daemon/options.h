@@ -19,6 +19,7 @@
 #define SERVICE_USER "pathbus" /* whom the system instance runs as, if nobody else is named */
 
 struct narrow;
+struct topic_rules;
 
 #define KEY_MAX 96u /* so many keys at most (keys.h) */
 
@@ -38,7 +39,8 @@ struct options {
 	unsigned files_ms;
 	unsigned idle_ms; /* of what was started for a user */
 	enum log_level log_level;
-	struct narrow *narrow; /* [rights]; NULL: there are no rules */
+	struct narrow *narrow; /* [rights], and those of [topic]s; NULL: there are no rules */
+	struct topic_rules *topic_rules; /* [topic "PATTERN"]; NULL: there are none */
 
 	char *config;         /* the file of the configuration, absolute; NULL: none is read */
 	bool config_is_given; /* so it has to be there */

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Sections [topic "PATTERN"] of the configuration: what a program sees of them in a user's daemon. system_topics.py is about
+several users."""
+
+import errno
+import os
+import pathlib
+import shutil
+import subprocess
+
+import bus
+
+
+class Config:
+    """A configuration for files in a folder of its own, which stands for HERE."""
+
+    def __init__(self, text, mode=0o600):
+        self.folder = pathlib.Path(os.path.realpath(bus.new_folder()))
+        self.path = self.folder / "pathbusd.conf"
+        self.write(text)
+        self.path.chmod(mode)
+
+    def write(self, text):
+        self.path.write_text(text.replace("HERE", os.fspath(self.folder)))
+
+    def daemon(self, *arguments, **keywords):
+        return bus.daemon("--config", self.path, *arguments, **keywords)
+
+    def file(self, name, mode=0o600):
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        path.chmod(mode)
+        return path
+
+
+def expect_wrong(text, line, *words):
+    """It does not start: FILE:LINE, and what is wrong."""
+    config = Config(text)
+    done = subprocess.run([bus.program(), "--address", config.folder / "socket", "--config", config.path],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=bus.LIMIT_S)
+    assert done.returncode == 2 and not done.stdout, done
+    assert done.stderr.startswith(f"pathbusd: {config.path}:{line}: "), done.stderr
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)
+
+
+def expect_refused(connection, path, number, *words, flags=0, **asked):
+    try:
+        connection.open(path, flags, **asked)
+    except bus.Failed as failed:
+        assert failed.number == number, failed
+        for word in words:
+            assert word in failed.text, (word, failed.text)
+    else:
+        raise AssertionError(f"{path} was opened")
+
+
+# --- how they are written -------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong():
+    expect_wrong('[topic]\nring = 8\n', 1, '[topic "PATTERN"]')
+    expect_wrong('\n[topic /srv/**]\n', 2, '[topic "PATTERN"]')
+    expect_wrong('[topic "srv/**"]\n', 1, "a pattern begins with /")
+    expect_wrong('[topic "/proc/self/cwd/**"]\n', 1, "symbolic link")
+    expect_wrong('[topic "/' + "x" * 5000 + '"]\n', 1, "longer than a path")
+    expect_wrong('[topic "/srv/**"]\ncolour = red\n', 2, "there is no key 'colour'", "topic")
+    expect_wrong('[topic "/srv/**"]\noffload-members = 8\n', 2, "there is no key 'offload-members'")
+    expect_wrong('[topic "/srv/**"]\nring = many\n', 2, "ring takes", "'many'")
+    expect_wrong('[topic "/srv/**"]\nring = 8\n\nring = 8\n', 4, "already")
+    expect_wrong('[topic "/srv/**"]\nring =\n  8\n', 2, "ring takes")
+    expect_wrong('[topic "/srv/**"]\nring = 8\n  16\n', 3, "one line")
+    expect_wrong('[topic "/srv/**"]\npost = 0,\n  no-such-user\n[daemon]\n', 2, "post: there is no user 'no-such-user'")
+    expect_wrong('[topic "/srv/**"]\npost = 0\n[lanes]\n[topic "/srv/**"]\npost = 0\npost = 0\n', 6, "post: ", "already")
+    expect_wrong('[daemon]\nring = 8\n', 2, "there is no key 'ring'")
+    expect_wrong('[lanes]\nkeep-state = yes\n', 2, "there is no key 'keep-state'")
+    expect_wrong('[topics "/srv/**"]\n', 1, "there is no section")
+
+
+def test_long_patterns():
+    """As long as a path may be: a line of inih's is not."""
+    name = "x" * 200
+    config = Config(f'\ufeff[topic "HERE/{name}/[a-z]*"] ; a comment\npost =\n')
+    with config.daemon() as daemon, daemon.connect() as connection:
+        assert connection.open(config.file(f"{name}/file")).rights == bus.SUBSCRIBE
+        assert connection.open(config.file(f"{name}/1")).rights == bus.SUBSCRIBE | bus.POST
+
+
+# --- who may --------------------------------------------------------------------------------------------------------
+
+
+def test_who_may():
+    """As in [rights], whose rules count too: whatever a section says, nobody gains a right."""
+    me = os.geteuid()
+    config = Config(f"""
+[rights]
+post = HERE/both/** : {me}
+subscribe = HERE/shut/** :
+[topic "HERE/mine/**"]
+post = {me + 1},
+  {me}
+subscribe = {me}
+[topic "HERE/theirs/**"]
+post = {me + 1}
+[topic "HERE/both/**"]
+post = {me + 1}
+[topic "HERE/shut/**"]
+subscribe = {me}
+[topic "HERE/twice/**"]
+post = {me + 1}
+[topic "HERE/twice/**"]
+post = {me}
+[topic "HERE/nobody/**"]
+subscribe =
+post =
+""")
+    with config.daemon() as daemon, daemon.connect() as connection:
+        for folder, rights in (("mine", 3), ("theirs", 1), ("both", 1), ("twice", 1), ("else", 3)):
+            assert connection.open(config.file(f"{folder}/file")).rights == rights, folder
+            assert connection.open(config.folder / folder / "missing").rights == rights, folder
+        expect_refused(connection, config.file("theirs/file"), errno.EACCES, "names those who may post", flags=bus.POST)
+        expect_refused(connection, config.file("shut/file"), errno.EACCES, "names those who may subscribe")
+        for flags in (0, bus.SUBSCRIBE, bus.POST):
+            expect_refused(connection, config.file("nobody/file"), errno.EACCES, "names those", flags=flags)
+        # Another name of the file outside of the section is another topic.
+        os.link(config.file("theirs/file"), config.folder / "free")
+        free, theirs = connection.open(config.folder / "free"), connection.open(config.folder / "theirs/file")
+        assert (free.rights, theirs.rights) == (3, 1) and free.lane != theirs.lane
+
+
+def test_sections_give_no_rights():
+    """A user whom rights concern, and a section that names that user for everything."""
+    nobody = 65534
+    config = Config(f'[topic "HERE/**"]\nsubscribe = {nobody}\npost = {nobody}\n')
+    config.folder.chmod(0o755)
+    if os.geteuid() != 0:
+        raise bus.Skip("needs root: the file is another user's")
+    secret, readable = config.file("secret", 0o600), config.file("readable", 0o644)
+    config.path.chmod(0o644)
+    own = pathlib.Path(bus.new_folder())
+    os.chown(own, nobody, nobody)
+    copy = own / "pathbusd"
+    shutil.copy(bus.program(), copy)
+    copy.chmod(0o755)
+
+    def inside():
+        with bus.daemon("--config", config.path, folder=own, program_of=copy) as daemon, daemon.connect() as connection:
+            expect_refused(connection, secret, errno.EACCES, "may not be read")
+            expect_refused(connection, secret, errno.EACCES, "may not be written", flags=bus.POST)
+            expect_refused(connection, readable, errno.EACCES, "may not be written", flags=bus.POST)
+            assert connection.open(readable).rights == bus.SUBSCRIBE
+
+    bus.as_user(nobody, inside)
+
+
+if __name__ == "__main__":
+    bus.main()
