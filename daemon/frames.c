@@ -137,35 +137,14 @@ static void opened(void *arg, struct opening *opening, uint32_t request, int err
 	client_look_again(client);
 }
 
-/* 0, or an errno and what to say about it. */
-static int make_shape(const struct options *options, const struct wire_open *body, struct lane_shape *ret,
-                      char text[WIRE_MAX_TEXT])
-{
-	uint32_t max_message = body->max_message;
-
-	if (max_message == 0 && options->max_message < LANE_DEFAULT_MESSAGE)
-		max_message = options->max_message;
-	if (lane_shape_make(body->ring_slots, max_message, ret) < 0) {
-		snprintf(text, WIRE_MAX_TEXT, "the ring, or its largest message, is too large");
-		return EINVAL;
-	}
-	if (max_message > options->max_message) {
-		snprintf(text, WIRE_MAX_TEXT, "the daemon allows no messages of more than %u bytes (--max-message)",
-		         options->max_message);
-		return EMSGSIZE;
-	}
-	return 0;
-}
-
 static enum drop on_open(struct client *client, const struct wire_header *header, const void *frame)
 {
 	struct opening_request request = { .request = header->request, .user = client->user, .pid = client->pid,
 	                                   .identity = client->identity, .owner = client };
-	char text[WIRE_MAX_TEXT];
 	struct opening *opening;
 	struct wire_open body;
 	const char *limit;
-	int error, r;
+	int r;
 
 	if (wire_get_open(frame, header->size, &body) < 0)
 		return DROP_MALFORMED;
@@ -173,14 +152,11 @@ static enum drop on_open(struct client *client, const struct wire_header *header
 		client_send_error(client, header->request, EMFILE, "this connection has as many topics as it may have");
 		return DROP_NONE;
 	}
-	error = make_shape(client->context->options, &body, &request.shape, text);
-	if (error) {
-		client_send_error(client, header->request, error, text);
-		return DROP_NONE;
-	}
 	request.path = body.path;
 	request.path_size = body.path_size;
 	request.flags = body.flags;
+	request.ring_slots = body.ring_slots;
+	request.max_message = body.max_message;
 	request.last = body.last;
 	request.origin = body.origin;
 	r = opening_new(client->context, &request, opened, client, &opening, &limit);

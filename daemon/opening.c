@@ -29,6 +29,7 @@
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
+#include "topic_sizes.h"
 #include "user.h"
 #include "wire.h"
 
@@ -45,6 +46,7 @@ struct opening {
 	int folder;
 	struct topic_key other; /* that name */
 	uint32_t narrowed; /* WIRE_RIGHT_* that the file gives and the configuration takes */
+	struct lane_shape shape; /* of the lane if it is made */
 
 	struct member *member;
 	struct loop_event *timer;
@@ -312,7 +314,7 @@ static void join(struct opening *opening, struct topic_name *name)
 		.pid = opening->asked.pid,
 		.rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u),
 		.listens = !(opening->asked.flags & WIRE_OPEN_SOCKET),
-		.shape = opening->asked.shape,
+		.shape = opening->shape,
 	};
 	const char *limit = NULL;
 	bool is_foreign = !reply->path[0];
@@ -449,17 +451,32 @@ static const char *missing_right(uint32_t flags, uint32_t narrowed, const struct
 	return NULL;
 }
 
+static bool has_same_rules(const struct options *options, const char *a, const char *b)
+{
+	return narrow_is_same(options->narrow, a, b) && topic_rules_is_same(options->topic_rules, a, b);
+}
+
 /* A name that this file had when it was opened by that. Not where other rules apply: who may write a file may give it names. */
-static struct topic_name *other_name(const struct topics *topics, const struct narrow *narrow, const struct files_reply *reply)
+static struct topic_name *other_name(const struct topics *topics, const struct options *options, const struct files_reply *reply)
 {
 	struct topic_name *name;
 
 	if (!reply->exists || reply->n_links <= 1)
 		return NULL;
 	name = topics_find_file(topics, reply->file_dev, reply->file_ino);
-	while (name && !narrow_is_same(narrow, reply->path, name->is_foreign || !name->path ? "" : name->path))
+	while (name && !has_same_rules(options, reply->path, name->is_foreign || !name->path ? "" : name->path))
 		name = topics_next_of_file(name);
 	return name;
+}
+
+/* 0, or -errno and what to say about it. */
+static int decide_shape(struct opening *opening, char *ret_text)
+{
+	const struct options *options = opening->context->options;
+	struct topic_setting setting;
+
+	topic_rules_find(options->topic_rules, opening->reply->path, &setting);
+	return topic_sizes_make(options, &setting, opening->asked.ring_slots, opening->asked.max_message, &opening->shape, ret_text);
 }
 
 static void resolved(void *arg, int error, const struct files_reply *reply, int folder)
@@ -467,7 +484,9 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 	struct opening *opening = arg;
 	struct topics *topics = opening->context->topics;
 	struct topic_name *name, *known;
+	char text[TOPIC_SIZES_TEXT];
 	const char *missing;
+	int r;
 
 	opening->question = NULL;
 	opening->folder = folder;
@@ -487,8 +506,13 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 		fail(opening, EACCES, missing);
 		return;
 	}
+	r = decide_shape(opening, text);
+	if (r < 0) {
+		fail(opening, -r, text);
+		return;
+	}
 	name = topics_find(topics, &reply->key);
-	known = name ? NULL : other_name(topics, opening->context->options->narrow, reply);
+	known = name ? NULL : other_name(topics, opening->context->options, reply);
 	if (name)
 		join(opening, name);
 	else if (!known || !verify(opening, known))

@@ -29,7 +29,7 @@ struct opening_request {
 	uint32_t last;    /* WIRE_OPEN_SOCKET: messages of before that are wanted */
 	uint64_t origin;  /* WIRE_OPEN_SOCKET: of its messages; 0: any */
 	uint32_t request; /* given back */
-	struct lane_shape shape; /* a checked one, of the lane if it is made */
+	uint32_t ring_slots, max_message; /* of the lane if it is made; 0: as the configuration has it */
 	struct user *user; /* stays the connection's */
 	pid_t pid;
 	struct identity *identity; /* outlives the opening */

@@ -160,7 +160,8 @@ struct pathbus_topic_options {
 	size_t size;
 	/* Messages that the topic keeps for subscribers that are behind: at most 65536; 0: 256. Rounded up to a power of two,
 	 * and to 8. A rate that must not lose needs about rate x 16 ms of them. Whoever is first on a topic decides; for
-	 * those who come later it is what it is (pathbus_get_limits). */
+	 * those who come later it is what it is (pathbus_get_limits). A daemon may be configured to give more, or to refuse more
+	 * than some number. */
 	unsigned ring_slots;
 	/* Bytes of the largest message, without its key: at most 65536, and what the daemon allows (its --max-message); less
 	 * than 128 is 128; 0: 4096, or what the daemon allows. Decided as above. ring_slots, rounded up, times this is at
@@ -266,7 +267,7 @@ PATHBUS_PUBLIC int pathbus_open_fd(pathbus *bus, int fd, unsigned flags, pathbus
  * pathbus_open_with: pathbus_open with options. @options: NULL: defaults; not kept.
  * Returns as pathbus_open, and
  *   -EINVAL    options->size is unknown, or a value is more than may be asked for
- *   -EMSGSIZE  a larger message than the daemon allows
+ *   -EMSGSIZE  a larger message, or a ring of more messages, than the daemon allows for this file
  */
 PATHBUS_PUBLIC int pathbus_open_with(pathbus *bus, const char *path, unsigned flags,
                                      const struct pathbus_topic_options *options, pathbus_topic **ret);

@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 
 import bus
@@ -153,6 +154,80 @@ def test_sections_give_no_rights():
             assert connection.open(readable).rights == bus.SUBSCRIBE
 
     bus.as_user(nobody, inside)
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def test_rings():
+    config = Config("""
+[topic "HERE/large/**"]
+ring = 1000
+[topic "HERE/large/last-wins/*"]
+ring = 2000
+[topic "HERE/large/capped/*"]
+max-ring = 500
+[topic "HERE/small/*"]
+max-ring = 64
+[topic "HERE/huge/*"]
+ring = 65536
+""")
+    with config.daemon() as daemon, daemon.connect() as connection:
+        def ring(name, **asked):
+            topic = connection.open(config.file(name), **asked)
+            assert os.fstat(topic.page_fd).st_size >= bus.PAGE_SIZE + 128 * topic.ring_slots
+            topic.close()
+            return topic.ring_slots
+
+        (config.folder / "large").mkdir()
+        assert ring("file") == 256, "nothing is said of it"
+        assert ring("large/file") == 1024, "rounded up"
+        assert ring("large/file", ring_slots=8) == 1024, "a program that asks for fewer has the others to think of"
+        assert ring("large/file", ring_slots=3000) == 4096, "more may be asked for"
+        assert ring("large/last-wins/file") == 2048
+        assert ring("large/capped/file") == 512, "of two sections the least"
+        expect_refused(connection, config.file("large/capped/file"), errno.EMSGSIZE, "no rings of more than 500 messages",
+                       "max-ring", "[topic]", ring_slots=501)
+        assert ring("large/capped/file", ring_slots=500) == 512
+        assert ring("small/file") == 64 and ring("small/file", ring_slots=8) == 8
+        expect_refused(connection, config.file("small/file"), errno.EMSGSIZE, "64 messages", ring_slots=65)
+        # A section asks for more than fits with such messages: the program gets what fits, and is not refused.
+        assert ring("huge/file") == 65536 and ring("huge/file", max_message=65536) == 16384
+        expect_refused(connection, config.file("huge/file"), errno.EINVAL, "too large", ring_slots=32768, max_message=65536)
+        # A topic that is there has the ring that it has; more is refused all the same.
+        topic = connection.open(config.file("small/file"), ring_slots=16)
+        assert connection.open(config.file("small/file")).lane == topic.lane
+        expect_refused(connection, config.file("small/file"), errno.EMSGSIZE, ring_slots=65)
+
+
+def test_messages():
+    config = Config("""
+[lanes]
+max-message = 1000
+[topic "HERE/**"]
+log = no
+[topic "HERE/small/*"]
+max-message = 200
+[topic "HERE/large/*"]
+max-message = 16K
+""")
+    with config.daemon() as daemon, daemon.connect() as connection:
+        for name, most, text in (("file", 1000, "--max-message"), ("small/file", 200, "max-message in a [topic] section"),
+                                 ("large/file", 16384, "max-message in a [topic] section")):
+            path = config.file(name)
+            expect_refused(connection, path, errno.EMSGSIZE, f"more than {most} bytes", text, os.fspath(path), max_message=most + 1)
+            for asked in (0, 128, most):
+                topic = connection.open(path, max_message=asked)
+                assert topic.max_message == (asked or min(most, 4096)), (name, asked, topic.max_message)
+                topic.close()
+            number = connection.open_socket(path)
+
+            for size in (min(most, 4096), min(most, 4096) + 1):
+                connection.send(bus.frame(bus.PUBLISH, connection.request(), struct.pack("<IIQ", number, 0, 0) + bytes(size)))
+                if size <= min(most, 4096):
+                    connection.expect(bus.DONE, connection.last_request)
+                else:
+                    connection.expect_error(errno.EMSGSIZE, connection.last_request)
 
 
 if __name__ == "__main__":
