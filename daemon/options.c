@@ -179,13 +179,31 @@ static const struct option *make_list(void)
 
 /* --- what is in force ------------------------------------------------------------------------------ */
 
+/* One without a name begins its section. */
+static int take_topic_setting(struct options *options, const struct setting *setting, char *ret_error)
+{
+	char *from = setting_from(setting);
+	int r = from && setting->argument ? 0 : -ENOMEM;
+
+	if (r == 0 && !setting->name[0])
+		r = topic_rules_begin(&options->topic_rules, setting->argument, from, ret_error);
+	else if (r == 0)
+		r = options->topic_rules ? topic_rules_add(options->topic_rules, setting->name, setting->value, from, ret_error) : -EINVAL;
+	if (r == 0 && narrow_right(setting->name))
+		r = narrow_add_plain(&options->narrow, narrow_right(setting->name), setting_plain(setting), ret_error);
+	free(from);
+	return r == -ENOENT ? -EINVAL : r;
+}
+
 static int take_setting(struct options *options, const struct setting *setting, char *ret_error)
 {
 	const struct key *key = key_find(setting->name);
-	char range[KEY_TEXT_SIZE], error[NARROW_ERROR_SIZE] = "is not known";
+	char range[KEY_TEXT_SIZE], error[CONFIG_ERROR_SIZE / 2] = "is not known";
 	int r = -EINVAL;
 
-	if (strcmp(setting->section, KEY_SECTION_RIGHTS) == 0) {
+	if (strcmp(setting->section, TOPIC_RULES_SECTION) == 0) {
+		r = take_topic_setting(options, setting, error);
+	} else if (strcmp(setting->section, KEY_SECTION_RIGHTS) == 0) {
 		if (narrow_right(setting->name))
 			r = narrow_add_plain(&options->narrow, narrow_right(setting->name), setting_plain(setting), error);
 	} else if (key && strcmp(setting->section, key->section) == 0) {
@@ -357,11 +375,11 @@ void options_deinit(struct options *options)
 	free(options->control_group);
 	options->config = options->address = options->user = options->control = options->control_group = NULL;
 	options->narrow = narrow_free(options->narrow);
+	options->topic_rules = topic_rules_free(options->topic_rules);
 	sources_deinit(&options->given);
 	sources_deinit(&options->sources);
 	for (size_t i = 0; i < KEY_MAX; i++) {
 		free(options->kept_from[i]);
 		options->kept_from[i] = NULL;
 	}
-	options->topic_rules = topic_rules_free(options->topic_rules);
 }

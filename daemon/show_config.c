@@ -109,13 +109,6 @@ static void print_setting(const struct setting *setting)
 	puts(at);
 }
 
-static bool is_same_place(const struct setting *a, const struct setting *b)
-{
-	if (strcmp(a->section, b->section) != 0)
-		return false;
-	return a->argument && b->argument ? strcmp(a->argument, b->argument) == 0 : a->argument == b->argument;
-}
-
 /* Those that are in no table. */
 static bool is_listed(const struct setting *setting)
 {
@@ -135,14 +128,13 @@ static int print_lists(const struct options *options)
 		from = setting_from(setting);
 		if (!from)
 			return -ENOMEM;
-		if (!before || !is_same_place(before, setting)) {
-			if (setting->argument)
-				printf("\n[%s \"%s\"]\n", setting->section, setting->argument);
-			else
-				printf("\n[%s]\n", setting->section);
-		}
+		if (setting->argument && !setting->name[0])
+			printf("\n[%s \"%s\"]\n", setting->section, setting->argument);
+		else if (!setting->argument && (!before || before->argument))
+			printf("\n[%s]\n", setting->section);
 		print_comment("", from);
-		print_setting(setting);
+		if (setting->name[0])
+			print_setting(setting);
 		free(from);
 		before = setting;
 	}
@@ -211,35 +203,71 @@ static int print_json_keys(const struct options *options)
 	return 0;
 }
 
-/* Those with an argument, or those without. */
-static int print_json_lists(const struct options *options, bool with_argument)
+static int print_json_setting(const struct setting *setting)
+{
+	char *from = setting_from(setting);
+
+	if (!from)
+		return -ENOMEM;
+	putchar('{');
+	print_member("key", setting->name);
+	fputs(", ", stdout);
+	print_member("value", setting->value);
+	fputs(", ", stdout);
+	print_member("from", from);
+	putchar('}');
+	free(from);
+	return 0;
+}
+
+static int print_json_rights(const struct options *options)
 {
 	bool first = true;
+	int r = 0;
 
-	for (size_t i = 0; i < options->sources.n; i++) {
+	for (size_t i = 0; i < options->sources.n && r == 0; i++) {
 		const struct setting *setting = &options->sources.list[i];
-		char *from;
 
-		if (!is_listed(setting) || (setting->argument != NULL) != with_argument)
+		if (!is_listed(setting) || setting->argument)
 			continue;
-		from = setting_from(setting);
-		if (!from)
-			return -ENOMEM;
-		fputs(first ? "\n    {" : ",\n    {", stdout);
-		if (setting->argument) {
-			print_member("pattern", setting->argument);
-			fputs(", ", stdout);
-		}
-		print_member("key", setting->name);
-		fputs(", ", stdout);
-		print_member("value", setting->value);
-		fputs(", ", stdout);
-		print_member("from", from);
-		putchar('}');
-		free(from);
+		fputs(first ? "\n    " : ",\n    ", stdout);
+		r = print_json_setting(setting);
 		first = false;
 	}
-	return 0;
+	return r;
+}
+
+static int print_json_topics(const struct options *options)
+{
+	bool first = true, first_key = true;
+	int r = 0;
+
+	for (size_t i = 0; i < options->sources.n && r == 0; i++) {
+		const struct setting *setting = &options->sources.list[i];
+
+		if (!setting->argument)
+			continue;
+		if (setting->name[0]) {
+			fputs(first_key ? "\n      " : ",\n      ", stdout);
+			r = print_json_setting(setting);
+			first_key = false;
+			continue;
+		}
+		char *from = setting_from(setting);
+
+		if (!from)
+			return -ENOMEM;
+		fputs(first ? "\n    {" : "]},\n    {", stdout);
+		print_member("pattern", setting->argument);
+		fputs(", ", stdout);
+		print_member("from", from);
+		fputs(", \"keys\": [", stdout);
+		free(from);
+		first = false;
+		first_key = true;
+	}
+	fputs(first ? "" : "]}", stdout);
+	return r;
 }
 
 static int print_json(const struct options *options)
@@ -255,10 +283,10 @@ static int print_json(const struct options *options)
 	r = print_json_keys(options);
 	fputs("\n  ],\n  \"rights\": [", stdout);
 	if (r == 0)
-		r = print_json_lists(options, false);
+		r = print_json_rights(options);
 	fputs("\n  ],\n  \"topic_sections\": [", stdout);
 	if (r == 0)
-		r = print_json_lists(options, true);
+		r = print_json_topics(options);
 	puts("\n  ]\n}");
 	return r;
 }

@@ -90,7 +90,7 @@ def test_lines_that_are_none():
     File(b"[lanes\noffload-members = 3\n").expect(1, "[NAME]")
     File(b"[lanes] offload-members = 3\n").expect(1, "[NAME]")
     File(b"[lanes] # and a comment\n[ regions ]\noffload-members = 3\n").expect(3, "belongs in the section [lanes]")
-    File(b"[lanes \"/srv/**\"]\n").expect(1, "[lanes]", "without")
+    File(b"[lanes \"/srv/**\"]\n").expect(1, "[NAME]")
     File(b"[lanes \"/srv/**]\n").expect(1, "[NAME")
     File(b"[daemon]\n  [lanes]\noffload-members = 3\n").expect(2, "beginning")
     File(b"[lanes]\n" + b"#" * 400 + b"\n").expect(2, "longer than")
@@ -194,6 +194,23 @@ def test_what_is_shown():
         said = odd.show(*option)
         assert "\x1b" not in said and "\u202e" not in said, said
     assert odd.keys()["max-regions"]["value"] == "7"
+
+
+def test_sections_of_topics_are_shown():
+    text = b'[topic "/srv/[ab]*"]\npost = root,\n  @0\nring = 64\n[topic "/srv/\\"x"]\n[topic "/srv/[ab]*"]\nring = 32\n' \
+           b'[rights]\npost = /srv/** : root\n'
+    file = File(text)
+    sections = json.loads(file.show("--print-config", "--json"))["topic_sections"]
+    expected = [("/srv/[ab]*", 1, [("post", "root, @0", 2), ("ring", "64", 4)]), ('/srv/\\"x', 5, []),
+                ("/srv/[ab]*", 6, [("ring", "32", 7)])]
+    assert sections == [
+        {"pattern": pattern, "from": f"{file.path}:{line}",
+         "keys": [{"key": key, "value": value, "from": f"{file.path}:{of}"} for key, value, of in keys]}
+        for pattern, line, keys in expected], sections
+    again = json.loads(File(file.show("--print-config").encode()).show("--print-config", "--json"))["topic_sections"]
+    assert [[(key["key"], key["value"]) for key in section["keys"]] for section in again] == \
+           [[key[:2] for key in keys] for _, _, keys in expected], again
+    assert [section["pattern"] for section in again] == [pattern for pattern, _, _ in expected]
 
 
 def test_relative_paths():
