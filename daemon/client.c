@@ -23,6 +23,7 @@
 #include "options.h"
 #include "os/os.h"
 #include "region_frames.h"
+#include "roster.h"
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
@@ -32,6 +33,7 @@
 struct clients {
 	const struct context *context;
 	struct client *live, *ended, *departing;
+	struct roster roster; /* of those that live */
 	size_t n;
 	struct loop_event *reaper;
 };
@@ -88,6 +90,8 @@ void client_finish(struct client *client, enum leave how)
 	list_remove(client);
 	list_add(&client->clients->ended, client);
 	client->clients->n--;
+	roster_remove(&client->clients->roster, client->number);
+	client->number = 0;
 	loop_call_soon(client->clients->reaper);
 }
 
@@ -136,6 +140,7 @@ static void client_free(struct client *client)
 			subscriber_free(client->members[i]);
 	endpoints_client_ends(client);
 	list_remove(client);
+	roster_remove(&client->clients->roster, client->number);
 	departure_free(client->departure);
 	stop_work(client);
 	loop_event_free(client->writable);
@@ -275,7 +280,9 @@ static struct client *client_new(struct clients *clients, int socket, const stru
 	client->readable = loop_on_readable(loop, socket, reading_readable, client);
 	client->writable = loop_on_writable(loop, socket, client_writable, client);
 	client->timer = loop_timer(loop, timer, client);
-	if (client->openings && client->readable && client->writable && client->timer)
+	client->since_ns = os_now_ns();
+	if (client->openings && client->readable && client->writable && client->timer &&
+	    roster_add(&clients->roster, client, &client->number) == 0)
 		return client;
 	client->socket = -1; /* stays the caller's */
 	client_free(client);
@@ -389,8 +396,19 @@ struct clients *clients_free(struct clients *clients)
 	while (clients->departing)
 		client_free(clients->departing);
 	loop_event_free(clients->reaper);
+	roster_deinit(&clients->roster);
 	free(clients);
 	return NULL;
+}
+
+struct client *clients_find(const struct clients *clients, uint64_t number)
+{
+	return roster_find(&clients->roster, number);
+}
+
+struct client *clients_after(const struct clients *clients, uint64_t number)
+{
+	return roster_after(&clients->roster, number);
 }
 
 void clients_note_taken(struct clients *clients, struct user *user)

@@ -21,6 +21,9 @@ struct opening;
 struct clients *clients_new(const struct context *context); /* NULL: no memory */
 /* Closes all connections at once; members are not taken out (the topics are freed after this). */
 struct clients *clients_free(struct clients *clients);
+/* The connection with this number; and the first one with a larger number. NULL: there is none that has not ended. */
+struct client *clients_find(const struct clients *clients, uint64_t number);
+struct client *clients_after(const struct clients *clients, uint64_t number);
 size_t clients_count(const struct clients *clients);
 
 /* Takes a connected socket over, in any case: refuses and closes it where it has to. */

@@ -35,6 +35,9 @@ struct client {
 	struct clients *clients;
 	const struct context *context;
 	struct client *next, **at;
+	uint64_t number;   /* this daemon's how-manieth: no other one ever has it; 0 once it has ended */
+	uint64_t since_ns; /* os_now_ns */
+	uint64_t n_requests; /* frames */
 	int socket;
 	struct user *user; /* what it has is charged to */
 	uid_t uid;

@@ -22,6 +22,7 @@ struct users;
 struct forker;
 struct control;
 struct reload;
+struct clients;
 
 struct context {
 	const struct options *options;
@@ -37,6 +38,7 @@ struct context {
 	struct regions *regions;
 	struct rights_watch *rights_watch;
 	struct forker *forker; /* of the daemon of all users; else NULL */
+	struct clients *clients;
 	struct control *control; /* NULL: there is no control socket */
 	struct reload *reload;
 	uint8_t id[16]; /* of this run */

@@ -257,6 +257,7 @@ static const struct handler {
 
 enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)
 {
+	client->n_requests++;
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
 		const struct handler *handler = &handlers[i];
 

@@ -29,6 +29,7 @@ void names_deinit(struct topics *topics)
 {
 	table_deinit(&topics->by_key);
 	table_deinit(&topics->by_file);
+	roster_deinit(&topics->roster);
 }
 
 /* The first 16 of a runtime name's hexadecimal digits; 0 if it does not look like one. */

@@ -5,10 +5,12 @@
 #ifndef PATHBUS_DAEMON_NAMES_H
 #define PATHBUS_DAEMON_NAMES_H
 
+#include "roster.h"
 #include "topic.h"
 
 struct topics {
 	struct table by_key, by_file; /* of struct topic_name */
+	struct roster roster; /* of topics */
 	size_t n_topics;
 	uint64_t last_lane, last_member; /* their numbers */
 };

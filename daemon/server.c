@@ -53,7 +53,6 @@ struct server {
 	struct death_page death;
 	struct serving serving;
 	struct control_place control;
-	struct clients *clients;
 	struct listener *listener;
 	struct elder *elder;
 	struct loop_event *signals[N_SIGNALS];
@@ -257,9 +256,9 @@ static int make_core(struct server *server, const struct options *options)
 	context->regions = regions_new();
 	if (!context->regions)
 		return -ENOMEM;
-	server->clients = clients_new(context);
+	context->clients = clients_new(context);
 	context->endpoints = endpoints_new(context);
-	return server->clients && context->endpoints ? 0 : -ENOMEM;
+	return context->clients && context->endpoints ? 0 : -ENOMEM;
 }
 
 static int make_files(struct server *server)
@@ -333,7 +332,7 @@ static int make_rest(struct server *server)
 		if (!server->elder)
 			return -ENOMEM;
 	}
-	server->listener = listener_new(loop, server->serving.listener, server->clients);
+	server->listener = listener_new(loop, server->serving.listener, server->context.clients);
 	if (!server->listener)
 		return -ENOMEM;
 	return server->control.is_on ? control_start(&server->context, &server->control, &server->context.control) : 0;
@@ -392,7 +391,7 @@ static void stop(struct server *server)
 	control_place_leave(&server->control);
 	reload_free(context->reload);
 	listener_free(server->listener);
-	clients_free(server->clients);
+	clients_free(context->clients);
 	endpoints_free(context->endpoints);
 	serving_stop(&server->serving);
 	elder_free(server->elder);

@@ -11,6 +11,7 @@
 #include "crossing.h"
 #include "log.h"
 #include "names.h"
+#include "os/os.h"
 #include "regions.h"
 #include "syncing.h"
 #include "user.h"
@@ -44,6 +45,16 @@ struct topics *topics_free(struct topics *topics)
 	return NULL;
 }
 
+struct topic *topics_find_number(const struct topics *topics, uint64_t number)
+{
+	return roster_find(&topics->roster, number);
+}
+
+struct topic *topics_after(const struct topics *topics, uint64_t number)
+{
+	return roster_after(&topics->roster, number);
+}
+
 size_t topics_count(const struct topics *topics)
 {
 	return topics->n_topics;
@@ -58,7 +69,10 @@ int topics_add(struct topics *topics, const struct topic_key *key, struct topic_
 		return -ENOMEM;
 	topic->topics = topics;
 	topics->n_topics++;
-	r = topic_add_name(topic, key, ret);
+	topic->opened_ns = os_now_ns();
+	r = roster_add(&topics->roster, topic, &topic->number);
+	if (r == 0)
+		r = topic_add_name(topic, key, ret);
 	if (r < 0)
 		topic_free(topic);
 	return r;
@@ -107,6 +121,7 @@ struct topic *topic_free(struct topic *topic)
 	while (topic->lanes)
 		free_lane(topic->lanes);
 	topic->topics->n_topics--;
+	roster_remove(&topic->topics->roster, topic->number);
 	free(topic);
 	return NULL;
 }
@@ -320,6 +335,7 @@ int topic_join(struct topic_name *name, const struct joining *joining, struct me
 		return r;
 	}
 	member->number = ++topic->topics->last_member;
+	member->since_ns = os_now_ns();
 	member->next = topic->members;
 	member->at = &topic->members;
 	if (topic->members)

@@ -67,6 +67,8 @@ struct topic_name {
 
 struct topic {
 	struct topics *topics;
+	uint64_t number;    /* this daemon's how-manieth: no other one ever has it */
+	uint64_t opened_ns; /* os_now_ns */
 	struct topic_name *names;
 	struct member *members;
 	unsigned n_members;
@@ -88,6 +90,7 @@ struct member {
 	struct topic_lane *lane;
 	struct member *next, **at; /* among the topic's, the last who came first */
 	uint64_t number;           /* this daemon's how-manieth */
+	uint64_t since_ns;
 	uint32_t rights;           /* WIRE_RIGHT_*: the lane's */
 	char *path;       /* by which its file is found as this one finds it; NULL: not known. Owned */
 	bool is_foreign;  /* the path is to be seen in another root than ours */
@@ -123,6 +126,9 @@ struct topic_name *topics_find_runtime(const struct topics *topics, const char *
 /* Another name whose file was this one when it was opened last; may be out of date. */
 struct topic_name *topics_find_file(const struct topics *topics, uint64_t dev, uint64_t ino);
 struct topic_name *topics_next_of_file(const struct topic_name *name); /* and one more, of this one's */
+/* By its number; and the first one with a larger number. NULL: there is none. */
+struct topic *topics_find_number(const struct topics *topics, uint64_t number);
+struct topic *topics_after(const struct topics *topics, uint64_t number);
 /* Walks all names: NULL gives the first; NULL after the last. The table must not change meanwhile. */
 void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name, void *arg), void *arg);
 

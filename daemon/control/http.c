@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control_limit.h"
 #include "body.h"
+#include "control_limit.h"
 #include "daemon/context.h"
 #include "escape.h"
 #include "internal.h"
