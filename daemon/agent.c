@@ -44,7 +44,6 @@ struct agent {
 	uint64_t window_ns;
 	uint64_t rest_ns; /* given up until then */
 	pid_t old[LIMIT_AGENT_STARTS]; /* ended their sockets; not yet waited for */
-	struct log_limit failures;
 };
 
 /* --- the process ----------------------------------------------------------------------------------- */
@@ -55,10 +54,9 @@ static void writable(void *arg);
 /* The files process says that it is gone. Its socket tells us too, and that last. */
 static void forked_ended(void *arg, int error)
 {
-	struct agent *agent = arg;
-
-	if (error < 0 && log_allows(&agent->failures, "link agents that could not be started"))
-		log_error("a link agent could not be started: %s", strerror(-error));
+	(void)arg;
+	if (error < 0)
+		log_event(REASON_LINK_AGENT_UNSTARTED, "a link agent could not be started: %s", strerror(-error));
 }
 
 static int start_process(struct agent *agent, const struct identity *identity, int socket, const char *program)
@@ -93,14 +91,13 @@ static int run(struct agent *agent, const struct identity *identity)
 		agent->writable = loop_event_free(agent->writable);
 		agent->pid = 0;
 		close(pair[0]);
-		if (log_allows(&agent->failures, "the link agent could not be started"))
-			log_error("the link agent %s cannot be started (%s): processes that do not reach this daemon are not "
-			          "joined with those that do",
-			          program, strerror(-r));
+		log_event(REASON_LINK_AGENT_UNSTARTED,
+		          "the link agent %s cannot be started (%s): processes that do not reach this daemon are not joined with "
+		          "those that do", program, strerror(-r));
 		return r;
 	}
 	agent->socket = pair[0];
-	log_debug("link agent started (pid %d)", (int)agent->pid);
+	log_event(REASON_LINK_AGENT_STARTED, "link agent started (pid %d)", (int)agent->pid);
 	return 0;
 }
 
@@ -118,8 +115,9 @@ static int start(struct agent *agent, const struct identity *identity)
 	}
 	if (++agent->n_starts > LIMIT_AGENT_STARTS) {
 		agent->rest_ns = now + UINT64_C(1000000) * LIMIT_AGENT_REST_MS;
-		log_error("the link agent ended, or could not be started, %u times in a row and is given up for %u s: processes that do not "
-		          "reach this daemon are not joined with those that do",
+		log_event(REASON_LINK_AGENT_GIVEN_UP,
+		          "the link agent ended, or could not be started, %u times in a row and is given up for %u s: processes that do "
+		          "not reach this daemon are not joined with those that do",
 		          LIMIT_AGENT_STARTS, LIMIT_AGENT_REST_MS / 1000);
 		return -EAGAIN;
 	}
@@ -196,8 +194,7 @@ static void readable(void *arg)
 		agent->set.message(agent->set.arg, &message);
 		return;
 	}
-	if (log_allows(&agent->failures, "link agents that ended"))
-		log_warning("the link agent has ended unexpectedly");
+	log_event(REASON_LINK_AGENT, "the link agent has ended unexpectedly");
 	disconnect(agent);
 	agent->set.lost(agent->set.arg);
 }

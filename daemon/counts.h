@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "user.h"
+
 /* How long something took in which the daemon is in the path. */
 enum latency {
 	LATENCY_OPENING,  /* from an opening to its answer */
@@ -31,6 +33,7 @@ struct histogram {
 };
 
 struct counts {
+	uint64_t refused[N_CHARGES]; /* limits that users, or all together, have reached */
 	uint64_t accepted;   /* connections, refused ones too */
 	uint64_t requests;   /* frames */
 	uint64_t carried;    /* posts and messages, between users' lanes */

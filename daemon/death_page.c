@@ -20,7 +20,7 @@ int death_page_init(struct death_page *ret)
 	r = os_death_arm(&ret->page->word);
 	ret->page->armed = r == 0;
 	if (r < 0)
-		log_warning("the kernel does not mark the death word; clients watch their sockets instead");
+		log_event(REASON_SETUP, "the kernel does not mark the death word; clients watch their sockets instead");
 	return 0;
 }
 

@@ -31,6 +31,7 @@ enum drop {
 
 int drop_error(enum drop why); /* the errno that the client is told */
 const char *drop_text(enum drop why);
+const char *drop_name(enum drop why); /* "drop-size": as the log has it */
 
 /* Counts, and writes a line that names the process (pid 0: not known) unless there were many of them. */
 void drop_note(enum drop why, pid_t pid, const char *text);

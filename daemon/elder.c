@@ -60,7 +60,7 @@ static void watch(struct elder *elder, const char *folder)
 		close(dir);
 	}
 	if (r < 0 && r != -ENOENT)
-		log_warning("%s cannot be watched for a system-wide pathbusd: %s", folder, strerror(-r));
+		log_event(REASON_SETUP, "%s cannot be watched for a system-wide pathbusd: %s", folder, strerror(-r));
 }
 
 static void look(void *arg)

@@ -65,7 +65,6 @@ struct files {
 	uint32_t last_id;
 	struct loop_event *queue_timer, *idle_timer;
 	bool queue_timed, idle_timed;
-	struct log_limit failures;
 };
 
 /* files.c */

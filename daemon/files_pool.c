@@ -208,16 +208,14 @@ static void note_sandbox(const struct worker *worker, const struct files_reply *
 {
 	struct files *files = worker->crew->files;
 
-	if (ready->error < 0 && !log_allows(&files->failures, "files workers without a sandbox"))
-		return;
 	if (ready->error < 0 && files->set.forker)
-		log_error("a files worker cannot enter its sandbox (%s): " SANDBOX_ADVICE, ready->path);
+		log_event(REASON_SANDBOX_FAILED, "a files worker cannot enter its sandbox (%s): " SANDBOX_ADVICE, ready->path);
 	else if (ready->error < 0)
-		log_warning("a files worker runs without a sandbox (%s)", ready->path);
+		log_event(REASON_SANDBOX_MISSING, "a files worker runs without a sandbox (%s)", ready->path);
 	else if (files->set.forker)
-		log_debug("files worker of user %u: sandbox: %s", (unsigned)worker->crew->identity->uid, ready->path);
+		log_event(REASON_FILES_STARTED, "files worker of user %u: sandbox: %s", (unsigned)worker->crew->identity->uid, ready->path);
 	else
-		log_debug("files worker (pid %d): sandbox: %s", (int)worker->pid, ready->path);
+		log_event(REASON_FILES_STARTED, "files worker (pid %d): sandbox: %s", (int)worker->pid, ready->path);
 }
 
 /* Whatever else it says, what it names is known from now on. */
@@ -267,8 +265,7 @@ static void worker_readable(void *arg)
 		return;
 	}
 	if (r < 0 || !question || reply.id != question->id) {
-		if (log_allows(&files->failures, "files workers that ended"))
-			log_warning("a files worker has ended unexpectedly");
+		log_event(REASON_FILES_WORKER, "a files worker has ended unexpectedly");
 		if (folder >= 0)
 			close(folder);
 		worker_fail(worker, -EIO);
@@ -328,9 +325,10 @@ static void worker_timer(void *arg)
 		loop_set(worker->timer, files->set.timeout_ms);
 		return;
 	}
-	if (log_allows(&files->failures, "files workers that did not answer"))
-		log_warning(worker->ready ? "a file system does not answer; its files worker is replaced" :
-		                            "a files worker does not start; it is replaced");
+	if (worker->ready)
+		log_event(REASON_FILES_SILENT, "a file system does not answer; its files worker is replaced");
+	else
+		log_event(REASON_FILES_WORKER, "a files worker does not start; it is replaced");
 	worker_fail(worker, -ETIMEDOUT);
 }
 
@@ -350,8 +348,7 @@ static void worker_gone(void *arg, int error)
 	}
 	/* Its socket tells what it still had to say, and then that it has ended. */
 	if (error < 0) {
-		if (log_allows(&files->failures, "files workers that could not be started"))
-			log_error("a files worker could not be started: %s", strerror(-error));
+		log_event(REASON_FILES_UNSTARTED, "a files worker could not be started: %s", strerror(-error));
 		worker_fail(worker, error);
 	}
 }
@@ -445,8 +442,8 @@ static void have_a_free_worker(struct crew *crew)
 	if (os_now_ns() < crew->rest_ns || !has_a_place(crew))
 		return;
 	r = crew->start_error = worker_start(crew);
-	if (r < 0 && log_allows(&files->failures, "files workers that could not be started"))
-		log_error("a files worker could not be started: %s", strerror(-r));
+	if (r < 0)
+		log_event(REASON_FILES_UNSTARTED, "a files worker could not be started: %s", strerror(-r));
 }
 
 /* --- handing out ------------------------------------------------------------------------------------- */

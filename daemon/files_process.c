@@ -411,7 +411,7 @@ static int enter_sandbox(void)
 		return 0;
 	r = sandbox_enter(SANDBOX_FILES, &(struct sandbox_setting){ .system = true }, &state);
 	if (r < 0)
-		log_error("the process that looks at files cannot enter its sandbox (%s): " SANDBOX_ADVICE, state.text);
+		log_event(REASON_SANDBOX_FAILED, "the process that looks at files cannot enter its sandbox (%s): " SANDBOX_ADVICE, state.text);
 	return r;
 }
 

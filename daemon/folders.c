@@ -225,7 +225,7 @@ static void look_for_lost(void *arg)
 	int r = os_watch_each(folders->watch, note_unknown, folders);
 
 	if (r < 0)
-		log_debug("watches that are not needed any more may stay: %s", strerror(-r));
+		log_event(REASON_DEBUG, "watches that are not needed any more may stay: %s", strerror(-r));
 	now = os_now_ns();
 	folders->lost_timed = false;
 	folders->lost_again_ns = now + 100 * (now - began) + UINT64_C(1000000) * LIMIT_LOST_WATCHES_MS;
@@ -301,7 +301,7 @@ static void tell_both(struct folders *folders, struct folder_watch *watch, const
 /* The kernel's queue has overflowed: anything may have appeared anywhere. */
 static void tell_all(struct folders *folders)
 {
-	log_warning("the queue of folder events has overflowed: looking at all topics again");
+	log_event(REASON_FOLDER_OVERFLOW, "the queue of folder events has overflowed: looking at all topics again");
 	folders->overflow = ++folders->clock;
 	for (size_t i = 0; i < folders->by_id.n_buckets; i++)
 		for (struct table_entry *entry = folders->by_id.buckets[i]; entry; entry = entry->next) {

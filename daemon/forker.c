@@ -41,7 +41,7 @@ static int wait_until_ready(const struct forker_process *process)
 	if (n != (ssize_t)sizeof(message) || message.type != FORKER_READY)
 		return n < 0 ? (int)n : -EPIPE;
 	if (message.error > 0)
-		log_warning("no CAP_SYS_PTRACE: programs in a root folder of their own, and those that protect themselves, cannot "
+		log_event(REASON_SETUP, "no CAP_SYS_PTRACE: programs in a root folder of their own, and those that protect themselves, cannot "
 		            "open topics");
 	return message.error < 0 ? message.error : 0;
 }
@@ -70,10 +70,11 @@ int forker_start(const struct service_user *user, int listener, bool sandboxed, 
 			forker_process_end(&process);
 	}
 	if (r == -EPERM)
-		log_error("the process that looks at files may not become other users: start pathbusd as root, or as user %u with "
+		log_event(REASON_SERVICE_USER,
+		          "the process that looks at files may not become other users: start pathbusd as root, or as user %u with "
 		          "CAP_SETUID, CAP_SETGID and CAP_SYS_PTRACE", (unsigned)user->uid);
 	else if (r < 0)
-		log_error("the process that looks at files cannot be started: %s", strerror(-r));
+		log_event(REASON_START_FAILED, "the process that looks at files cannot be started: %s", strerror(-r));
 	if (r == 0)
 		*ret = process;
 	return r;
@@ -191,7 +192,7 @@ void forker_kill(struct forker *forker, const struct forked *forked)
 	int r = forked->id != 0 ? helper_send(forker->process.socket, &message, sizeof(message), NULL, 0) : 0;
 
 	if (r < 0)
-		log_warning("a process could not be ended: %s", strerror(-r));
+		log_event(REASON_WARNING, "a process could not be ended: %s", strerror(-r));
 }
 
 /* --- life -------------------------------------------------------------------------------------------- */

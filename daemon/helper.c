@@ -93,7 +93,7 @@ bool helper_has_ended(pid_t pid, const char *what)
 void helper_note_end(pid_t pid, int status, const char *what)
 {
 	if (sandbox_has_killed(status))
-		log_error("%s (pid %d) was killed by its sandbox: it made a system call that is not in its list, which the kernel's "
+		log_event(REASON_SANDBOX_KILLED, "%s (pid %d) was killed by its sandbox: it made a system call that is not in its list, which the kernel's "
 		          "log names; please report it, and run with " SANDBOX_OFF_ARGUMENT " until it is mended",
 		          what, (int)pid);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "limit.h"
+#include "log_target.h"
 #include "page.h"
 
 #define MEMBER(member) offsetof(struct options, member), sizeof(((struct options *)0)->member)
@@ -27,7 +28,8 @@ const struct key keys[] = {
 	{ "user", "daemon", KEY_USER, MEMBER(user), 0, 0, 0, "whom the daemon of all users runs as", false },
 	{ "control", "daemon", KEY_PATH, MEMBER(control), 0, 0, 0, "the control socket (off: none)", false },
 	{ "control-group", "daemon", KEY_GROUP, MEMBER(control_group), 0, 0, 0, "who may use it, beside root", false },
-	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to stderr", true },
+	{ "log-level", "daemon", KEY_LEVEL, MEMBER(log_level), 0, 0, LOG_LEVEL_INFO, "what is written to the log", true },
+	{ "log-target", "daemon", KEY_TARGET, MEMBER(log_target), 0, 0, 0, "where the log is written to", false },
 	MS("daemon", "hello-timeout", hello_ms, 1, 3600000, LIMIT_HELLO_MS, "close a connection that says nothing for so long"),
 	MS("daemon", "files-timeout", files_ms, 1, 3600000, LIMIT_FILES_MS,
 	   "give up on a path whose file system does not answer"),
@@ -162,6 +164,8 @@ int key_set(const struct key *key, const char *text, struct options *options)
 	case KEY_USER:
 	case KEY_GROUP:
 		return set_text(key, text, options);
+	case KEY_TARGET:
+		return log_target_is_valid(text) ? set_text(key, text, options) : -EINVAL;
 	case KEY_LEVEL:
 		return log_level_from(text, (enum log_level *)(void *)((char *)options + key->offset)) ? 0 : -EINVAL;
 	case KEY_NUMBER:
@@ -241,6 +245,9 @@ void key_range(const struct key *key, char *ret)
 	case KEY_GROUP:
 		strcpy(ret, "a group's name or number");
 		return;
+	case KEY_TARGET:
+		strcpy(ret, "auto, stderr, journal, syslog or file:PATH");
+		return;
 	case KEY_LEVEL:
 		strcpy(ret, "error, warning, info or debug");
 		return;
@@ -262,6 +269,8 @@ void key_normal(const struct key *key, char *ret)
 		ret[0] = '\0';
 	else if (key->type == KEY_USER)
 		strcpy(ret, SERVICE_USER);
+	else if (key->type == KEY_TARGET)
+		strcpy(ret, "auto");
 	else if (key->type == KEY_LEVEL)
 		strcpy(ret, log_level_name((enum log_level)key->normal));
 	else

@@ -17,6 +17,7 @@ enum key_type {
 	KEY_MS,    /* milliseconds */
 	KEY_PATH,
 	KEY_LEVEL, /* of the log */
+	KEY_TARGET, /* the same */
 	KEY_USER,  /* a name or a number */
 	KEY_GROUP, /* the same */
 };
@@ -56,7 +57,7 @@ void key_swap(const struct key *key, struct options *a, struct options *b);
 char *key_text(const struct key *key, const struct options *options);
 static inline bool key_is_text(const struct key *key) /* a char * of its own */
 {
-	return key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP;
+	return key->type == KEY_PATH || key->type == KEY_USER || key->type == KEY_GROUP || key->type == KEY_TARGET;
 }
 
 /* Long enough for what the next two write. */

@@ -110,6 +110,8 @@
 #define LIMIT_HISTORY_BYTES (UINT64_C(1) << 30)
 /* Descriptors that are the daemon's own, beside those that are charged to users. */
 #define LIMIT_OWN_DESCRIPTORS 256u
+/* With so many in all, what a user may have by default fits. */
+#define LIMIT_DESCRIPTORS_ENOUGH 262144u
 
 /* Milliseconds from connecting to the greeting. Then the connection is closed. (--hello-timeout) */
 #define LIMIT_HELLO_MS 5000u
@@ -206,8 +208,16 @@
 /* Watches that no answer has named are looked for at most so often, and for at most a hundredth of the time. */
 #define LIMIT_LOST_WATCHES_MS 1000u
 
-/* Lines in the log of one kind in LIMIT_LOG_WINDOW_MS; the rest is counted. */
-#define LIMIT_LOG_LINES 5u
-#define LIMIT_LOG_WINDOW_MS 1000u
+/* Lines in the log of one reason, and of one user, that others can cause, in a pause of so many milliseconds; and of all users. What
+ * is more is counted, and told at its end. While it goes on there is one line in a pause, and each pause is twice as long as the
+ * one before it, up to the longest. */
+#define LIMIT_LOG_LINES 3u
+#define LIMIT_LOG_LINES_OF_ALL 50u
+#define LIMIT_LOG_PAUSE_MS 10000u
+#define LIMIT_LOG_LONGEST_PAUSE_MS 600000u
+/* Bytes of lines that wait for a file to be written. What is more is counted, and dropped. */
+#define LIMIT_LOG_FILE_BYTES 262144u
+/* How long the end waits for them, milliseconds. */
+#define LIMIT_LOG_END_MS 1000u
 
 #endif

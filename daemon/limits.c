@@ -64,14 +64,28 @@ uint64_t limits_descriptors(const struct users_setting *setting)
 	return setting->most[CHARGE_CONNECTIONS] + 2 * setting->most[CHARGE_LANES] + setting->most[CHARGE_REGIONS];
 }
 
-void limits_tell(const struct users_setting *setting, uint64_t n_descriptors)
+/* Those that need descriptors, by somebody who wants them so. */
+static bool was_set(const struct options *options)
+{
+	return options->user_most[CHARGE_CONNECTIONS] > 0 || options->user_most[CHARGE_LANES] > 0 ||
+	       options->user_most[CHARGE_REGIONS] > LIMIT_REGIONS;
+}
+
+void limits_tell(const struct options *options, const struct users_setting *setting, uint64_t n_descriptors)
 {
 	uint64_t needed = limits_descriptors(setting);
 
 	if (!setting->is_shared || needed <= setting->most[CHARGE_DESCRIPTORS])
 		return;
-	log_warning("a user's connections, topics and regions may need %" PRIu64 " descriptors, and it may have %" PRIu64
-	            " of the %" PRIu64 " that there are: it reaches that limit first; raise the limit of open files "
-	            "(LimitNOFILE), or lower --max-user-topics",
-	            needed, setting->most[CHARGE_DESCRIPTORS], n_descriptors);
+	if (was_set(options))
+		log_event(REASON_DESCRIPTORS_FEW,
+		          "the limits that are set let a user need %" PRIu64 " descriptors, and it may have %" PRIu64 " of the %" PRIu64
+		          " that there are: it reaches that limit first; raise the limit of open files (LimitNOFILE), or lower "
+		          "--max-user-topics",
+		          needed, setting->most[CHARGE_DESCRIPTORS], n_descriptors);
+	else
+		log_event(REASON_DESCRIPTORS_SHARED,
+		          "with %" PRIu64 " descriptors in all a user may have about %" PRIu64 " topics: raise the limit of open files "
+		          "(LimitNOFILE) to %u for %" PRIu64,
+		          n_descriptors, setting->most[CHARGE_DESCRIPTORS] / 2, LIMIT_DESCRIPTORS_ENOUGH, setting->most[CHARGE_LANES]);
 }

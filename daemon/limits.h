@@ -17,6 +17,6 @@ void limits_make(const struct options *options, uint64_t n_descriptors, struct u
 /* So many descriptors a user has that is at its limits. */
 uint64_t limits_descriptors(const struct users_setting *setting);
 /* Tells the log if what is set does not fit in what there is. */
-void limits_tell(const struct users_setting *setting, uint64_t n_descriptors);
+void limits_tell(const struct options *options, const struct users_setting *setting, uint64_t n_descriptors);
 
 #endif

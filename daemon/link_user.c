@@ -15,7 +15,6 @@ struct link_users {
 	struct link_user *first;
 	struct loop_event *timer;
 	bool timed;
-	struct log_limit unwatched;
 };
 
 /* --- for the agent and the looks ----------------------------------------------------------------------- */
@@ -74,9 +73,9 @@ bool link_user_watch(struct link_user *of, int watch, uint64_t since)
 	if (watch > 0)
 		r = folders_hear(folders, watch, since, on_runtime, of);
 	if (r < 0) {
-		if (log_allows(&of->users->unwatched, "runtime folders that cannot be watched"))
-			log_warning("the runtime folder of user %u cannot be watched (%s): its processes that meet there are not "
-			            "heard of", (unsigned)user_uid(of->user), strerror(-r));
+		log_event(REASON_FOLDER_UNWATCHED,
+		          "the runtime folder of user %u cannot be watched (%s): its processes that meet there are not heard of",
+		          (unsigned)user_uid(of->user), strerror(-r));
 		return false;
 	}
 	if (watch <= 0 || watch == old)

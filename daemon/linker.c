@@ -63,8 +63,8 @@ static bool is_own(struct linker *linker, const struct meeting *meeting, const s
 		return true;
 	for (const struct meeting *other = meeting->name->meetings; other; other = other->next)
 		is_known |= user_uid(other->user) == reply->owner;
-	if (!is_known && log_allows(&linker->others, "sidecars of users who have not opened the file here"))
-		looks_log(meeting->name, "a sidecar is not linked, since its user has not opened the file here", -EPERM);
+	if (!is_known)
+		looks_log(REASON_LINK_FOREIGN, meeting->name, "a sidecar is not linked, since its user has not opened the file here", -EPERM);
 	return false;
 }
 

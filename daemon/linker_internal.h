@@ -40,7 +40,6 @@ struct linker {
 	uint32_t last_id;
 	const struct topic *held; /* what happens to this user's links of this topic is not told now */
 	const struct user *held_for;
-	struct log_limit failures, others;
 };
 
 /* linker.c */

@@ -11,10 +11,9 @@
 #include "limit.h"
 #include "user.h"
 
-static void log_failure(struct linker *linker, const struct topic_name *name, const char *what, int error)
+static void log_failure(const struct topic_name *name, const char *what, int error)
 {
-	if (log_allows(&linker->failures, "links that could not be made"))
-		looks_log(name, what, error);
+	looks_log(REASON_LINK_FAILED, name, what, error);
 }
 
 /* --- links ----------------------------------------------------------------------------------------- */
@@ -131,7 +130,7 @@ void links_join(struct linker *linker, struct meeting *meeting, enum link_place 
 		return;
 	r = join(linker, meeting, place, folder);
 	if (r < 0) {
-		log_failure(linker, meeting->name, "a link could not be made", r);
+		log_failure(meeting->name, "a link could not be made", r);
 		looks_later(meeting->of->looks, meeting);
 	}
 }
@@ -142,7 +141,7 @@ void link_send(const struct link *link, enum link_type type)
 	int r = agent_send(link->of->agent, NULL, &message, NULL, 0);
 
 	if (r < 0)
-		log_error("the link agent could not be told: %s", strerror(-r));
+		log_event(REASON_LINK_AGENT_UNSTARTED, "the link agent could not be told: %s", strerror(-r));
 }
 
 /* What we take for linked may have ended by itself, and another sidecar have come: only its answer tells. */
@@ -223,7 +222,7 @@ static void on_gone(struct linker *linker, struct link *link, int error)
 	topic = meeting->name->topic;
 	user = meeting->user;
 	if (error < 0) {
-		log_failure(linker, meeting->name, "the link with processes that do not reach this daemon is not there", error);
+		log_failure(meeting->name, "the link with processes that do not reach this daemon is not there", error);
 		if (looks_may_pass(error))
 			looks_later(of->looks, meeting);
 	} else if (again) {
@@ -242,15 +241,15 @@ void links_message(void *arg, struct link_user *of, const struct link_message *m
 	struct link *link = link_find(linker, message->link);
 
 	if (!link || link->of != of)
-		log_debug("link %u is not known any more", message->link);
+		log_event(REASON_DEBUG, "link %u is not known any more", message->link);
 	else if (message->type == LINK_LINKED)
 		on_linked(link, linker);
 	else if (message->type == LINK_LEFT)
 		on_left(linker, link);
 	else if (message->type == LINK_GONE)
 		on_gone(linker, link, message->error <= 0 && message->error > -4096 ? message->error : -EPROTO);
-	else if (log_allows(&linker->failures, "messages of link agents that are not known"))
-		log_warning("the link agent sent a message of type %u", message->type);
+	else
+		log_event(REASON_LINK_AGENT, "the link agent sent a message of type %u", message->type);
 }
 
 /* Takes a link of the dead agent out. Its place is looked at again; openings that waited go on waiting. */

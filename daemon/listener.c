@@ -23,7 +23,6 @@ struct listener {
 	int reserve; /* -1: used up */
 	struct clients *clients;
 	struct loop_event *readable, *rest;
-	struct log_limit failures;
 };
 
 static int accept_one(const struct listener *listener)
@@ -75,8 +74,7 @@ static void readable(void *arg)
 			return;
 		if ((fd == -EMFILE || fd == -ENFILE) && refuse_one(listener))
 			continue;
-		if (log_allows(&listener->failures, "connections that could not be accepted"))
-			log_error("a connection cannot be accepted: %s", strerror(-fd));
+		log_event(REASON_ACCEPT_FAILED, "a connection cannot be accepted: %s", strerror(-fd));
 		loop_disable(listener->readable);
 		loop_set(listener->rest, LIMIT_ACCEPT_REST_MS);
 		return;

@@ -35,7 +35,6 @@ struct looks {
 	struct look_list queued, later;
 	unsigned n_asked;
 	struct loop_event *timer; /* for `later` */
-	struct log_limit failures, unwatched;
 };
 
 /* --- the queue -------------------------------------------------------------------------------------- */
@@ -126,20 +125,19 @@ bool looks_may_pass(int error)
 	       error == -EAGAIN || error == -EBUSY;
 }
 
-void looks_log(const struct topic_name *name, const char *what, int error)
+void looks_log(enum log_reason reason, const struct topic_name *name, const char *what, int error)
 {
 	const char *path = name->path ? name->path : "?";
 	char text[512];
 
 	escape(path, strlen(path), text, sizeof(text));
-	log_warning("%s (%s): %s", what, strerror(-error), text);
+	log_event(reason, "%s (%s): %s", what, strerror(-error), text);
 }
 
 /* The folder could not be looked at although a sidecar may be there. */
 static void failed(struct looks *looks, struct meeting *meeting, int error)
 {
-	if (log_allows(&looks->failures, "folders that could not be looked at"))
-		looks_log(meeting->name, "cannot look for processes that meet beside a file", error);
+	looks_log(REASON_FOLDER_UNSEEN, meeting->name, "cannot look for processes that meet beside a file", error);
 	topic_resync_for(meeting->name->topic, meeting->user);
 	meeting->look_for |= meeting->looked_for;
 	if (looks_may_pass(error))
@@ -230,8 +228,8 @@ int looks_watch(struct looks *looks, struct topic_name *name, int watch, uint64_
 
 	if (watch > 0)
 		r = folders_attach(looks->set.folders, name, watch, since);
-	if (r < 0 && log_allows(&looks->unwatched, "folders that cannot be watched"))
-		looks_log(name, "a folder cannot be watched: processes that meet there later are not heard of", r);
+	if (r < 0)
+		looks_log(REASON_FOLDER_UNWATCHED, name, "a folder cannot be watched: processes that meet there later are not heard of", r);
 	return r;
 }
 

@@ -9,6 +9,7 @@
 
 #include "files.h"
 #include "folders.h"
+#include "log.h"
 #include "meeting.h"
 #include "topic.h"
 
@@ -47,6 +48,6 @@ void looks_cancel(struct looks *looks, struct meeting *meeting);
 int looks_watch(struct looks *looks, struct topic_name *name, int watch, uint64_t since);
 
 /* One line in the log: what failed, why, and the name's path. */
-void looks_log(const struct topic_name *name, const char *what, int error);
+void looks_log(enum log_reason reason, const struct topic_name *name, const char *what, int error);
 
 #endif

@@ -55,8 +55,6 @@ struct opening {
 	char path[]; /* as the client wrote it, with its end */
 };
 
-static struct log_limit late_links;
-
 /* --- the end --------------------------------------------------------------------------------------- */
 
 static void stop_waiting(struct opening *opening)
@@ -278,8 +276,7 @@ static void link_is_late(void *arg)
 {
 	struct opening *opening = arg;
 
-	if (log_allows(&late_links, "links that take too long"))
-		log_warning("a sidecar is not linked after %u ms; the link agent is replaced", LIMIT_LINK_MS);
+	log_event(REASON_LINK_LATE, "a sidecar is not linked after %u ms; the link agent is replaced", LIMIT_LINK_MS);
 	loop_set(opening->timer, LIMIT_LINK_MS);
 	linker_replace_agent(meeting_find(opening->member->name, opening->asked.user));
 }

@@ -36,7 +36,7 @@ static void print_key(const struct key *key)
 {
 	static const char *const kinds[] = {
 		[KEY_NUMBER] = "N", [KEY_BYTES] = "BYTES", [KEY_MS] = "MS", [KEY_PATH] = "PATH", [KEY_LEVEL] = "LEVEL",
-		[KEY_USER] = "NAME", [KEY_GROUP] = "NAME",
+		[KEY_USER] = "NAME", [KEY_GROUP] = "NAME", [KEY_TARGET] = "TARGET",
 	};
 	char range[KEY_TEXT_SIZE], normal[KEY_TEXT_SIZE];
 
@@ -249,6 +249,8 @@ int options_make(const struct options *like, const struct sources *files, struct
 		r = take_settings(&made, &made.sources, ret_error);
 	if (r == 0 && !made.user)
 		r = copy_text(SERVICE_USER, &made.user);
+	if (r == 0 && !made.log_target)
+		r = copy_text("auto", &made.log_target);
 	if (r == -ENOMEM)
 		snprintf(ret_error, CONFIG_ERROR_SIZE, "no memory to take the configuration over");
 	if (r < 0)
@@ -370,10 +372,12 @@ void options_deinit(struct options *options)
 {
 	free(options->config);
 	free(options->address);
+	free(options->log_target);
 	free(options->user);
 	free(options->control);
 	free(options->control_group);
 	options->config = options->address = options->user = options->control = options->control_group = NULL;
+	options->log_target = NULL;
 	options->narrow = narrow_free(options->narrow);
 	options->topic_rules = topic_rules_free(options->topic_rules);
 	sources_deinit(&options->given);

@@ -41,6 +41,7 @@ struct options {
 	enum log_level log_level;
 	struct narrow *narrow; /* [rights], and those of [topic]s; NULL: there are no rules */
 	struct topic_rules *topic_rules; /* [topic "PATTERN"]; NULL: there are none */
+	char *log_target; /* log_target.h */
 
 	char *config;         /* the file of the configuration, absolute; NULL: none is read */
 	bool config_is_given; /* so it has to be there */

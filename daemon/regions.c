@@ -251,7 +251,7 @@ void region_set_replaced(struct region *region)
 {
 	region->replaced = true;
 	if (os_shared_store(region->fd, offsetof(struct region_header, replaced), 1) < 0)
-		log_warning("the holders of a region could not be told that it was replaced");
+		log_event(REASON_REGION_UNTOLD, "the holders of a region could not be told that it was replaced");
 	region_free_unheld(region);
 }
 

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "keys.h"
 #include "log.h"
+#include "log_target.h"
 #include "loop.h"
 #include "options.h"
 
@@ -59,7 +60,7 @@ static void run(void *arg)
 	}
 	sources_deinit(&files);
 	options_deinit(&options);
-	log_info("reload: %s", answer.text);
+	log_event(answer.error < 0 ? REASON_RELOAD_FAILED : REASON_RELOADED, "reload: %s", answer.text);
 	answer_all(reload, &answer);
 }
 
@@ -67,6 +68,7 @@ struct reload_request *reload_ask(struct reload *reload, reload_fn *fn, void *ar
 {
 	struct reload_request *request = malloc(sizeof(*request)), **last = &reload->waiting;
 
+	log_target_reopen(); /* whatever comes of the rest */
 	if (!request)
 		return NULL;
 	*request = (struct reload_request){ .reload = reload, .fn = fn, .arg = arg };

@@ -125,7 +125,7 @@ static void pump(struct rights_watch *watch)
 		struct check *check = calloc(1, sizeof(*check));
 
 		if (!check) {
-			log_error("no memory to decide the rights of a topic's members anew");
+			log_event(REASON_NO_MEMORY, "no memory to decide the rights of a topic's members anew");
 			return; /* with the next event */
 		}
 		unqueue(watch, name);
@@ -147,7 +147,7 @@ static void retire(struct topic_lane *lane)
 {
 	lane->retired = true;
 	if (topic_lane_close(lane) < 0)
-		log_error("no memory to tell a topic's members that their rights have changed");
+		log_event(REASON_NO_MEMORY, "no memory to tell a topic's members that their rights have changed");
 	crossing_retire(lane);
 }
 
@@ -163,7 +163,7 @@ static void act(struct rights_watch *watch, struct topic *topic)
 	}
 	if (!changed)
 		return;
-	log_info("the rights of a file's members have changed: they join it anew");
+	log_event(REASON_RIGHTS_CHANGED, "the rights of a file's members have changed: they join it anew");
 	(void)crossing_update(watch->context, topic);
 	for (struct member *member = topic->members; member; member = member->next)
 		if (member->lane->retired && member->subscriber)

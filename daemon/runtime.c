@@ -26,7 +26,6 @@ struct runtime {
 	char path[ADDRESS_SIZE];
 	runtime_appeared_fn *appeared;
 	void *arg;
-	struct log_limit failures;
 };
 
 static void changed(void *arg, const char *entry, bool gone);
@@ -46,9 +45,9 @@ static void establish(struct runtime *runtime)
 		}
 		close(dir);
 	}
-	if (r < 0 && log_allows(&runtime->failures, "the runtime folder"))
-		log_warning("%s cannot be watched (%s): processes that meet there are not heard of", runtime->path,
-		            r == -EPERM ? "it is not this user's alone" : strerror(-r));
+	if (r < 0)
+		log_event(REASON_FOLDER_UNWATCHED, "%s cannot be watched (%s): processes that meet there are not heard of", runtime->path,
+		          r == -EPERM ? "it is not this user's alone" : strerror(-r));
 }
 
 static void changed(void *arg, const char *entry, bool gone)

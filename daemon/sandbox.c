@@ -317,8 +317,19 @@ static void add_starting(struct filter *filter)
 		                             { 3, SCMP_CMP_MASKED_EQ, MAP_SHARED | MAP_ANONYMOUS, 0 } });
 }
 
-static void add_main(struct filter *filter, bool is_system)
+/* log_file.c has the same. */
+static void add_opening_of_log(struct filter *filter)
 {
+	add_opening(filter, WRITING | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_PATH,
+	            O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
+static void add_main(struct filter *filter, const struct sandbox_setting *setting)
+{
+	bool is_system = setting->system;
+
+	if (setting->log_folder)
+		add_opening_of_log(filter);
 	allow(filter, calls_for_looking);
 	allow(filter, calls_for_events);
 	allow(filter, calls_for_messages);
@@ -375,7 +386,7 @@ static void add_role(struct filter *filter, enum sandbox_role role, const struct
 	add_descriptor_commands(filter);
 	switch (role) {
 	case SANDBOX_MAIN:
-		add_main(filter, setting->system);
+		add_main(filter, setting);
 		break;
 	case SANDBOX_FILES:
 		add_files(filter);

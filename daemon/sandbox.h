@@ -36,6 +36,8 @@ struct sandbox_setting {
 	 * and folders from which it removes its own files (its socket, its lock). Both lists end with NULL; what is not there is
 	 * passed over. */
 	const char *const *readable, *const *own_folders;
+	/* Of main: where it makes the log's file anew, and writes it; NULL: nowhere. */
+	const char *log_folder;
 };
 
 /* What has been entered: a text for the log, such as "seccomp, landlock ABI 6". */

@@ -118,6 +118,8 @@ static int fill(int rules, uint64_t handled, enum sandbox_role role, const struc
 			r = allow(rules, handled, "/dev/shm", MAKE_FOLDER); /* the runtime folder, which may vanish */
 		if (r == 0)
 			r = allow_all(rules, handled, setting->readable, READ_FILE | READ_FOLDER);
+		if (r == 0 && setting->log_folder)
+			r = allow(rules, handled, setting->log_folder, MAKE_FILE | WRITE_FILE);
 		return r < 0 ? r : allow_all(rules, handled, setting->own_folders, REMOVE_FILE);
 	case SANDBOX_LINK:
 		/* Sidecars are anywhere. It joins them and removes them, but runs nothing, and makes no file but folders (a

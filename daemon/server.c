@@ -31,6 +31,8 @@
 #include "limits.h"
 #include "listener.h"
 #include "log.h"
+#include "logging.h"
+#include "log_target.h"
 #include "loop.h"
 #include "opening.h"
 #include "os/os.h"
@@ -103,7 +105,7 @@ static void on_stop(void *arg)
 {
 	struct server *server = arg;
 
-	log_info("stopping");
+	log_event(REASON_STOPPING, "stopping");
 	loop_stop(server->context.loop);
 }
 
@@ -111,7 +113,7 @@ static void on_elder(void *arg)
 {
 	struct server *server = arg;
 
-	log_info("stopping: a system-wide pathbusd serves at %s", ADDRESS_SYSTEM);
+	log_event(REASON_SUPERSEDED, "stopping: a system-wide pathbusd serves at %s", ADDRESS_SYSTEM);
 	loop_stop(server->context.loop);
 }
 
@@ -120,7 +122,7 @@ static void on_hangup(void *arg)
 	struct server *server = arg;
 
 	if (!reload_ask(server->context.reload, NULL, NULL))
-		log_error("no memory to read the configuration anew");
+		log_event(REASON_NO_MEMORY, "no memory to read the configuration anew");
 }
 
 /* Only root could start another: that is for whoever started us. */
@@ -128,7 +130,7 @@ static void on_files_lost(void *arg)
 {
 	struct server *server = arg;
 
-	log_error("the process that looks at files has ended: stopping, to be started anew");
+	log_event(REASON_FILES_LOST, "the process that looks at files has ended: stopping, to be started anew");
 	server->status = EXIT_FAILED;
 	loop_stop(server->context.loop);
 }
@@ -216,7 +218,7 @@ static struct users *make_users(struct loop *loop, const struct options *options
 	uint64_t n = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : FOPEN_MAX;
 
 	limits_make(options, n, &setting);
-	limits_tell(&setting, n);
+	limits_tell(options, &setting, n);
 	return users_new(&setting);
 }
 
@@ -240,7 +242,7 @@ static int make_core(struct server *server, const struct options *options)
 	if (options->system) {
 		r = ringing_init();
 		if (r < 0)
-			log_warning("bells are written to, since the kernel has no asynchronous operations (%s): a client can hold "
+			log_event(REASON_SETUP, "bells are written to, since the kernel has no asynchronous operations (%s): a client can hold "
 			            "the daemon up",
 			            strerror(-r));
 	}
@@ -355,25 +357,31 @@ static int make_all(struct server *server, const struct options *options)
 static int enter_sandbox(const struct server *server)
 {
 	const struct options *options = server->context.options;
-	char folder[64], control[64];
+	char folder[64], control[64], log_folder[64];
 	const char *const own[] = { folder, control, NULL };
+	struct sandbox_setting setting = { .system = options->system, .own_folders = own };
 	struct sandbox_state state;
 
 	if (options->no_sandbox) {
-		log_info("sandbox: turned off");
+		log_event(REASON_SANDBOX, "sandbox: turned off");
 		return EXIT_STOPPED;
 	}
 	snprintf(folder, sizeof(folder), "/proc/self/fd/%d", server->serving.dir);
 	snprintf(control, sizeof(control), "/proc/self/fd/%d", server->control.is_on ? server->control.serving.dir : -1);
-	if (sandbox_enter(SANDBOX_MAIN, &(struct sandbox_setting){ .system = options->system, .own_folders = own }, &state) == 0) {
-		log_info("sandbox: %s", state.text);
+	if (log_target_folder() >= 0) {
+		snprintf(log_folder, sizeof(log_folder), "/proc/self/fd/%d", log_target_folder());
+		setting.log_folder = log_folder;
+	}
+	if (sandbox_enter(SANDBOX_MAIN, &setting, &state) == 0) {
+		log_event(REASON_SANDBOX, "sandbox: %s", state.text);
 		return EXIT_STOPPED;
 	}
 	if (!options->system) {
-		log_warning("runs without a sandbox (%s)", state.text);
+		log_event(REASON_SANDBOX_MISSING, "runs without a sandbox (%s)", state.text);
 		return EXIT_STOPPED;
 	}
-	log_error("cannot enter the sandbox that the daemon of all users runs in (%s): " SANDBOX_ADVICE, state.text);
+	log_event(REASON_SANDBOX_FAILED, "cannot enter the sandbox that the daemon of all users runs in (%s): " SANDBOX_ADVICE,
+	          state.text);
 	return EXIT_FAILED;
 }
 
@@ -408,6 +416,7 @@ static void stop(struct server *server)
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
+	logging_leave();
 	loop_free(context->loop);
 	ringing_deinit();
 	if (server->death.page)
@@ -423,10 +432,11 @@ static int separate(struct server *server, const struct options *options)
 		return EXIT_FAILED;
 	r = privileges_become_main(&server->user);
 	if (r == -EPERM)
-		log_error("cannot become user %u, or give up what else this process is: start pathbusd as root, or as that user",
+		log_event(REASON_SERVICE_USER,
+		          "cannot become user %u, or give up what else this process is: start pathbusd as root, or as that user",
 		          (unsigned)server->user.uid);
 	else if (r < 0)
-		log_error("cannot become user %u: %s", (unsigned)server->user.uid, strerror(-r));
+		log_event(REASON_SERVICE_USER, "cannot become user %u: %s", (unsigned)server->user.uid, strerror(-r));
 	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
@@ -435,12 +445,13 @@ static int find_user(const char *name, struct service_user *ret)
 	int r = privileges_find_user(name, ret);
 
 	if (r == -ENOENT)
-		log_error("there is no user '%s' for the daemon to run as: make one (useradd --system %s), or name another with "
+		log_event(REASON_SERVICE_USER,
+		          "there is no user '%s' for the daemon to run as: make one (useradd --system %s), or name another with "
 		          "--user", name, name);
 	else if (r == -EPERM)
-		log_error("the daemon of all users does not run as root: name another user with --user");
+		log_event(REASON_SERVICE_USER, "the daemon of all users does not run as root: name another user with --user");
 	else if (r < 0)
-		log_error("--user takes a user's name or number, not '%s'", name);
+		log_event(REASON_SERVICE_USER, "--user takes a user's name or number, not '%s'", name);
 	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
@@ -454,8 +465,10 @@ static int take_place(struct server *server, const struct options *options)
 	if (status != EXIT_STOPPED)
 		return status;
 	status = control_place_take(options, &server->serving, options->system ? &server->user : NULL, -1, &server->control);
-	if (status == EXIT_STOPPED && options->system)
+	if (status == EXIT_STOPPED && options->system) {
+		logging_give(server->user.uid, server->user.gid);
 		status = separate(server, options);
+	}
 	if (status != EXIT_STOPPED) {
 		control_place_leave(&server->control);
 		serving_stop(&server->serving);
@@ -464,15 +477,13 @@ static int take_place(struct server *server, const struct options *options)
 	return status;
 }
 
-int server_run(const struct options *options)
+static int run(const struct options *options)
 {
 	struct server server = { .status = EXIT_STOPPED };
 	int status, r;
 
-	log_set_level(options->log_level);
-	prepare_process();
 	if (!options->address && !options->system && elder_serves()) {
-		log_error("a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
+		log_event(REASON_ADDRESS_TAKEN, "a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
 		return EXIT_SERVED;
 	}
 	hold_signals(SIG_BLOCK);
@@ -481,17 +492,31 @@ int server_run(const struct options *options)
 		return status;
 	r = make_all(&server, options);
 	if (r < 0) {
-		log_error("cannot start: %s", strerror(-r));
+		log_event(REASON_START_FAILED, "cannot start: %s", strerror(-r));
 		stop(&server);
 		return EXIT_FAILED;
 	}
-	log_info("serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
+	log_event(REASON_SERVING, "serving %s (version " PATHBUS_VERSION ", pid %d)", server.serving.path, (int)getpid());
 	if (chdir("/") < 0) /* holds no file system back from being unmounted */
-		log_warning("cannot change to /: %s", strerror(errno));
+		log_event(REASON_SETUP, "cannot change to /: %s", strerror(errno));
 	server.status = enter_sandbox(&server);
 	hold_signals(SIG_UNBLOCK);
-	if (server.status == EXIT_STOPPED)
+	if (server.status == EXIT_STOPPED) {
+		(void)logging_attach(server.context.loop);
 		loop_run(server.context.loop);
+	}
 	stop(&server);
 	return server.status;
+}
+
+int server_run(const struct options *options)
+{
+	int status;
+
+	prepare_process();
+	status = logging_start(options);
+	if (status == EXIT_STOPPED)
+		status = run(options);
+	logging_end();
+	return status;
 }

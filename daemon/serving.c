@@ -28,7 +28,7 @@
 
 static int failed(const char *what, const char *path, int error)
 {
-	log_error("%s %s: %s", what, path, strerror(-error));
+	log_event(REASON_ADDRESS, "%s %s: %s", what, path, strerror(-error));
 	return EXIT_FAILED;
 }
 
@@ -40,7 +40,7 @@ static int use_address(const char *address, const struct service_user *user, str
 	char *slash;
 
 	if (strlen(address) >= sizeof(to->path)) {
-		log_error("the address is too long: a socket's path may have %zu bytes on this system, %s has %zu",
+		log_event(REASON_ADDRESS, "the address is too long: a socket's path may have %zu bytes on this system, %s has %zu",
 		          sizeof(to->path) - 1, address, strlen(address));
 		return EXIT_FAILED;
 	}
@@ -48,7 +48,7 @@ static int use_address(const char *address, const struct service_user *user, str
 	slash = strrchr(to->path, '/');
 	to->name = slash ? slash + 1 : to->path;
 	if (to->name[0] == '\0' || strcmp(to->name, ".") == 0 || strcmp(to->name, "..") == 0) {
-		log_error("the address names a folder, not a socket: %s", address);
+		log_event(REASON_ADDRESS, "the address names a folder, not a socket: %s", address);
 		return EXIT_FAILED;
 	}
 	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path), to->path);
@@ -69,7 +69,7 @@ static int use_own_place(struct serving *to)
 	snprintf(folder, sizeof(folder), "%.*s", (int)(to->name - to->path - 1), to->path);
 	r = own_folder_open(folder, &to->dir);
 	if (r == -EPERM) {
-		log_error("%s is not this user's alone (owner, or mode other than 0700): not served there", folder);
+		log_event(REASON_ADDRESS, "%s is not this user's alone (owner, or mode other than 0700): not served there", folder);
 		return EXIT_FAILED;
 	}
 	return r < 0 ? failed("cannot make or open", folder, r) : EXIT_STOPPED;
@@ -123,10 +123,11 @@ static int served_already(const struct serving *serving, int lock)
 	pid_t holder = holder_of(lock);
 
 	if (holder != 0)
-		log_error("another pathbusd (pid %d) serves %s already; stop it first, or give another %s", (int)holder,
-		          serving->path, serving->option);
+		log_event(REASON_ADDRESS_TAKEN, "another pathbusd (pid %d) serves %s already; stop it first, or give another %s",
+		          (int)holder, serving->path, serving->option);
 	else
-		log_error("another pathbusd serves %s already; stop it first, or give another %s", serving->path, serving->option);
+		log_event(REASON_ADDRESS_TAKEN, "another pathbusd serves %s already; stop it first, or give another %s", serving->path,
+		          serving->option);
 	return EXIT_SERVED;
 }
 
@@ -154,7 +155,7 @@ static int take_lock(struct serving *serving)
 			return failed("cannot make the lock file of", serving->path, -errno);
 		if (fstat(lock, &st) < 0 || !S_ISREG(st.st_mode)) {
 			close(lock);
-			log_error("%s.lock is no regular file", serving->path);
+			log_event(REASON_ADDRESS, "%s.lock is no regular file", serving->path);
 			return EXIT_FAILED;
 		}
 		r = lock_it(lock);
@@ -175,7 +176,7 @@ static int take_lock(struct serving *serving)
 		close(lock);
 	}
 	if (ftruncate(serving->lock, 0) < 0 || dprintf(serving->lock, "%d\n", (int)getpid()) < 0)
-		log_warning("the pid could not be written to %s.lock", serving->path);
+		log_event(REASON_SETUP, "the pid could not be written to %s.lock", serving->path);
 	return EXIT_STOPPED;
 }
 
@@ -240,7 +241,7 @@ static int open_socket(struct serving *serving)
 		(void)unlinkat(serving->dir, name, 0);
 		if (r != -EEXIST)
 			return failed("cannot serve", serving->path, r);
-		log_error("%s exists and is no socket: it is left alone; remove it, or give another %s", serving->path,
+		log_event(REASON_ADDRESS, "%s exists and is no socket: it is left alone; remove it, or give another %s", serving->path,
 		          serving->option);
 		return EXIT_FAILED;
 	}

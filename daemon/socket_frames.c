@@ -44,7 +44,6 @@ static const char *reason(int error)
 /* Tells how it went, if that was asked for. `r`: 0 or -errno. */
 static void answer(struct client *client, uint32_t request, int r)
 {
-	static struct log_limit ignored;
 	unsigned char frame[WIRE_SMALL_FRAME];
 
 	if (request != 0 && r < 0)
@@ -52,8 +51,8 @@ static void answer(struct client *client, uint32_t request, int r)
 		                  r == -EDQUOT ? user_refusal(client->user, CHARGE_SYNCS) : reason(-r));
 	else if (request != 0)
 		client_send(client, frame, wire_put_done(frame, request), NULL, 0, NULL);
-	else if (r < 0 && log_allows(&ignored, "failures that nobody asked for"))
-		log_info("process %d has not asked how it went: %s", (int)client->pid, reason(-r));
+	else if (r < 0)
+		log_event(REASON_UNASKED, "process %d has not asked how it went: %s", (int)client->pid, reason(-r));
 }
 
 enum drop frame_post(struct client *client, const struct wire_header *header, const void *frame)

@@ -15,7 +15,7 @@
 
 static int failed(const char *what, const char *path, int error)
 {
-	log_error("%s %s: %s", what, path, strerror(-error));
+	log_event(REASON_ADDRESS, "%s %s: %s", what, path, strerror(-error));
 	return -1;
 }
 
@@ -59,7 +59,7 @@ static int check_way(int dir, const char *path, const struct service_user *user)
 	int r = check_above(dir, user, above, sizeof(above));
 
 	if (r == -EPERM) {
-		log_error("%s is not safe: %s may be written by others, or belongs to another user; choose another --address", path,
+		log_event(REASON_ADDRESS, "%s is not safe: %s may be written by others, or belongs to another user; choose another --address", path,
 		          above);
 		return -1;
 	}
@@ -73,12 +73,12 @@ static int check(int dir, const char *path, const struct service_user *user)
 	if (fstat(dir, &st) < 0)
 		return failed("cannot look at", path, -errno);
 	if (st.st_uid != user->uid) {
-		log_error("%s is user %u's: give it to user %u, as whom pathbusd runs, or let pathbusd make it", path,
+		log_event(REASON_ADDRESS, "%s is user %u's: give it to user %u, as whom pathbusd runs, or let pathbusd make it", path,
 		          (unsigned)st.st_uid, (unsigned)user->uid);
 		return -1;
 	}
 	if (st.st_mode & 022) {
-		log_error("%s may be written by others than user %u, who could put another socket there: chmod go-w it", path,
+		log_event(REASON_ADDRESS, "%s may be written by others than user %u, who could put another socket there: chmod go-w it", path,
 		          (unsigned)user->uid);
 		return -1;
 	}

@@ -354,7 +354,7 @@ void topic_leave(struct member *member, enum leave how)
 
 	regions_leave(member);
 	if (!page)
-		log_error("no memory to clear a slot, or to tell others of a member's end");
+		log_event(REASON_NO_MEMORY, "no memory to clear a slot, or to tell others of a member's end");
 	if (member->group != TOPIC_NO_GROUP)
 		topic_lane_unlisten(lane, member->group);
 	if (page) {

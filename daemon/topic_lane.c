@@ -160,7 +160,7 @@ static void tell_members(struct topic_lane *lane, bool is_resync)
 		else
 			lane_post(&view);
 	} else {
-		log_error("no memory to tell a topic's members that they may have missed something");
+		log_event(REASON_NO_MEMORY, "no memory to tell a topic's members that they may have missed something");
 	}
 	topic_lane_return(lane, page);
 }
@@ -232,7 +232,7 @@ void topic_lane_recover(struct topic_lane *lane, const struct page *page, uint32
 		return;
 	map = os_map(lane->page_fd, size, true, NULL);
 	if (!map) {
-		log_error("no memory to look after a topic's messages");
+		log_event(REASON_NO_MEMORY, "no memory to look after a topic's messages");
 		return;
 	}
 	ring_attach(&ring, (struct page *)(void *)map, map + PAGE_SIZE_BYTES, &lane->shape);

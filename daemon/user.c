@@ -10,6 +10,8 @@
 
 #include "bucket.h"
 #include "carrier.h"
+#include "counts.h"
+#include "happening.h"
 #include "limit.h"
 #include "log.h"
 #include "share.h"
@@ -35,32 +37,38 @@ struct user {
 	uint64_t has[N_CHARGES];
 	uint64_t n_refused[N_CHARGES], n_told[N_CHARGES];
 	bool by_all[N_CHARGES]; /* it was refused last because of what all have together */
-	struct log_limit failures;
+	struct log_limit refusals[N_CHARGES];
 };
 
 static const struct {
+	enum log_reason reason;
 	const char *option, *what; /* "... as many WHAT as" */
 	int all_error;
 	bool is_bytes;
 } charges[N_CHARGES] = {
-	[CHARGE_CONNECTIONS] = { "max-user-connections", "connections", -EUSERS, false },
-	[CHARGE_DESCRIPTORS] = { "max-user-descriptors", "of pathbusd's descriptors", -EMFILE, false },
-	[CHARGE_IN_FLIGHT] = { "max-user-descriptors", "descriptors that were sent and not taken", -EMFILE, false },
-	[CHARGE_MEMBERS] = { "max-user-open", "openings of topics", -ENFILE, false },
-	[CHARGE_LANES] = { "max-user-topics", "topics", -ENFILE, false },
-	[CHARGE_LANE_BYTES] = { "max-user-topic-bytes", "bytes of topics", -ENFILE, true },
-	[CHARGE_WATCHES] = { "max-user-watches", "names of files whose folders are watched", -ENFILE, false },
-	[CHARGE_REGIONS] = { "max-regions", "regions", -ENFILE, false },
-	[CHARGE_REGION_BYTES] = { "max-region-bytes", "bytes of regions", -ENFILE, true },
-	[CHARGE_HOLDERS] = { "max-user-holders", "openings of regions", -ENFILE, false },
-	[CHARGE_ENDPOINTS] = { "max-user-endpoints", "endpoints, or names that are waited for,", -ENFILE, false },
-	[CHARGE_CONNECTS] = { "max-user-connects", "connects that wait", -ENFILE, false },
-	[CHARGE_TOKENS] = { "max-user-tokens", "tokens", -ENOBUFS, false },
-	[CHARGE_SYNCS] = { "max-user-syncs", "syncs that wait", -ENFILE, false },
-	[CHARGE_REQUESTS] = { "max-user-requests", "paths to be looked at", -ENFILE, false },
-	[CHARGE_QUEUE_BYTES] = { "max-user-queue-bytes", "bytes waiting", -ENOBUFS, true },
-	[CHARGE_HISTORY_BYTES] = { "max-user-history-bytes", "bytes of what was told", -ENOBUFS, true },
-	[CHARGE_CARRIED] = { "max-user-rate", "posts and messages a second", -ENOBUFS, false },
+	[CHARGE_CONNECTIONS] = { REASON_LIMIT_CONNECTIONS, "max-user-connections", "connections", -EUSERS, false },
+	[CHARGE_DESCRIPTORS] = { REASON_LIMIT_DESCRIPTORS, "max-user-descriptors",
+	                            "of pathbusd's descriptors", -EMFILE, false },
+	[CHARGE_IN_FLIGHT] = { REASON_LIMIT_IN_FLIGHT, "max-user-descriptors",
+	                            "descriptors that were sent and not taken", -EMFILE, false },
+	[CHARGE_MEMBERS] = { REASON_LIMIT_OPEN, "max-user-open", "openings of topics", -ENFILE, false },
+	[CHARGE_LANES] = { REASON_LIMIT_TOPICS, "max-user-topics", "topics", -ENFILE, false },
+	[CHARGE_LANE_BYTES] = { REASON_LIMIT_TOPIC_BYTES, "max-user-topic-bytes", "bytes of topics", -ENFILE, true },
+	[CHARGE_WATCHES] = { REASON_LIMIT_WATCHES, "max-user-watches",
+	                            "names of files whose folders are watched", -ENFILE, false },
+	[CHARGE_REGIONS] = { REASON_LIMIT_REGIONS, "max-regions", "regions", -ENFILE, false },
+	[CHARGE_REGION_BYTES] = { REASON_LIMIT_REGION_BYTES, "max-region-bytes", "bytes of regions", -ENFILE, true },
+	[CHARGE_HOLDERS] = { REASON_LIMIT_HOLDERS, "max-user-holders", "openings of regions", -ENFILE, false },
+	[CHARGE_ENDPOINTS] = { REASON_LIMIT_ENDPOINTS, "max-user-endpoints",
+	                            "endpoints, or names that are waited for,", -ENFILE, false },
+	[CHARGE_CONNECTS] = { REASON_LIMIT_CONNECTS, "max-user-connects", "connects that wait", -ENFILE, false },
+	[CHARGE_TOKENS] = { REASON_LIMIT_TOKENS, "max-user-tokens", "tokens", -ENOBUFS, false },
+	[CHARGE_SYNCS] = { REASON_LIMIT_SYNCS, "max-user-syncs", "syncs that wait", -ENFILE, false },
+	[CHARGE_REQUESTS] = { REASON_LIMIT_REQUESTS, "max-user-requests", "paths to be looked at", -ENFILE, false },
+	[CHARGE_QUEUE_BYTES] = { REASON_LIMIT_QUEUE_BYTES, "max-user-queue-bytes", "bytes waiting", -ENOBUFS, true },
+	[CHARGE_HISTORY_BYTES] = { REASON_LIMIT_HISTORY_BYTES, "max-user-history-bytes",
+	                            "bytes of what was told", -ENOBUFS, true },
+	[CHARGE_CARRIED] = { REASON_LIMIT_RATE, "max-user-rate", "posts and messages a second", -ENOBUFS, false },
 };
 
 /* --- what it has --------------------------------------------------------------------------------------- */
@@ -97,12 +105,22 @@ bool user_may_have(const struct user *user, enum charge charge, uint64_t amount)
 	return check(user, charge, amount) == 0;
 }
 
+static void tell_refusal(struct user *user, enum charge charge)
+{
+	char whose[24];
+
+	snprintf(whose, sizeof(whose), "user %u", (unsigned)user->uid);
+	log_event_of(&user->refusals[charge], whose, charges[charge].reason, "%s", user_refusal(user, charge));
+	happening_note(HAPPENING_LIMIT, .uid = user->uid, .has_uid = true, .name = log_reason_name(charges[charge].reason),
+	               .text = user_refusal(user, charge));
+}
+
 void user_note_refusal(struct user *user, enum charge charge, int error)
 {
 	user->n_refused[charge]++;
 	user->by_all[charge] = error != -EDQUOT;
-	if (log_allows(&user->failures, "limits that a user has reached"))
-		log_warning("user %u: %s", (unsigned)user->uid, user_refusal(user, charge));
+	counts.refused[charge]++;
+	tell_refusal(user, charge);
 }
 
 int user_charge(struct user *user, enum charge charge, uint64_t amount)
@@ -192,6 +210,11 @@ uint64_t users_all_have(const struct users *users, enum charge charge)
 
 /* --- what it is told ----------------------------------------------------------------------------------- */
 
+const char *charge_limit_name(enum charge charge)
+{
+	return log_reason_name(charges[charge].reason);
+}
+
 const char *charge_option(enum charge charge)
 {
 	return charges[charge].option;
@@ -234,7 +257,7 @@ void user_tell_refused(struct user *user)
 		used += more > 0 ? (size_t)more : 0;
 	}
 	if (used > 0)
-		log_info("user %u has gone; it had reached: %s", (unsigned)user->uid, text);
+		log_event(REASON_LIMITS_REACHED, "user %u has gone; it had reached: %s", (unsigned)user->uid, text);
 }
 
 /* --- what it does -------------------------------------------------------------------------------------- */
@@ -275,6 +298,8 @@ struct share *user_share(struct user *user)
 
 static void user_free(struct user *user)
 {
+	for (unsigned i = 0; i < N_CHARGES; i++)
+		log_limit_end(&user->refusals[i]);
 	carrier_free(user->carrier);
 	share_deinit(&user->share);
 	free(user);
@@ -330,7 +355,7 @@ static void check_released(const struct user *user)
 		if (user->has[i] == 0)
 			continue;
 		is_clean = false;
-		log_error("user %u has gone, and is charged for %" PRIu64 " (%s)", (unsigned)user->uid, user->has[i],
+		log_event(REASON_DEFECT, "user %u has gone, and is charged for %" PRIu64 " (%s)", (unsigned)user->uid, user->has[i],
 		          charges[i].option);
 	}
 	assert(is_clean);

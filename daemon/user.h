@@ -93,6 +93,7 @@ uint64_t user_n_refused(const struct user *user, enum charge charge);
 uint64_t users_all_have(const struct users *users, enum charge charge);
 
 const char *charge_option(enum charge charge); /* the name of its key */
+const char *charge_limit_name(enum charge charge); /* "limit-topics": as the log has it */
 int charge_all_error(enum charge charge);      /* -errno where the limit of all together is reached */
 
 /* What a client is told whose user was refused this last: what the limit is called, its value, the option that sets it. Valid
