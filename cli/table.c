@@ -6,17 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paint.h"
 #include "tell.h"
-
-/* Characters, not bytes: names may have any, as far as they are printable. */
-static size_t width_of(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
+#include "width.h"
 
 void table_add(struct table *table, const char *const *row)
 {
@@ -34,6 +26,22 @@ void table_add(struct table *table, const char *const *row)
 	}
 }
 
+static void print_cell(const struct table *table, size_t i, size_t width)
+{
+	size_t column = i % table->n_columns;
+	bool is_last = column + 1 == table->n_columns, is_right = table->right >> column & 1;
+	enum paint colour = table->titled && i < table->n_columns ? PAINT_BOLD : PAINT_PLAIN;
+	const char *text = table->cells[i];
+	int blanks = (int)(width - width_of(text));
+
+	if (column == 0)
+		fputs(paint(colour), stdout);
+	/* Nothing behind the last one: no blanks at the end of a line. */
+	printf("%*s%s%*s", is_right ? blanks : 0, "", text, is_last ? 0 : is_right ? 2 : blanks + 2, "");
+	if (is_last)
+		printf("%s\n", paint_end(colour));
+}
+
 static void print_rows(const struct table *table)
 {
 	size_t widths[TABLE_MAX_COLUMNS] = { 0 };
@@ -44,15 +52,16 @@ static void print_rows(const struct table *table)
 		if (width > widths[i % table->n_columns])
 			widths[i % table->n_columns] = width;
 	}
-	for (size_t i = 0; i < table->n_cells; i++) {
-		size_t column = i % table->n_columns;
+	for (size_t i = 0; i < table->n_cells; i++)
+		print_cell(table, i, widths[i % table->n_columns]);
+}
 
-		/* Nothing behind the last one: no blanks at the end of a line. */
-		if (column + 1 == table->n_columns)
-			printf("%s\n", table->cells[i]);
-		else
-			printf("%s%*s", table->cells[i], (int)(widths[column] - width_of(table->cells[i])) + 2, "");
-	}
+void table_clear(struct table *table)
+{
+	for (size_t i = 0; i < table->n_cells; i++)
+		free(table->cells[i]);
+	free(table->cells);
+	*table = (struct table){ .n_columns = table->n_columns, .right = table->right, .titled = table->titled };
 }
 
 bool table_print(struct table *table)
@@ -63,9 +72,6 @@ bool table_print(struct table *table)
 		print_rows(table);
 	else
 		tell("out of memory");
-	for (size_t i = 0; i < table->n_cells; i++)
-		free(table->cells[i]);
-	free(table->cells);
-	*table = (struct table){ .n_columns = table->n_columns };
+	table_clear(table);
 	return done;
 }

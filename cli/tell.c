@@ -30,14 +30,16 @@ void tell(const char *format, ...)
 
 const char *tell_part(const char *name, size_t size)
 {
-	static char *text;
+	static char *texts[TELL_NAMES];
+	static unsigned next;
+	char **text = &texts[next++ % TELL_NAMES];
 
-	free(text);
-	text = malloc(ESCAPE_SIZE(size));
-	if (!text)
+	free(*text);
+	*text = malloc(ESCAPE_SIZE(size));
+	if (!*text)
 		return "(out of memory)";
-	escape(name, size, text, ESCAPE_SIZE(size));
-	return text;
+	escape(name, size, *text, ESCAPE_SIZE(size));
+	return *text;
 }
 
 const char *tell_name(const char *name)

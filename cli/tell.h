@@ -12,7 +12,8 @@
 /* One line on stderr, "pathbusctl: ...". */
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A name in printable form. Valid until the next call. */
+/* A name in printable form. So many of them are valid at a time: a line can have several. */
+enum { TELL_NAMES = 8 };
 const char *tell_name(const char *name);
 const char *tell_part(const char *name, size_t size); /* of its first bytes */
 
