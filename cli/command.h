@@ -57,10 +57,15 @@ extern const struct command
 	command_endpoint_connect,
 	command_who,
 	command_check,
+	command_topics,
+	command_clients,
+	command_stats,
+	command_monitor,
 	command_kick,
 	command_reload,
 	command_log_level,
 	command_doctor,
+	command_config,
 	command_ping,
 	command_version;
 

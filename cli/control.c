@@ -32,8 +32,9 @@ struct control {
 	struct http *http;
 	char *why;
 	uid_t server;  /* of the last connection */
-	int wake;
+	int wake, output; /* -1: none */
 	unsigned interval_ms;
+	uint64_t until_ns;
 	control_ready *ready;
 	void *ready_userdata;
 };
@@ -95,8 +96,10 @@ static int fail_nobody(struct control *control, const char *cause)
 			    "a daemon runs, but not with a control socket at %s (%s): it is older than this program, or has "
 			    "another one, or none (control = off); see the key \"control\" in its configuration, restart it, or say "
 			    "where: --control SOCKET", socket, cause);
-	return fail(control, STATUS_NO_DAEMON, "no daemon answers at the control socket %s (%s); start one with: pathbusd%s",
-		    socket, cause, control->is_given ? ", or say where it is: --control SOCKET" : "");
+	return fail(control, STATUS_NO_DAEMON, "no daemon answers at the control socket %s (%s%s); start one with: pathbusd, or say "
+		    "where it is: --control SOCKET", socket, cause,
+		    control->is_given || strcmp(control->socket, ADDRESS_SYSTEM_CONTROL) == 0 ? "" :
+		    ", and none at " ADDRESS_SYSTEM_CONTROL);
 }
 
 /* What http_call returned. */
@@ -158,7 +161,7 @@ static int fail_answer(struct control *control, long status, const struct json *
 		ret = fail(control, STATUS_FAILED, "what serves at the control socket %s answers with HTTP status %ld and no "
 			   "reason; see whether it is pathbusd", socket, status);
 	else
-		ret = fail(control, status == 404 ? STATUS_NO_FOLDER : status == 429 || status == 503 ? STATUS_BUSY : STATUS_FAILED,
+		ret = fail(control, status == 404 ? STATUS_NO_FOLDER : status == 400 ? STATUS_USAGE : status == 429 || status == 503 ? STATUS_BUSY : STATUS_FAILED,
 			   "the daemon at %s says: %s%s%s", socket, *cause ? cause : "(no reason)", separator, next ? next : "");
 	free(message);
 	free(next);
@@ -235,7 +238,7 @@ int control_open(const struct pathbus_options *options, struct control **ret)
 
 	if (control) {
 		control->options = options;
-		control->wake = -1;
+		control->wake = control->output = -1;
 		control->http = http_new();
 	}
 	if (!control || !control->http) {
@@ -273,6 +276,16 @@ void control_watch(struct control *control, int fd, unsigned interval_ms, contro
 	control->interval_ms = ready ? interval_ms : 0;
 	control->ready = ready;
 	control->ready_userdata = userdata;
+}
+
+void control_until(struct control *control, uint64_t deadline_ns)
+{
+	control->until_ns = deadline_ns;
+}
+
+void control_watch_output(struct control *control, int fd)
+{
+	control->output = fd;
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------------ */
@@ -383,6 +396,8 @@ static int call(struct arrival *arrival, const char *target, bool is_post, const
 		.timeout_ms = timeout_of(control),
 		.wake = control->ready ? control->wake : -1,
 		.interval_ms = control->interval_ms,
+		.until_ns = control->until_ns,
+		.output = control->output,
 		.look = on_look,
 		.ready = on_ready,
 		.data = on_data,

@@ -33,6 +33,11 @@ const char *control_socket(const struct control *);
 typedef bool control_ready(void *userdata);
 void control_watch(struct control *, int fd, unsigned interval_ms, control_ready *ready, void *userdata);
 
+/* Requests are given up, too, at this time of the monotonic clock; 0: never. */
+void control_until(struct control *, uint64_t deadline_ns);
+/* A request is given up, too, as soon as nobody reads from this descriptor any more; -1: none. */
+void control_watch_output(struct control *, int fd);
+
 /*
  * One request. `target` is a path with its query ("/v1/stats"). *ret is the answer, to be freed, or NULL: given up (above).
  * `body` is JSON, or NULL for none. POST is never sent twice.

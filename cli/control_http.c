@@ -4,16 +4,21 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "os/os.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+#define LONGEST_WAIT_MS 3600000u
+#define CURL_PAUSE_MS 50
+
+enum { MAX_CURLS = 4 };
 
 struct http {
 	CURLM *multi;
@@ -26,6 +31,7 @@ struct http {
 	bool told_status;
 	bool had_enough;
 	uint64_t heard_ns;    /* when the last byte came */
+	bool is_blind;        /* the output cannot be watched for its end */
 };
 
 /* --- what curl calls ----------------------------------------------------------------------------------------------- */
@@ -171,35 +177,71 @@ static bool set_options(struct http *http, const struct http_call *call)
 	return done;
 }
 
-/* Milliseconds to wait; 0: the time is over. */
-static int wait_ms(const struct http *http, uint64_t *ret_left)
+/* Milliseconds until something must be done, whatever comes; 0: the time is over. */
+static uint64_t wait_ms(const struct http *http, uint64_t now_ns)
 {
 	const struct http_call *call = http->call;
-	uint64_t limit = call->timeout_ms * NS_PER_MS, passed = os_now_ns() - http->heard_ns, ms = INT_MAX;
+	uint64_t passed_ms = (now_ns - http->heard_ns) / NS_PER_MS, ms = LONGEST_WAIT_MS;
+	long curl_ms = -1;
 
-	*ret_left = 1;
-	if (!call->is_stream || !http->told_status) {
-		*ret_left = passed < limit ? limit - passed : 0;
-		ms = *ret_left / NS_PER_MS + 1;
-	}
-	if (call->interval_ms > 0 && call->interval_ms < ms)
+	if (!call->is_stream || !http->told_status)
+		ms = passed_ms < call->timeout_ms ? call->timeout_ms - passed_ms : 0;
+	if (ms > 0 && call->interval_ms > 0 && call->interval_ms < ms)
 		ms = call->interval_ms;
-	return ms < INT_MAX ? (int)ms : INT_MAX;
+	if (ms > 0 && call->until_ns > 0 && (call->until_ns - now_ns) / NS_PER_MS < ms)
+		ms = (call->until_ns - now_ns) / NS_PER_MS + 1;
+	/* What curl wants to do at once is done before we wait; at the least it must not be waited for forever. */
+	if (curl_multi_timeout(http->multi, &curl_ms) == CURLM_OK && curl_ms >= 0 && (uint64_t)curl_ms + 1 < ms)
+		ms = (uint64_t)curl_ms + 1;
+	return ms < LONGEST_WAIT_MS ? ms : LONGEST_WAIT_MS;
+}
+
+/* curl's descriptors; returns how many there are. */
+static nfds_t add_curls(struct http *http, struct pollfd *to, nfds_t most)
+{
+	fd_set in, out, errors;
+	nfds_t n = 0;
+	int max = -1;
+
+	FD_ZERO(&in);
+	FD_ZERO(&out);
+	FD_ZERO(&errors);
+	if (curl_multi_fdset(http->multi, &in, &out, &errors, &max) != CURLM_OK)
+		return 0;
+	for (int fd = 0; fd <= max && n < most; fd++)
+		if (FD_ISSET(fd, &in) || FD_ISSET(fd, &out))
+			to[n++] = (struct pollfd){
+				.fd = fd,
+				.events = (short)((FD_ISSET(fd, &in) ? POLLIN : 0) | (FD_ISSET(fd, &out) ? POLLOUT : 0)),
+			};
+	return n;
 }
 
 /* One turn. 1: go on; else as http_call. */
 static int turn(struct http *http)
 {
-	struct curl_waitfd wake = { .fd = http->call->wake, .events = CURL_WAIT_POLLIN };
-	uint64_t left;
-	int ms = wait_ms(http, &left), n = 0, n_running;
+	const struct http_call *call = http->call;
+	struct pollfd fds[2 + MAX_CURLS] = {
+		{ .fd = call->wake, .events = POLLIN },
+		{ .fd = http->is_blind ? -1 : call->output }, /* without events poll still says that its reader has gone */
+	};
+	nfds_t n = add_curls(http, fds + 2, MAX_CURLS);
+	uint64_t now_ns = os_now_ns(), ms;
+	int n_running;
 
-	if (left == 0)
+	if (call->until_ns > 0 && now_ns >= call->until_ns)
+		return -ECANCELED;
+	ms = wait_ms(http, now_ns);
+	if (ms == 0)
 		return -ETIMEDOUT;
-	/* INT_MAX is 24 days; then it is just called again. */
-	if (curl_multi_poll(http->multi, &wake, wake.fd >= 0 ? 1 : 0, ms, &n) != CURLM_OK)
-		return -ENOMEM;
-	if ((wake.revents || http->call->interval_ms > 0) && !http->call->ready(http->call->userdata))
+	/* Without a descriptor curl has something else to do, soon. */
+	if (poll(fds, 2 + n, n == 0 && ms > CURL_PAUSE_MS ? CURL_PAUSE_MS : (int)ms) < 0 && errno != EINTR)
+		return -errno;
+	if (fds[1].revents & POLLNVAL)
+		http->is_blind = true;
+	else if (fds[1].revents & (POLLERR | POLLHUP))
+		return -ECANCELED;
+	if ((fds[0].revents || call->interval_ms > 0) && !call->ready(call->userdata))
 		return -ECANCELED;
 	return curl_multi_perform(http->multi, &n_running) == CURLM_OK ? 1 : -ENOMEM;
 }
@@ -238,7 +280,7 @@ int http_call(struct http *http, const struct http_call *call)
 	http->call = call;
 	http->fd = -1;
 	http->error = 0;
-	http->told_status = http->had_enough = false;
+	http->told_status = http->had_enough = http->is_blind = false;
 	http->heard_ns = os_now_ns();
 	if (!set_options(http, call) || curl_multi_add_handle(http->multi, http->easy) != CURLM_OK)
 		return -ENOMEM;

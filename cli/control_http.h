@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct http;
 
@@ -19,6 +20,8 @@ struct http_call {
 	unsigned timeout_ms; /* without a byte */
 	int wake;            /* a descriptor, or -1; and how often at least, 0: only with it */
 	unsigned interval_ms;
+	uint64_t until_ns;   /* then it is given up; 0: never */
+	int output;          /* a descriptor, or -1: when nobody reads there any more, it is given up */
 	/* Each gets `userdata`. */
 	int (*look)(int fd, void *userdata);                           /* at a new connection, before anything is said; 0, -errno */
 	bool (*ready)(void *userdata);                                 /* false: give up */
@@ -31,7 +34,7 @@ struct http *http_new(void); /* NULL: out of memory */
 struct http *http_free(struct http *);
 
 /*
- * 0: the whole answer has come, or `data` had enough. -ECANCELED: `ready` gave it up. -ETIMEDOUT: nothing came for so long.
+ * 0: the whole answer has come, or `data` had enough. -ECANCELED: given up. -ETIMEDOUT: nothing came for so long.
  * -EPIPE: it ended before the answer did. -EPROTO: what answers does not speak HTTP. -EAGAIN: its queue of connections is full.
  * Else as connect(2) or `look` has it, or -ENOMEM.
  */

@@ -157,6 +157,14 @@ const char *json_as_text(const struct json *value)
 	return json_string_value(of(value));
 }
 
+size_t json_move_entries(struct json *to, struct json *from, const char *key)
+{
+	json_t *have = json_object_get((json_t *)to, key), *more = json_object_get((json_t *)from, key);
+	size_t n = json_array_size(more);
+
+	return json_array_extend(have, more) == 0 ? n : 0;
+}
+
 char *json_line(const struct json *value)
 {
 	char *text = json_dumps(of(value), JSON_COMPACT | JSON_ENCODE_ANY), *line = text ? json_safe_line(text) : NULL;

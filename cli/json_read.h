@@ -39,6 +39,9 @@ size_t json_length(const struct json *list);
 const struct json *json_at(const struct json *list, size_t i);
 const char *json_as_text(const struct json *); /* of a value that is a string; else NULL */
 
+/* Moves the entries of `from`'s list to the end of `to`'s. Returns how many; 0 too where there is no list or no memory. */
+size_t json_move_entries(struct json *to, struct json *from, const char *key);
+
 /* A line of compact JSON with its newline, safe for terminals. To be freed; NULL: out of memory. */
 char *json_line(const struct json *);
 /* {"KEY": TEXT}, for a request. `text` is UTF-8, else NULL is returned; NULL too without memory. To be freed. */

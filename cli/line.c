@@ -52,6 +52,21 @@ void line_bytes(uint64_t n, char ret[LINE_BYTES_SIZE])
 		snprintf(ret, LINE_BYTES_SIZE, "%llu%c", (unsigned long long)(n >> 10 * i), suffixes[i - 1]);
 }
 
+void line_duration(uint64_t ms, char *ret)
+{
+	static const struct { char name; uint64_t seconds; } units[] = { { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 } };
+	uint64_t seconds = ms / 1000;
+	size_t i = 0;
+	int n;
+
+	while (units[i].seconds > 1 && seconds < units[i].seconds)
+		i++;
+	n = snprintf(ret, LINE_DURATION_SIZE, "%llu%c", (unsigned long long)(seconds / units[i].seconds), units[i].name);
+	if (i < 2 && seconds % units[i].seconds / units[i + 1].seconds)
+		snprintf(ret + n, LINE_DURATION_SIZE - (size_t)n, "%llu%c",
+			 (unsigned long long)(seconds % units[i].seconds / units[i + 1].seconds), units[i + 1].name);
+}
+
 const char *line_user(uid_t uid)
 {
 	static char text[24];

@@ -14,6 +14,7 @@
 #define LINE_TIME_SIZE 32
 #define LINE_ORIGIN_SIZE 17
 #define LINE_BYTES_SIZE 24
+#define LINE_DURATION_SIZE 24
 
 /* An event as `listen` shows it. */
 struct line_event {
@@ -61,6 +62,8 @@ struct timespec line_time_of(uint64_t wall_ns);
 void line_origin(uint64_t origin, char ret[LINE_ORIGIN_SIZE]);
 /* "100M": 1024 based, with one digit after the point where it is no whole number of them. */
 void line_bytes(uint64_t n, char ret[LINE_BYTES_SIZE]);
+/* "45s", "12m", "3h", "3h20m", "2d", "2d4h": in whole units, two of them from hours on. */
+void line_duration(uint64_t ms, char *ret); /* LINE_DURATION_SIZE bytes */
 /* The user's name, or the number; "unknown". Valid until the next call. */
 const char *line_user(uid_t uid);
 /* "post", "resync" ... */

@@ -12,7 +12,7 @@ import ctl
 
 EVERY_COMMAND = ["post", "listen", "state get", "state set", "state cas", "region list", "region create",
                  "region read", "region write", "region dump", "endpoint list", "endpoint connect", "who", "check",
-                 "kick", "reload", "log-level", "ping", "version"]
+                 "topics", "clients", "stats", "monitor", "kick", "reload", "log-level", "config", "ping", "version"]
 
 
 class CommandLine(ctl.Case):

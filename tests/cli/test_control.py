@@ -18,10 +18,19 @@ def error(code, message, hint=None):
 
 
 class Fake(ctl.Case):
+    def setUp(self):
+        super().setUp()
+        self.servers = []
+        self.addCleanup(lambda: [self.end(server) for server in list(self.servers)])
+
     def serve(self, answers, path=None):
         server = fake.Server(path or self.socket + ".control", answers)
-        self.addCleanup(server.close)
+        self.servers.append(server)
         return server
+
+    def end(self, server):
+        self.servers.remove(server)
+        server.close()
 
     def one_line(self, result, *parts):
         text = result.stderr.decode()
@@ -136,11 +145,7 @@ class Answers(Fake):
                 result = self.expect(status, "log-level")
                 self.one_line(result, path, *parts)
                 self.assertEqual(result.stdout, b"")
-                self.doCleanups_of(server)
-
-    def doCleanups_of(self, server):
-        server.close()
-        self._cleanups = [entry for entry in self._cleanups if entry[1] != (server.close,) and entry[0] != server.close]
+                self.end(server)
 
     def test_an_answer_without_end(self):
         def endless(handler):
@@ -162,7 +167,7 @@ class Answers(Fake):
                 server = self.serve({"GET /v1/stats": silent})
                 self.one_line(self.expect(69, "--timeout-ms", "50", "log-level"), self.socket, "within 50 ms", "--timeout-ms")
                 ctl.wait_until("it has gone", lambda: released)
-                self.doCleanups_of(server)
+                self.end(server)
 
     def test_a_full_queue(self):
         path = self.socket + ".control"
