@@ -448,6 +448,65 @@ def test_posts_wait_for_the_rate():
 
 # --- all together ----------------------------------------------------------------------------------------------------------
 
+ALL = {
+    "max-regions": 5, "max-region-bytes": 64 * os.sysconf("SC_PAGE_SIZE"), "max-user-holders": 9, "max-user-endpoints": 6,
+    "max-user-connects": 3, "max-user-tokens": 2, "max-user-syncs": 2, "max-user-watches": 20, "max-user-topics": 12,
+    "max-user-topic-bytes": 64 << 20, "max-user-open": 40, "max-user-connections": 30, "max-user-queue-bytes": 256 << 10,
+}
+
+
+def exhaust(option, take):
+    """How many there were until another was refused."""
+    for n in range(1000):
+        try:
+            take(n)
+        except bus.Failed as failed:
+            assert failed.number == errno.EDQUOT and f"--{option})" in failed.text, failed
+            return n
+    raise AssertionError(f"--{option} has not been reached")
+
+
+def exhaust_all(user):
+    """Everything that there is, at once. Who takes what comes first decides how much of each it is."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    connection, region = prepare_region(user)
+    endpoint, waiting, sync, token = prepare_number(user), prepare_number(user), prepare_sync(user), prepare_token(user)
+    take_hard_link(user, connection, 0)
+    large = dict(ring_slots=65536, max_message=128)  # 8 MiB
+    return [
+        exhaust("max-region-bytes", lambda n: take_region(user, (connection, region), n, 18 * page)),
+        exhaust("max-regions", lambda n: take_region(user, (connection, region), 10 + n, page)),
+        exhaust("max-user-holders", lambda n: connection.ask(
+            bus.REGION_OPEN, region_frame(region, 0, 0, b"region-%d-0" % user.uid), bus.REGION)),
+        exhaust("max-user-tokens", lambda n: take_token(user, token, n)),
+        exhaust("max-user-syncs", lambda n: take_sync(user, sync, n)),
+        exhaust("max-user-connects", lambda n: take_connect(user, waiting, n)),
+        exhaust("max-user-endpoints", lambda n: take_endpoint(user, endpoint, n)),
+        exhaust("max-user-topic-bytes", lambda n: connection.open(user.daemon.files / f"large-{user.uid}-{n}", **large)),
+        exhaust("max-user-topics", lambda n: take_topic(user, connection, n)),
+        exhaust("max-user-watches", lambda n: take_hard_link(user, connection, n)),
+        exhaust("max-user-open", lambda n: take_opening(user, connection, n)),
+        exhaust("max-user-connections", lambda n: user.connect()),
+    ]
+
+
+def test_all_at_once():
+    """Whoever has reached every limit there is leaves others as much as they had without."""
+    with shared(*(word for option, most in ALL.items() for word in (f"--{option}", str(most)))) as daemon, \
+            daemon.connect() as connection:
+        connection.open(daemon.files / "file")  # so that neither of them pays for its watch
+        with User(daemon, OTHER) as other:
+            alone = exhaust_all(other)
+        bus.wait_for(lambda: f"user {OTHER} has gone" in daemon.said(), "the other has gone")
+        with User(daemon, ONE) as one, User(daemon, OTHER) as other:
+            assert exhaust_all(one) == alone
+            for connection in one.connections:
+                ping_all(connection, 30000 // len(one.connections))  # and what is sent to it stays there
+            bus.wait_for(lambda: daemon.said().count("--max-user-queue-bytes") > 0, "the queue is full as well")
+            beside = exhaust_all(other)
+            assert beside == alone, f"{beside}, and alone {alone}"
+
+
 def rage(daemon, uid, seed):
     """Does this and that until it is killed."""
     os.setresuid(uid, uid, uid)
