@@ -28,6 +28,7 @@ static const struct reason {
 	[DROP_NO_DESCRIPTORS] = { EMFILE, REASON_DROP_NO_DESCRIPTORS, "the daemon has no descriptors left" },
 	[DROP_NO_MEMORY] = { ENOMEM, REASON_DROP_NO_MEMORY, "the daemon has no memory left" },
 	[DROP_BROKEN] = { EIO, REASON_DROP_BROKEN, "the socket failed" },
+	[DROP_ADMIN] = { ECONNABORTED, REASON_DROP_ADMIN, "ended by an admin" },
 };
 
 static uint64_t counts[DROP_N];

@@ -26,6 +26,7 @@ enum drop {
 	DROP_NO_DESCRIPTORS,
 	DROP_NO_MEMORY,
 	DROP_BROKEN,      /* the socket failed */
+	DROP_ADMIN,       /* by the control socket */
 	DROP_N,
 };
 

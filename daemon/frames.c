@@ -77,6 +77,7 @@ static int member_add(struct client *client, struct member *member)
 	client->n_members++;
 	client->free_hint = at + 1;
 	member->id = at + 1;
+	member->client = client->number;
 	return 0;
 }
 

@@ -73,6 +73,7 @@
 	X(DROP_NO_DESCRIPTORS, WARNING, LIMITED, "drop-no-descriptors", "a connection was refused: no descriptors are left") \
 	X(DROP_NO_MEMORY, WARNING, LIMITED, "drop-no-memory", "a connection was closed: no memory is left") \
 	X(DROP_BROKEN, WARNING, LIMITED, "drop-broken", "a connection was closed: its socket failed") \
+	X(DROP_ADMIN, WARNING, LIMITED, "drop-admin", "a connection was closed by the control socket") \
 	/* limits: what a user asked for was refused, or waits */ \
 	X(LIMIT_CONNECTIONS, WARNING, LIMITED, "limit-connections", "connections: max-user-connections") \
 	X(LIMIT_DESCRIPTORS, WARNING, LIMITED, "limit-descriptors", "descriptors of the daemon's: max-user-descriptors") \

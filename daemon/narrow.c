@@ -3,7 +3,6 @@
 #include "narrow.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 
 #include "escape.h"
+#include "glob.h"
 #include "wire.h"
 
 struct named {
@@ -50,19 +50,9 @@ static bool is_any_number(const char *at)
 	return component(at) == 2 && at[0] == '*' && at[1] == '*';
 }
 
-/* One of each. A component has at most NAME_MAX bytes; a pattern's was checked. */
 static bool component_matches(const char *pattern, const char *path)
 {
-	char a[NAME_MAX + 1], b[NAME_MAX + 1];
-	size_t size_a = component(pattern), size_b = component(path);
-
-	if (size_a > NAME_MAX || size_b > NAME_MAX)
-		return false;
-	memcpy(a, pattern, size_a);
-	a[size_a] = '\0';
-	memcpy(b, path, size_b);
-	b[size_b] = '\0';
-	return fnmatch(a, b, FNM_PATHNAME) == 0;
+	return glob_matches(pattern, component(pattern), path, component(path));
 }
 
 /* Where it goes wrong behind a "**" that stands for one component more. */

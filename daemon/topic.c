@@ -103,8 +103,27 @@ static void free_lane(struct topic_lane *lane)
 	user_unref(user);
 }
 
+void topic_walk_begin(struct topic_walk *walk, struct topic *topic)
+{
+	*walk = (struct topic_walk){ .topic = topic, .member = topic->members, .next = topic->walks };
+	topic->walks = walk;
+}
+
+void topic_walk_end(struct topic_walk *walk)
+{
+	struct topic_walk **at = walk->topic ? &walk->topic->walks : NULL;
+
+	while (at && *at != walk)
+		at = &(*at)->next;
+	if (at)
+		*at = walk->next;
+	*walk = (struct topic_walk){ 0 };
+}
+
 struct topic *topic_free(struct topic *topic)
 {
+	while (topic->walks)
+		topic_walk_end(topic->walks);
 	while (topic->members) {
 		struct member *member = topic->members;
 
@@ -377,6 +396,9 @@ void topic_leave(struct member *member, enum leave how)
 	*member->at = member->next;
 	if (member->next)
 		member->next->at = member->at;
+	for (struct topic_walk *walk = topic->walks; walk; walk = walk->next)
+		if (walk->member == member)
+			walk->member = member->next;
 	topic->n_members--;
 	lane->n_members--;
 	user_release(lane->user, CHARGE_MEMBERS, 1);

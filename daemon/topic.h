@@ -81,6 +81,8 @@ struct topic {
 	struct crossing *crossing; /* crossing.c; NULL: it has one lane only */
 	struct syncs *syncs;       /* syncing.c; NULL: none was asked for yet */
 
+	struct topic_walk *walks; /* of who goes through its members */
+
 	struct opening *waiting; /* opening.c: those that wait for links of their user */
 };
 
@@ -99,6 +101,7 @@ struct member {
 	pid_t pid;                 /* the client's; 0: not known */
 	struct identity *identity; /* the client's, which has it; set by opening.c */
 	uint32_t id;               /* the connection's, for CLOSE; set by client.c */
+	uint64_t client;           /* the same, by its number */
 	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */
 	struct region_holder *regions; /* regions.c: what it holds of the topic's */
@@ -162,6 +165,16 @@ int member_bell(const struct member *member); /* the lane's */
 void topic_drop_empty_lanes(struct topic *topic);
 /* This user's lanes stay although nobody may be in them. */
 void topic_keep_lanes(struct topic *topic, const struct user *user, bool keep);
+
+/* Going through the members, the last who came first, in pieces between which members, this one too, and the topic may go. Zeroed
+ * at first, and its owner's. */
+struct topic_walk {
+	struct topic *topic; /* NULL: it has gone */
+	struct member *member; /* the next one; NULL: there is none */
+	struct topic_walk *next;
+};
+void topic_walk_begin(struct topic_walk *walk, struct topic *topic);
+void topic_walk_end(struct topic_walk *walk); /* nothing, if it has not begun */
 
 /* The lane that members of this user with these rights are in; NULL: none. */
 struct topic_lane *topic_find_lane(const struct topic *topic, const struct user *user, uint32_t rights);

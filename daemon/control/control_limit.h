@@ -22,6 +22,11 @@
 /* Entries of a page. */
 #define LIMIT_CONTROL_PAGE 1000u
 #define LIMIT_CONTROL_PAGE_NORMAL 100u
+/* Bytes of a pattern of paths, and its components. */
+#define LIMIT_CONTROL_PATTERN 1024u
+#define LIMIT_CONTROL_PATTERN_COMPONENTS 32u
+/* Holders of a region that are told, and lanes that a POST goes through in a row. */
+#define LIMIT_CONTROL_HOLDERS 100u
 /* A connection that has not sent a whole request for so long is closed, and one that does not take its answer. */
 #define LIMIT_CONTROL_WAIT_MS 10000u
 #define LIMIT_CONTROL_TAKE_MS 30000u

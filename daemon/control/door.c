@@ -40,7 +40,6 @@ struct door {
 	struct bufferevent *fresh[LIMIT_CONTROL_ACCEPTS_IN_A_ROW]; /* a reference each */
 	unsigned n_fresh;
 	struct place places[N_PLACES];
-	struct log_limit failures, refusals;
 };
 
 #define FULL \
@@ -135,13 +134,13 @@ static void tick(void *arg)
 
 /* --- coming ---------------------------------------------------------------------------------------- */
 
-static void refuse(struct door *door, int fd, const struct os_peer *peer)
+static void refuse(int fd, const struct os_peer *peer)
 {
 	char text[512];
 	int n;
 
-	if (log_allows(&door->refusals, "control connections that were refused"))
-		log_warning("control: too many connections: one of process %d, user %u is refused", (int)peer->pid, (unsigned)peer->uid);
+	log_event(REASON_CONTROL, "too many control connections: one of process %d, user %u is refused", (int)peer->pid,
+	          (unsigned)peer->uid);
 	n = snprintf(text, sizeof(text),
 	             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
 	             "Content-Length: %zu\r\n\r\n" FULL,
@@ -156,7 +155,7 @@ static void admit(struct door *door, int fd, ino_t ino)
 	struct place *place = os_peer_credentials(fd, &peer) == 0 ? free_place(door, peer.uid) : NULL;
 
 	if (!place) {
-		refuse(door, fd, &peer);
+		refuse(fd, &peer);
 		return;
 	}
 	*place = (struct place){ .used = true, .fd = fd, .ino = ino, .uid = peer.uid, .since_ns = os_now_ns() };
@@ -209,8 +208,7 @@ static void cannot_accept(struct evconnlistener *listener, void *arg)
 {
 	struct door *door = arg;
 
-	if (log_allows(&door->failures, "control connections that could not be accepted"))
-		log_error("a control connection cannot be accepted: %s", strerror(errno));
+	log_event(REASON_ACCEPT_FAILED, "a control connection cannot be accepted: %s", strerror(errno));
 	evconnlistener_disable(listener);
 	loop_set(door->rest, LIMIT_ACCEPT_REST_MS);
 }

@@ -97,7 +97,7 @@ const char *control_who(const struct control_request *request)
 	return request->who;
 }
 
-struct answer *control_answer(struct control_request *request)
+struct answer *control_answer(const struct control_request *request)
 {
 	return request->answer;
 }
@@ -107,6 +107,17 @@ void control_go_on(struct control_request *request, control_fn *step, void *stat
 	request->step = step;
 	request->state = state;
 	request->end_state = end;
+}
+
+void control_wait(struct control_request *request, void *state, void (*end)(void *state))
+{
+	control_go_on(request, NULL, state, end);
+	queue_move(&request->control->waiting, &request->work);
+}
+
+void control_wait_over(struct control_request *request)
+{
+	request->end_state = NULL;
 }
 
 void *control_state(const struct control_request *request)
@@ -256,11 +267,8 @@ static bool may(struct control_request *request, int socket)
 
 static void refuse_sender(struct control_request *request)
 {
-	struct control *control = request->control;
-
-	if (log_allows(&control->refusals, "control requests that were refused"))
-		log_warning("control: refused to %s: not root, not user %u, not in the control group", request->who,
-		            (unsigned)geteuid());
+	log_event(REASON_CONTROL, "the control socket is refused to %s: not root, not user %u, not in the control group", request->who,
+	          (unsigned)geteuid());
 	control_reply_error(request, 403, "forbidden", "ask as root, or let control-group in the configuration name a group of yours",
 	                    "user %u may not use this control socket", (unsigned)request->uid);
 }
@@ -438,7 +446,7 @@ static void take(struct evhttp_request *http, void *arg)
 static void log_of_libevent(int severity, const char *text)
 {
 	if (severity >= EVENT_LOG_WARN)
-		log_debug("control: libevent: %s", text);
+		log_debug("control: %s", text);
 }
 
 int control_start(const struct context *context, const struct control_place *place, struct control **ret)
@@ -451,6 +459,7 @@ int control_start(const struct context *context, const struct control_place *pla
 	event_set_log_callback(log_of_libevent);
 	*control = (struct control){ .context = context, .group = place->group };
 	queue_init(&control->work);
+	queue_init(&control->waiting);
 	queue_init(&control->streams);
 	control->worker = loop_timer(context->loop, work, control);
 	control->http = evhttp_new(loop_base(context->loop));
@@ -479,6 +488,7 @@ struct control *control_end(struct control *control)
 		return NULL;
 	if (control->door)
 		door_close(control->door);
+	queue_move_all(&control->work, &control->waiting);
 	while ((place = queue_first(&control->work))) {
 		struct control_request *request = queue_container(place, struct control_request, work);
 		struct evhttp_request *http = request->http;

@@ -24,15 +24,14 @@ struct control {
 	struct evhttp *http;
 	struct door *door;
 	gid_t group; /* (gid_t)-1: none */
-	struct queue work, streams;
+	struct queue work, waiting, streams; /* waiting: for somebody else */
 	unsigned n_streams;
 	struct loop_event *worker;
 	uint64_t turn_end_ns;
-	struct log_limit refusals;
 };
 
 struct control_request {
-	struct queue work; /* in control's, until it is answered */
+	struct queue work; /* in control's `work` or `waiting`, until it is answered */
 	struct control *control;
 	struct evhttp_request *http;
 	const struct control_route *route; /* NULL: not looked at yet */

@@ -47,7 +47,7 @@ static int set_group(const char *name, struct control_place *place)
 {
 	if (!name || find_group(name, &place->group) == 0)
 		return EXIT_STOPPED;
-	log_error("there is no group '%s' for the control socket: make one (groupadd --system %s), or name another with "
+	log_event(REASON_ADDRESS, "there is no group '%s' for the control socket: make one (groupadd --system %s), or name another with "
 	          "--control-group", name, name);
 	return EXIT_FAILED;
 }
@@ -72,7 +72,7 @@ static int inherit(int socket, struct control_place *place)
 
 	place->serving = (struct serving){ .dir = -1, .lock = -1, .listener = socket };
 	if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(socket, F_SETFD, FD_CLOEXEC) < 0) {
-		log_error("the control socket that was passed cannot be used: %s", strerror(errno));
+		log_event(REASON_ADDRESS, "the control socket that was passed cannot be used: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
 	os_refuse_descriptors(socket);
@@ -93,7 +93,7 @@ int control_place_take(const struct options *options, const struct serving *bus,
 		place.is_on = true;
 	} else if (status == EXIT_STOPPED && !is_off) {
 		if (!make_path(options, bus, path)) {
-			log_warning("there is no control socket: its path would be too long beside %s; give --control another", bus->path);
+			log_event(REASON_SETUP, "there is no control socket: its path would be too long beside %s; give --control another", bus->path);
 		} else {
 			status = serving_start_control(path, user, place.group, &place.serving);
 			place.is_on = status == EXIT_STOPPED;

@@ -33,7 +33,7 @@ const char *control_body_text(const struct control_request *request, const char 
 const char *control_who(const struct control_request *request);
 
 /* Where its answer is to be written. */
-struct answer *control_answer(struct control_request *request);
+struct answer *control_answer(const struct control_request *request);
 /* Sends that. */
 void control_reply(struct control_request *request);
 /* Sends another text, a copy. */
@@ -45,6 +45,10 @@ void control_reply_error(struct control_request *request, unsigned status, const
 /* It is called again, in a later turn, with `state`, until it has answered. `end` frees that, in any case. */
 void control_go_on(struct control_request *request, control_fn *step, void *state, void (*end)(void *state));
 void *control_state(const struct control_request *request);
+/* It is answered later, when somebody else says so. `end` is called with `state` if it never is, and freed: the daemon ends. */
+void control_wait(struct control_request *request, void *state, void (*end)(void *state));
+/* That is now: `end` is not called any more. */
+void control_wait_over(struct control_request *request);
 /* Is this request's turn over? It has had what one may take in a row. */
 bool control_turn_is_over(const struct control_request *request);
 

@@ -8,6 +8,15 @@
 
 static const struct control_route routes[] = {
 	{ "GET", "/healthz", control_get_health, "", "", true },
+	{ "GET", "/v1/topics", control_get_topics, "limit after path", "", false },
+	{ "GET", "/v1/topics/{id}", control_get_topic, "limit lanes_after members_after regions_after endpoints_after", "", false },
+	{ "GET", "/v1/clients", control_get_clients, "limit after", "", false },
+	{ "GET", "/v1/config", control_get_config, "", "", false },
+	{ "POST", "/v1/post", control_post_path, "", "path", false },
+	{ "POST", "/v1/topics/{id}/post", control_post_topic, "", "", false },
+	{ "POST", "/v1/clients/{id}/disconnect", control_disconnect, "", "", false },
+	{ "POST", "/v1/log-level", control_set_log_level, "", "level", false },
+	{ "POST", "/v1/reload", control_reload, "", "", false },
 };
 enum { N_ROUTES = sizeof(routes) / sizeof(routes[0]) };
 

@@ -24,6 +24,15 @@ const struct control_route *control_route_find(const char *method, const char *p
 bool control_route_names(const char *list, const char *name, size_t size);
 
 /* The handlers, one file for each subject. */
-void control_get_health(struct control_request *request);  /* routes.c */
+void control_get_health(struct control_request *request); /* routes.c */
+void control_get_topics(struct control_request *request); /* topics.c */
+void control_get_topic(struct control_request *request); /* topic_detail.c */
+void control_get_clients(struct control_request *request); /* clients.c */
+void control_disconnect(struct control_request *request);
+void control_get_config(struct control_request *request); /* settings.c */
+void control_reload(struct control_request *request);
+void control_post_topic(struct control_request *request); /* actions.c */
+void control_post_path(struct control_request *request);
+void control_set_log_level(struct control_request *request);
 
 #endif
