@@ -56,32 +56,18 @@ static void add_key(struct table *table, const char *section, const struct json 
 	free(own);
 }
 
-/* A section of topics is told as the others are, with its pattern. Its keys are in a list, or are its members. */
-static void add_topic_section(struct table *table, const struct json *section)
+/* Of a section that may have a key more than once, and of one for topics, which is told as the others are, with its pattern. */
+static void add_setting(struct table *table, const char *section, const struct json *setting)
 {
-	const struct json *keys = json_get(section, "keys");
-	char *pattern = shown(section, "pattern"), *from = shown(section, "from"), *title = NULL;
+	char *pattern = shown(setting, "pattern"), *title = NULL;
 
-	if (asprintf(&title, "topic \"%s\"", pattern ? pattern : "") < 0)
+	if (pattern && asprintf(&title, "%s \"%s\"", section, pattern) < 0) {
 		title = NULL;
-	table->failed |= !title;
-	for (size_t i = 0; title && i < json_length(keys); i++)
-		add_key(table, title, json_at(keys, i));
-	for (const void *at = keys ? NULL : json_first(section); title && at; at = json_after(section, at)) {
-		const char *key = json_key(at);
-		char *value, *name;
-
-		if (strcmp(key, "pattern") == 0 || strcmp(key, "pattern_bytes") == 0 || strcmp(key, "from") == 0)
-			continue;
-		value = shown(section, key);
-		name = strdup(tell_name(key));
-		table_add(table, (const char *const[]){ title, name, value, from, "reload" });
-		free(value);
-		free(name);
+		table->failed = true;
 	}
+	add_key(table, title ? title : section, setting);
 	free(title);
 	free(pattern);
-	free(from);
 }
 
 static void print_list(const char *title, const struct json *list)
@@ -95,7 +81,8 @@ static void print_list(const char *title, const struct json *list)
 
 static int print(const struct json *config)
 {
-	const struct json *keys = json_get(config, "keys"), *sections = json_get(config, "topic_sections");
+	const struct json *keys = json_get(config, "keys"), *rights = json_get(config, "rights");
+	const struct json *topics = json_get(config, "topic_sections");
 	struct table table = { .n_columns = 5, .titled = true };
 	char *line;
 
@@ -118,9 +105,15 @@ static int print(const struct json *config)
 	for (size_t i = 0; i < json_length(keys); i++)
 		if (!only_changed || is_changed(json_at(keys, i)))
 			add_key(&table, NULL, json_at(keys, i));
-	for (size_t i = 0; i < json_length(sections); i++)
-		add_topic_section(&table, json_at(sections, i));
-	return table_print(&table) ? tell_flush() : STATUS_FAILED;
+	for (size_t i = 0; i < json_length(rights); i++)
+		add_setting(&table, "rights", json_at(rights, i));
+	for (size_t i = 0; i < json_length(topics); i++)
+		add_setting(&table, "topic", json_at(topics, i));
+	if (!table_print(&table))
+		return STATUS_FAILED;
+	if (json_flag(config, "cut"))
+		printf("\nThere is more than the daemon tells at once; its files have it all.\n");
+	return tell_flush();
 }
 
 static int run(const struct pathbus_options *options, size_t n_words, char **words)

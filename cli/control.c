@@ -13,6 +13,7 @@
 #include "address.h"
 #include "command.h"
 #include "control_http.h"
+#include "control_internal.h"
 #include "line.h"
 #include "os/os.h"
 #include "tell.h"
@@ -23,7 +24,6 @@
 /* A page has at most 1000 entries, each with a few names of PATH_MAX. */
 #define MAX_ANSWER ((size_t)32 << 20)
 #define MAX_OBJECT ((size_t)1 << 20) /* a line of a stream */
-#define PAGE_LIMIT "500"
 
 struct control {
 	const struct pathbus_options *options;
@@ -44,6 +44,11 @@ static const char *given_socket;
 void control_use(const char *socket)
 {
 	given_socket = socket;
+}
+
+static unsigned timeout_of(const struct control *control)
+{
+	return control->options->timeout_ms ? control->options->timeout_ms : DEFAULT_TIMEOUT_MS;
 }
 
 /* --- errors -------------------------------------------------------------------------------------------------------- */
@@ -102,9 +107,9 @@ static int fail_nobody(struct control *control, const char *cause)
 		    ", and none at " ADDRESS_SYSTEM_CONTROL);
 }
 
-/* What http_call returned. */
-static int fail_call(struct control *control, int error, unsigned timeout_ms)
+int control_fail(struct control *control, int error)
 {
+	unsigned timeout_ms = timeout_of(control);
 	const char *socket = tell_name(control->socket);
 
 	switch (-error) {
@@ -138,23 +143,37 @@ static int fail_call(struct control *control, int error, unsigned timeout_ms)
 	}
 }
 
+/* Is it about one thing, which may be gone: "/v1/clients/7/disconnect"? Otherwise only a daemon that does not know the request has
+ * nothing there. */
+static bool is_about_one(const char *target)
+{
+	size_t size = strcspn(target, "?");
+
+	for (size_t i = 0; i + 1 < size; i++)
+		if (target[i] == '/' && target[i + 1] >= '0' && target[i + 1] <= '9')
+			return true;
+	return false;
+}
+
 /* An answer that is an error. `answer`: its JSON, or NULL. */
-static int fail_answer(struct control *control, long status, const struct json *answer)
+static int fail_answer(struct control *control, const char *target, long status, const struct json *answer)
 {
 	const struct json *error = json_get(answer, "error");
 	const char *text = json_text(error, "message"), *hint = json_text(error, "hint");
 	char *message = strdup(tell_name(text ? text : "")), *next = strdup(tell_name(hint ? hint : ""));
-	const char *cause = message ? message : "", *separator = next && *next ? "; " : "";
+	const char *cause = message ? message : "", *separator;
 	const char *socket = tell_name(control->socket);
 	int ret;
 
-	if (!next)
-		next = strdup("");
+	/* What is wrong with a request of ours is told in words of the API. */
+	if (next && status == 400)
+		*next = '\0';
+	separator = next && *next ? "; " : "";
 	if (status == 403)
 		ret = fail(control, STATUS_DENIED, "the daemon at %s refuses this: %s%s%s", socket,
 			   *cause ? cause : "root may use it, its own user, and the group that the key \"control-group\" names",
 			   separator, next ? next : "");
-	else if (!error && (status == 404 || status == 405 || status == 501))
+	else if ((status == 404 && !is_about_one(target)) || status == 405 || status == 501)
 		ret = fail(control, STATUS_FAILED, "the daemon at %s does not know this request: it is older than this program, "
 			   "restart it after the upgrade", socket);
 	else if (!error)
@@ -213,11 +232,6 @@ static bool find_socket(struct control *control)
 	if (is_there(ADDRESS_SYSTEM_CONTROL) || address_control_of_user(geteuid(), control->socket) < 0)
 		return copy_address(ADDRESS_SYSTEM_CONTROL, control->socket);
 	return true;
-}
-
-static unsigned timeout_of(const struct control *control)
-{
-	return control->options->timeout_ms ? control->options->timeout_ms : DEFAULT_TIMEOUT_MS;
 }
 
 /* Nothing is said to whom is not trusted. */
@@ -423,11 +437,11 @@ static int request(struct control *control, const char *target, bool is_post, co
 	if (r == 0)
 		answer = json_parse(arrival.bytes ? arrival.bytes : "", arrival.size);
 	if (r < 0 && r != -ECANCELED)
-		status = fail_call(control, r, timeout_of(control));
+		status = control_fail(control, r);
 	else if (r == 0 && (arrival.status < 200 || arrival.status > 299))
-		status = fail_answer(control, arrival.status, answer);
+		status = fail_answer(control, target, arrival.status, answer);
 	else if (r == 0 && !answer)
-		status = fail_call(control, -EPROTO, 0);
+		status = control_fail(control, -EPROTO);
 	else
 		*ret = answer;
 	if (status != STATUS_OK)
@@ -459,106 +473,12 @@ int control_stream(struct control *control, const char *target, void (*begun)(vo
 		status = fail(control, STATUS_NO_DAEMON, "the daemon at the control socket %s has ended, or has closed this stream; "
 			      "see its log, and try again", tell_name(control->socket));
 	} else if (r < 0) {
-		status = fail_call(control, r, timeout_of(control));
+		status = control_fail(control, r);
 	} else {
 		answer = json_parse(arrival.bytes ? arrival.bytes : "", arrival.size);
-		status = fail_answer(control, arrival.status, answer);
+		status = fail_answer(control, target, arrival.status, answer);
 		json_free(answer);
 	}
 	free(arrival.bytes);
-	return status;
-}
-
-/* --- targets and pages --------------------------------------------------------------------------------------------- */
-
-static char *add_escaped(char *to, const char *from)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
-
-	for (; *from; from++) {
-		unsigned char c = (unsigned char)*from;
-
-		if (strchr(plain, *from)) {
-			*to++ = *from;
-			continue;
-		}
-		*to++ = '%';
-		*to++ = digits[c >> 4];
-		*to++ = digits[c & 15];
-	}
-	*to = '\0';
-	return to;
-}
-
-char *control_target(const char *path, const char *const *pairs)
-{
-	size_t size = strlen(path) + 1;
-	char *target, *to, separator = '?';
-
-	for (const char *const *at = pairs; at && at[0]; at += 2)
-		size += at[1] ? strlen(at[0]) + 3 * strlen(at[1]) + 2 : 0;
-	target = malloc(size);
-	if (!target)
-		return NULL;
-	memcpy(target, path, strlen(path) + 1);
-	to = target + strlen(path);
-	for (const char *const *at = pairs; at && at[0]; at += 2) {
-		if (!at[1])
-			continue;
-		*to++ = separator;
-		separator = '&';
-		to = add_escaped(stpcpy(stpcpy(to, at[0]), "="), at[1]);
-	}
-	return target;
-}
-
-enum { MAX_PAIRS = 8 };
-
-/* *after: the cursor, which this replaces by the next one; NULL: it was the last page. */
-static int get_page(struct control *control, const char *path, const char *const *pairs, char **after, struct json **ret)
-{
-	const char *all[2 * MAX_PAIRS + 5] = { "limit", PAGE_LIMIT, "after", *after };
-	size_t n = 4;
-	char *target, *next;
-	int status;
-
-	for (const char *const *at = pairs; at && at[0] && n < 2 * MAX_PAIRS + 4; at += 2) {
-		all[n++] = at[0];
-		all[n++] = at[1];
-	}
-	target = control_target(path, all);
-	if (!target)
-		return fail(control, STATUS_FAILED, "out of memory");
-	status = control_get(control, target, ret);
-	free(target);
-	if (status != STATUS_OK)
-		return status;
-	next = json_shown(*ret, "next");
-	if (next && *after && strcmp(next, *after) == 0) { /* it would never end */
-		free(next);
-		*ret = json_free(*ret);
-		return fail_call(control, -EPROTO, 0);
-	}
-	free(*after);
-	*after = next;
-	return STATUS_OK;
-}
-
-int control_pages(struct control *control, const char *path, const char *const *pairs, control_page *take, void *userdata)
-{
-	char *after = NULL;
-	struct json *page;
-	bool more = true;
-	int status;
-
-	do {
-		status = get_page(control, path, pairs, &after, &page);
-		if (status != STATUS_OK || !page) /* no page: given up */
-			break;
-		more = take(page, userdata);
-		json_free(page);
-	} while (more && after);
-	free(after);
 	return status;
 }

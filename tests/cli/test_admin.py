@@ -261,7 +261,8 @@ class Config(Fake):
             {"section": "daemon", "key": "address", "value": "/s", "default": None, "from": "command line", "restart": True},
             {"section": "daemon", "key": "log-level", "value": "info", "default": "info", "from": "default", "restart": False},
             {"section": "limits", "key": "clients", "value": 5, "default": 9, "from": "/etc/pathbusd.conf:3", "restart": False}],
-            "topic_sections": [{"pattern": "/srv/**", "from": "/etc/pathbusd.conf:9", "ring": 256, "log": True}]}
+            "rights": [{"key": "post", "value": "/srv/**", "from": "/etc/pathbusd.conf:7"}],
+            "topic_sections": [{"pattern": "/srv/**", "key": "ring", "value": "256", "from": "/etc/pathbusd.conf:9"}], "cut": False}
         self.serve({"GET /v1/config": config})
         rows = [re.split("  +", line) for line in self.expect(0, "config").stdout.decode().splitlines()]
         self.assertEqual(rows, [
@@ -270,8 +271,10 @@ class Config(Fake):
             ["daemon", "address", "/s", "command line", "restart"],
             ["daemon", "log-level", "info", "default", "reload"],
             ["limits", "clients", "5", "/etc/pathbusd.conf:3", "reload"],
-            ['topic "/srv/**"', "ring", "256", "/etc/pathbusd.conf:9", "reload"],
-            ['topic "/srv/**"', "log", "true", "/etc/pathbusd.conf:9", "reload"]])
+            ["rights", "post", "/srv/**", "/etc/pathbusd.conf:7", "reload"],
+            ['topic "/srv/**"', "ring", "256", "/etc/pathbusd.conf:9", "reload"]])
+        config["cut"] = True
+        self.assertIn(b"more than the daemon tells", self.expect(0, "config").stdout)
         changed = self.expect(0, "config", "--changed").stdout
         self.assertNotIn(b"log-level", changed)
         self.assertIn(b"clients", changed)

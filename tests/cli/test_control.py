@@ -127,7 +127,8 @@ class Answers(Fake):
                 ((403, error("denied", "only root", "ask root")), 77, ["refuses", "only root; ask root"]),
                 ((403, {}), 77, ["refuses", "control-group"]),
                 ((404, {}), 1, ["older"]),
-                ((404, error("not-found", "no such thing")), 66, ["says: no such thing"]),
+                ((404, error("not-found", "there is no /v1/stats")), 1, ["older"]),
+                ((400, error("bad", "no such level", '{"level": "info"}')), 2, ["says: no such level\n"]),
                 ((503, error("busy", "too many")), 75, ["too many"]),
                 ((500, error("internal", "a\x1b[31m\nb\u202e", "c\x07")), 1, [r"a\x1b[31m\x0ab\xe2\x80\xae; c\x07"]),
                 ((500, error(1, ["x"], {})), 1, ["no reason"]),
@@ -245,6 +246,11 @@ class Kick(Fake):
         self.expect(66, "kick", "--pid", "6")
         self.expect(66, "kick", "--id", "7")
         self.assertEqual(self.kicked(), [])
+
+    def test_who_has_just_gone(self):
+        self.server.answers["POST /v1/clients/5/disconnect"] = (404, error("not-found", "there is no client 5"))
+        self.one_line(self.expect(66, "kick", "--id", "5"), "says: there is no client 5")
+        self.assertIn(b"client 6", self.call("kick", "--pid", "100").stdout)
 
     def test_usage(self):
         for words in [["0"], ["-1"], ["x"], ["1", "2"], ["--id", "--pid", "1"], []]:
