@@ -18,6 +18,7 @@ struct linker;
 struct endpoints;
 struct regions;
 struct rights_watch;
+struct keeper;
 struct users;
 struct forker;
 struct control;
@@ -37,6 +38,7 @@ struct context {
 	struct endpoints *endpoints;
 	struct regions *regions;
 	struct rights_watch *rights_watch;
+	struct keeper *keeper;
 	struct forker *forker; /* of the daemon of all users; else NULL */
 	struct clients *clients;
 	struct control *control; /* NULL: there is no control socket */

@@ -398,6 +398,7 @@ static struct crossing *crossing_free(struct crossing *crossing)
 		free(speaker);
 	}
 	loop_event_free(crossing->settling);
+	user_unref(crossing->setter);
 	crossing->topic->crossing = NULL;
 	free(crossing);
 	return NULL;
@@ -433,8 +434,10 @@ void crossing_settle(struct topic *topic)
 	if (topic->crossing)
 		end_empty_lanes(topic);
 	topic_drop_empty_lanes(topic);
-	if (topic->crossing && topic->n_members > 0 && count_lanes(topic) < 2)
+	if (topic->crossing && topic->n_members > 0 && count_lanes(topic) < 2) {
+		crossing_keep_state(topic);
 		crossing_free(topic->crossing);
+	}
 }
 
 int crossing_update(const struct context *context, struct topic *topic)
@@ -458,6 +461,7 @@ int crossing_update(const struct context *context, struct topic *topic)
 	for (struct topic_lane *lane = topic->lanes; r == 0 && lane; lane = lane->next)
 		if (!lane->crossing && !lane->retired)
 			r = join(topic->crossing, lane);
+	crossing_begin_state(topic->crossing);
 	/* All baselines are taken: what has come since is carried, and from then on the bells tell. */
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		if (lane->crossing && lane->crossing->is_new && is_taken_from(lane))

@@ -29,6 +29,9 @@ void crossing_end(struct topic *topic);
  * expected. */
 int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t *expected);
 struct state crossing_get_state(struct crossing_lane *by);
+struct state crossing_known_state(const struct topic *topic); /* as far as main has looked */
+/* Its lanes are about to go, or all but one: what they say last is kept, if the topic's state is (keeping.h). */
+void crossing_keep_state(struct topic *topic);
 
 /* Is all that was in the lane up to this generation in the others by now? Carries some of it. */
 bool crossing_has_carried(struct crossing_lane *from, uint64_t generation);

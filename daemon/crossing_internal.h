@@ -41,6 +41,7 @@ struct crossing {
 	struct speaker *speakers;
 	struct loop_event *settling; /* a lane that was left is at its end */
 	struct state state; /* the topic's: only here it gets its versions */
+	struct user *setter; /* who has set it; NULL: nobody yet */
 };
 
 static inline bool is_taken_from(const struct topic_lane *lane)
@@ -58,5 +59,7 @@ static inline bool is_put_into(const struct topic_lane *lane)
 void crossing_take_state(struct crossing_lane *from);
 /* A lane comes. */
 void crossing_join_state(struct crossing_lane *end);
+/* All lanes have come, and none of those whose members may post has a state: that of before, if it was kept. */
+void crossing_begin_state(struct crossing *crossing);
 
 #endif

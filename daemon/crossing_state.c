@@ -5,7 +5,10 @@
 #include <errno.h>
 
 #include "crossing_internal.h"
-#include "limit.h"
+#include "keeping.h"
+#include "states.h"
+#include "topic_log.h"
+#include "user.h"
 
 #define JOIN_TRIES 16
 
@@ -29,14 +32,17 @@ static void put_state(struct crossing_lane *to)
 }
 
 /* From `from`, whose page says so already; NULL: by the daemon. `version`: what it should have at least. */
-static void set_state(struct crossing *crossing, uint64_t value, uint64_t version, const struct crossing_lane *from)
+static void set_state(struct crossing *crossing, uint64_t value, uint64_t version, const struct crossing_lane *from,
+                      struct user *setter)
 {
 	struct state *state = &crossing->state;
 
-	/* A user that numbers as it likes does not use up the numbers. */
-	if (version <= state->version || version - state->version > LIMIT_STATE_VERSIONS)
-		version = state->version < STATE_LAST_VERSION ? state->version + 1 : 1;
+	version = states_version(state->version, version);
 	*state = (struct state){ .value = value, .version = version };
+	(void)user_ref(setter);
+	user_unref(crossing->setter);
+	crossing->setter = setter;
+	topic_log_state(crossing->topic, setter, state);
 	for (struct topic_lane *lane = crossing->topic->lanes; lane; lane = lane->next)
 		if (lane->crossing && is_put_into(lane) && (lane->crossing != from || from->state.version < version))
 			put_state(lane->crossing);
@@ -52,7 +58,7 @@ void crossing_take_state(struct crossing_lane *from)
 		return;
 	from->state = now;
 	if (now.version > 0 && (now.value != state->value || state->version == 0))
-		set_state(from->crossing, now.value, now.version, from);
+		set_state(from->crossing, now.value, now.version, from, from->lane->user);
 }
 
 static void take_states(struct crossing *crossing)
@@ -69,7 +75,7 @@ int crossing_set_state(struct crossing_lane *by, uint64_t value, const uint64_t 
 	take_states(crossing);
 	if (expected && crossing->state.value != *expected)
 		return -EAGAIN;
-	set_state(crossing, value, 0, NULL);
+	set_state(crossing, value, 0, NULL, by->lane->user);
 	if (!is_put_into(by->lane))
 		put_state(by); /* its own word */
 	return 0;
@@ -79,6 +85,14 @@ struct state crossing_get_state(struct crossing_lane *by)
 {
 	take_states(by->crossing);
 	return is_put_into(by->lane) ? by->crossing->state : by->state;
+}
+
+/* The first that is known: what was kept of before is older. */
+static uint64_t version_of_first(const struct crossing_lane *end, const struct state *first)
+{
+	const struct state *kept = keeping_state(end->crossing->topic);
+
+	return !kept || first->value == kept->value ? first->version : states_version(kept->version, first->version);
 }
 
 /* A lane comes. Who has compared what is there, and then sets it in the lane by itself, fails from now on; who looks only now,
@@ -97,7 +111,29 @@ void crossing_join_state(struct crossing_lane *end)
 	}
 	end->state = now;
 	if (now.version > 0 && end->crossing->state.version == 0)
-		set_state(end->crossing, now.value, now.version, end);
+		set_state(end->crossing, now.value, version_of_first(end, &now), end, end->lane->user);
 	if (is_put_into(end->lane) && end->crossing->state.version > 0 && end->crossing->state.value != now.value)
 		put_state(end);
+}
+
+struct state crossing_known_state(const struct topic *topic)
+{
+	return topic->crossing->state;
+}
+
+void crossing_begin_state(struct crossing *crossing)
+{
+	const struct state *kept = keeping_state(crossing->topic);
+
+	if (kept && crossing->state.version == 0)
+		set_state(crossing, kept->value, kept->version, NULL, keeping_user(crossing->topic));
+}
+
+void crossing_keep_state(struct topic *topic)
+{
+	struct crossing *crossing = topic->crossing;
+
+	take_states(crossing);
+	if (crossing->state.version > 0)
+		keeping_take(topic, &crossing->state, crossing->setter);
 }

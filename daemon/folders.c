@@ -135,6 +135,13 @@ bool folders_was_touched(const struct folders *folders, const struct topic_name 
 	return folders->overflow > since || (watch && watch->touched > since);
 }
 
+bool folders_is_gone(const struct folders *folders, const struct topic_name *name)
+{
+	const struct folder_watch *watch = name->watch > 0 ? find(folders, name->watch) : NULL;
+
+	return !watch || watch->gone;
+}
+
 void folders_detach(struct folders *folders, struct topic_name *name)
 {
 	if (name->watch == 0)

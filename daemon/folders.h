@@ -50,6 +50,8 @@ uint64_t folders_clock(const struct folders *folders);
 int folders_attach(struct folders *folders, struct topic_name *name, int watch, uint64_t since);
 /* Has anything appeared in the name's folder since, after the worker looked or before? */
 bool folders_was_touched(const struct folders *folders, const struct topic_name *name, uint64_t since);
+/* Is the name's folder not watched any more, since it is gone? Or never was. */
+bool folders_is_gone(const struct folders *folders, const struct topic_name *name);
 void folders_detach(struct folders *folders, struct topic_name *name);
 
 /*

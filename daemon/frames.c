@@ -9,6 +9,7 @@
 #include "carrier.h"
 #include "connection.h"
 #include "death_page.h"
+#include "keeping.h"
 #include "limit.h"
 #include "log.h"
 #include "opening.h"
@@ -204,7 +205,7 @@ static enum drop on_ping(struct client *client, const struct wire_header *header
 	const struct context *context = client->context;
 	const struct wire_pong pong = {
 		.n_clients = (uint32_t)clients_count(client->clients),
-		.n_topics = (uint32_t)topics_count(context->topics),
+		.n_topics = (uint32_t)(topics_count(context->topics) - topics_n_kept(context->topics)),
 		.uptime_ns = os_now_ns() - context->started_ns,
 		.version = PATHBUS_VERSION,
 		.version_size = sizeof(PATHBUS_VERSION) - 1,

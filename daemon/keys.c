@@ -71,6 +71,8 @@ const struct key keys[] = {
 	      "what is sent to a user, or received, and not dealt with"),
 	BYTES("limits", "max-user-history-bytes", user_most[CHARGE_HISTORY_BYTES], 0, UINT64_C(1) << 40, 0,
 	      "what is remembered of what was told without shared memory"),
+	NUMBER("limits", "max-user-kept", user_most[CHARGE_KEPT], 0, LIMIT_KEPT, 0,
+	       "topics that nobody has open and whose state, set by a user, is kept"),
 	NUMBER("limits", "max-user-rate", user_most[CHARGE_CARRIED], 0, 1000000000, 0,
 	       "posts and messages of a user that are carried in a second"),
 	NUMBER("limits", "max-user-burst", user_burst, 1, 1000000000, LIMIT_USER_BURST, "the same at once, after a rest"),

@@ -134,6 +134,10 @@
 #define LIMIT_MERGED_POSTS 65536u
 /* How far ahead the versions of the state may jump that a user's lane says. */
 #define LIMIT_STATE_VERSIONS (UINT64_C(1) << 32)
+/* Topics without members whose state is kept, of all users. Further ones are not kept. (--max-user-kept) And how many are looked at,
+ * whether their time is over, before others get their turn. */
+#define LIMIT_KEPT 16384u
+#define LIMIT_KEPT_IN_A_ROW 256u
 /* Slots of a ring that are looked at in one step; and to find one for a message of a connection, where each of the writers that
  * stand still may cost a look at all others. */
 #define LIMIT_RING_STEPS 512u
@@ -207,6 +211,12 @@
 #define LIMIT_STALE_WATCHES 3u
 /* Watches that no answer has named are looked for at most so often, and for at most a hundredth of the time. */
 #define LIMIT_LOST_WATCHES_MS 1000u
+
+/* Lines about topics that are to be logged, at once and in a second, of what one user does; and of all. Further ones are counted. */
+#define LIMIT_TOPIC_LOG_BURST 100u
+#define LIMIT_TOPIC_LOG_RATE 20u
+#define LIMIT_TOPIC_LOG_BURST_OF_ALL 500u
+#define LIMIT_TOPIC_LOG_RATE_OF_ALL 100u
 
 /* Lines in the log of one reason, and of one user, that others can cause, in a pause of so many milliseconds; and of all users. What
  * is more is counted, and told at its end. While it goes on there is one line in a pause, and each pause is twice as long as the

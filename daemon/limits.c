@@ -45,6 +45,7 @@ void limits_make(const struct options *options, uint64_t n_descriptors, struct u
 	ret->all[CHARGE_HOLDERS] = LIMIT_HOLDERS;
 	ret->all[CHARGE_ENDPOINTS] = LIMIT_ENDPOINTS;
 	ret->all[CHARGE_TOKENS] = LIMIT_TOKENS;
+	ret->all[CHARGE_KEPT] = LIMIT_KEPT;
 	if (ret->is_shared) {
 		ret->all[CHARGE_DESCRIPTORS] = n_descriptors - own;
 		/* The kernel allows its user as many as one process may have. */

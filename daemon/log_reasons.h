@@ -34,7 +34,8 @@
 	X(CONTROL, WARNING, LIMITED, "control", "something at the control socket went wrong") \
 	X(ADMIN, INFO, ALWAYS, "admin", "somebody has changed something by the control socket") \
 	/* topics */ \
-	X(TOPIC, INFO, LIMITED, "topic", "what happens to a topic whose section of the configuration has log = yes") \
+	X(TOPIC, INFO, ALWAYS, "topic", "what happens to a topic whose section of the configuration has log = yes") \
+	X(NOT_KEPT, WARNING, LIMITED, "not-kept", "a topic's state is not kept, though its section of the configuration has keep-state") \
 	X(RIGHTS_CHANGED, INFO, LIMITED, "rights-changed", "another file has come under a name: members join it anew") \
 	X(REGION_UNTOLD, WARNING, LIMITED, "region-untold", "the holders of a region could not be told that it was replaced") \
 	X(UNASKED, INFO, LIMITED, "unasked", "something failed for a client that had not asked how it went") \
@@ -92,6 +93,7 @@
 	X(LIMIT_REQUESTS, WARNING, LIMITED, "limit-requests", "paths to be looked at: max-user-requests") \
 	X(LIMIT_QUEUE_BYTES, WARNING, LIMITED, "limit-queue-bytes", "bytes waiting: max-user-queue-bytes") \
 	X(LIMIT_HISTORY_BYTES, WARNING, LIMITED, "limit-history-bytes", "bytes of what was told: max-user-history-bytes") \
+	X(LIMIT_KEPT, WARNING, LIMITED, "limit-kept", "topics whose state is kept: max-user-kept") \
 	X(LIMIT_RATE, WARNING, LIMITED, "limit-rate", "posts and messages a second, to other users: max-user-rate") \
 	X(LIMITS_REACHED, INFO, OFTEN, "limits-reached", "a user has gone: how often it was refused what") \
 	/* where nothing else fits */ \

@@ -19,6 +19,7 @@
 #include "escape.h"
 #include "files.h"
 #include "folders.h"
+#include "keeping.h"
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
@@ -29,6 +30,7 @@
 #include "subscriber.h"
 #include "syncing.h"
 #include "topic.h"
+#include "topic_log.h"
 #include "topic_sizes.h"
 #include "user.h"
 #include "wire.h"
@@ -149,14 +151,6 @@ const struct opening_request *opening_asked(const struct opening *opening)
 	return &opening->asked;
 }
 
-static void topic_end(const struct context *context, struct topic *topic)
-{
-	rights_watch_forget(context->rights_watch, topic);
-	for (struct topic_name *name = topic->names; name; name = name->next)
-		folders_detach(context->folders, name);
-	topic_free(topic);
-}
-
 static bool has_meetings(const struct topic *topic)
 {
 	for (const struct topic_name *name = topic->names; name; name = name->next)
@@ -171,7 +165,7 @@ static void user_end(const struct context *context, struct topic *topic, struct 
 	linker_leave(context->linker, topic, user);
 	topic_keep_lanes(topic, user, false);
 	if (topic->n_members == 0 && !has_meetings(topic))
-		topic_end(context, topic);
+		keeping_end(context, topic, user);
 	else
 		(void)crossing_update(context, topic);
 }
@@ -186,6 +180,7 @@ void membership_end(const struct context *context, struct member *member, enum l
 	/* It has no lane mapped. */
 	if (member->subscriber && how == LEAVE_LOST)
 		how = LEAVE_DIED;
+	topic_log_leaves(member, how);
 	subscriber_free(member);
 	rights_watch_left(member);
 	topic_leave(member, how);
@@ -300,6 +295,17 @@ static void wait_for_links(struct opening *opening)
 
 /* --- the topic ------------------------------------------------------------------------------------- */
 
+/* What the configuration says by now of the topic as a whole: of its path, not of that of somebody's own mounts. */
+static void take_settings(struct opening *opening, struct topic_name *name)
+{
+	struct topic_setting setting;
+
+	topic_rules_find(opening->context->options->topic_rules, name->is_foreign || !name->path ? "" : name->path, &setting);
+	name->topic->keep_s = setting.keep_s;
+	topic_log_set(name->topic, setting.log);
+	keeping_look(name, opening->reply);
+}
+
 /* The name must have been found or made, and its topic may have no members yet. */
 static void join(struct opening *opening, struct topic_name *name)
 {
@@ -319,6 +325,7 @@ static void join(struct opening *opening, struct topic_name *name)
 	struct meeting *meeting = NULL;
 	int r = topic_name_set_path(name, path, is_foreign);
 
+	take_settings(opening, name);
 	if (r == 0)
 		r = topic_join(name, &joining, &opening->member, &limit);
 	if (r == 0)
@@ -338,6 +345,8 @@ static void join(struct opening *opening, struct topic_name *name)
 		fail(opening, -r, limit ? limit : reason(-r));
 		return;
 	}
+	keeping_begin(name, opening->asked.user);
+	topic_log_joined(opening->member);
 	opening->member->identity = opening->asked.identity;
 	opening->member->path = strdup(reply->path[0] ? reply->path : opening->path);
 	opening->member->is_foreign = !reply->path[0];

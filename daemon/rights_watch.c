@@ -13,6 +13,7 @@
 
 #include "crossing.h"
 #include "files.h"
+#include "keeping.h"
 #include "limit.h"
 #include "linker.h"
 #include "log.h"
@@ -145,13 +146,15 @@ static void pump(struct rights_watch *watch)
  * joins. Without the memory to say so it is left all the same: what is posted there reaches nobody else. */
 static void retire(struct topic_lane *lane)
 {
+	if (!lane->crossing)
+		keeping_take_lane(lane);
 	lane->retired = true;
 	if (topic_lane_close(lane) < 0)
 		log_event(REASON_NO_MEMORY, "no memory to tell a topic's members that their rights have changed");
 	crossing_retire(lane);
 }
 
-static void act(struct rights_watch *watch, struct topic *topic)
+static void act_for(struct rights_watch *watch, struct topic *topic, const char *why)
 {
 	bool changed = false;
 
@@ -163,12 +166,24 @@ static void act(struct rights_watch *watch, struct topic *topic)
 	}
 	if (!changed)
 		return;
-	log_event(REASON_RIGHTS_CHANGED, "the rights of a file's members have changed: they join it anew");
+	log_event(REASON_RIGHTS_CHANGED, "%s: they join it anew", why);
 	(void)crossing_update(watch->context, topic);
 	for (struct member *member = topic->members; member; member = member->next)
 		if (member->lane->retired && member->subscriber)
 			subscriber_lose(member->subscriber);
 	linker_leave_retired(watch->context->linker, topic); /* openings may end by that, and the topic with them */
+}
+
+static void act(struct rights_watch *watch, struct topic *topic)
+{
+	act_for(watch, topic, "the rights of a file's members have changed");
+}
+
+void rights_watch_rejoin(struct rights_watch *watch, struct topic *topic)
+{
+	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
+		lane->rights_changed = true;
+	act_for(watch, topic, "a file's members are told to");
 }
 
 /* --- asking ---------------------------------------------------------------------------------------- */

@@ -21,6 +21,8 @@ void rights_watch_note(struct rights_watch *watch, struct topic_name *name);
 /* The member is about to go. */
 void rights_watch_left(struct member *member);
 /* The topic ends. */
+/* All members of the topic join it anew, with RESYNC. The topic may end by that. */
+void rights_watch_rejoin(struct rights_watch *watch, struct topic *topic);
 void rights_watch_forget(struct rights_watch *watch, struct topic *topic);
 
 #endif

@@ -27,6 +27,7 @@
 #include "files.h"
 #include "folders.h"
 #include "forker.h"
+#include "keeping.h"
 #include "linker.h"
 #include "limits.h"
 #include "listener.h"
@@ -171,6 +172,7 @@ static void on_appeared(void *arg, struct topic_name *name)
 {
 	struct server *server = arg;
 
+	keeping_folder_gone(&server->context, name);
 	linker_appeared(server->context.linker, name);
 }
 
@@ -254,6 +256,9 @@ static int make_core(struct server *server, const struct options *options)
 		return -ENOMEM;
 	context->rights_watch = rights_watch_new(context);
 	if (!context->rights_watch)
+		return -ENOMEM;
+	context->keeper = keeper_new(context);
+	if (!context->keeper)
 		return -ENOMEM;
 	context->regions = regions_new();
 	if (!context->regions)
@@ -410,6 +415,7 @@ static void stop(struct server *server)
 	forker_process_end(&server->files_process);
 	asking_end();
 	topics_free(context->topics);
+	keeper_free(context->keeper);
 	regions_free(context->regions);
 	users_free(context->users);
 	runtime_free(context->runtime);

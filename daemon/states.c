@@ -5,6 +5,8 @@
 #include <errno.h>
 
 #include "crossing.h"
+#include "keeping.h"
+#include "topic_log.h"
 #include "wire.h"
 
 #define TRIES 100 /* to exchange a state that others change all the time; then it was another */
@@ -50,12 +52,39 @@ static int set_in_lane(struct topic_lane *lane, const struct wire_set_state *set
 int states_set(struct member *member, const struct wire_set_state *set)
 {
 	struct topic_lane *lane = member->lane;
+	int r;
 
 	if (!(member->rights & WIRE_RIGHT_POST))
 		return -EACCES;
 	if (lane->crossing)
 		return crossing_set_state(lane->crossing, set->value, set->flags & WIRE_STATE_COMPARES ? &set->expected : NULL);
-	return set_in_lane(lane, set);
+	r = set_in_lane(lane, set);
+	if (r == 0)
+		topic_log_look(lane->topic, lane->user);
+	return r;
+}
+
+bool states_look(const struct topic *topic, struct state *ret)
+{
+	const struct state *kept = keeping_state(topic);
+	struct topic_lane *lane = topic->lanes;
+	struct page *page;
+	bool is_known;
+
+	if (topic->crossing) {
+		*ret = crossing_known_state(topic);
+		return true;
+	}
+	while (lane && (lane->retired || !(lane->rights & WIRE_RIGHT_POST)))
+		lane = lane->next;
+	if (!lane) {
+		*ret = kept ? *kept : (struct state){ 0 };
+		return true;
+	}
+	page = topic_lane_borrow(lane);
+	is_known = page && state_look(page, ret);
+	topic_lane_return(lane, page);
+	return is_known;
 }
 
 int states_get(struct member *member, struct state *ret)

@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "crossing.h"
+#include "keeping.h"
 #include "log.h"
 #include "names.h"
 #include "os/os.h"
 #include "regions.h"
 #include "syncing.h"
+#include "topic_log.h"
 #include "user.h"
 #include "wire.h"
 
@@ -120,6 +122,14 @@ void topic_walk_end(struct topic_walk *walk)
 	*walk = (struct topic_walk){ 0 };
 }
 
+void topic_empty(struct topic *topic)
+{
+	crossing_end(topic);
+	syncing_end(topic);
+	while (topic->lanes)
+		free_lane(topic->lanes);
+}
+
 struct topic *topic_free(struct topic *topic)
 {
 	while (topic->walks)
@@ -133,12 +143,11 @@ struct topic *topic_free(struct topic *topic)
 		free(member->path);
 		free(member);
 	}
+	keeping_free(topic->kept);
+	topic_log_free(topic->log);
 	while (topic->names)
 		names_free_first(topic);
-	crossing_end(topic);
-	syncing_end(topic);
-	while (topic->lanes)
-		free_lane(topic->lanes);
+	topic_empty(topic);
 	topic->topics->n_topics--;
 	roster_remove(&topic->topics->roster, topic->number);
 	free(topic);
@@ -154,6 +163,15 @@ struct topic_lane *topic_find_lane(const struct topic *topic, const struct user 
 	while (lane && (lane->retired || lane->user != user || lane->rights != rights))
 		lane = lane->next;
 	return lane;
+}
+
+static bool has_other_lanes(const struct topic_lane *lane)
+{
+	const struct topic_lane *other = lane->topic->lanes;
+
+	while (other && (other == lane || other->retired))
+		other = other->next;
+	return other != NULL;
 }
 
 static int make_lane(struct topic_name *name, const struct joining *joining, struct topic_lane **ret, const char **ret_limit)
@@ -175,6 +193,8 @@ static int make_lane(struct topic_name *name, const struct joining *joining, str
 	(*ret)->number = ++topic->topics->last_lane;
 	(*ret)->next = topic->lanes;
 	topic->lanes = *ret;
+	if (!has_other_lanes(*ret)) /* else they know better */
+		keeping_put(*ret);
 	return 0;
 }
 
@@ -182,8 +202,11 @@ void topic_drop_empty_lanes(struct topic *topic)
 {
 	for (struct topic_lane *lane = topic->lanes, *next; lane && topic->n_members > 0; lane = next) {
 		next = lane->next;
-		if (lane->n_members == 0 && lane->n_links == 0 && !lane->crossing)
-			free_lane(lane);
+		if (lane->n_members > 0 || lane->n_links > 0 || lane->crossing)
+			continue;
+		if (!topic->crossing) /* which has taken what there was */
+			keeping_take_lane(lane);
+		free_lane(lane);
 	}
 }
 

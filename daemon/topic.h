@@ -3,7 +3,7 @@
  * topic.h - the topic engine: keys, names, lanes, members. Knows no sockets and no event loop.
  *
  * A topic has one or more names (hard links of one file are one topic) and a lane for each user, and each set of rights, that
- * its members have (topic_lane.h). It lives while it has members.
+ * its members have (topic_lane.h). It lives while it has members; or without, while its state is kept (keeping.h).
  */
 #ifndef PATHBUS_DAEMON_TOPIC_H
 #define PATHBUS_DAEMON_TOPIC_H
@@ -31,6 +31,8 @@ struct endpoint;   /* endpoints.c */
 struct crossing;   /* crossing.c */
 struct syncs;      /* syncing.c */
 struct subscriber; /* subscriber.c */
+struct kept;       /* keeping.c */
+struct topic_log;
 struct region;        /* regions.c */
 struct region_holder;
 
@@ -84,6 +86,12 @@ struct topic {
 	struct topic_walk *walks; /* of who goes through its members */
 
 	struct opening *waiting; /* opening.c: those that wait for links of their user */
+
+	/* What the configuration said when it was opened last. */
+	uint64_t keep_s; /* keeping.c: for so long its state is kept without members; 0: not */
+	struct topic_log *log; /* topic_log.c; NULL: what happens is not logged */
+
+	struct kept *kept; /* keeping.c: what main knows of the state itself; NULL: nothing, or it is in a crossing or a lane */
 };
 
 /* One open handle of a client on a topic. */
@@ -139,6 +147,8 @@ void topics_each(const struct topics *topics, void (*fn)(struct topic_name *name
 int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret);
 /* Another name for a topic. -ENOMEM. */
 int topic_add_name(struct topic *topic, const struct topic_key *key, struct topic_name **ret);
+/* It has no members any more: its lanes go, and all that joins them. */
+void topic_empty(struct topic *topic);
 /* Nobody may refer to it, its names or its members any more. Returns NULL. */
 struct topic *topic_free(struct topic *topic);
 

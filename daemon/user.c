@@ -32,7 +32,7 @@ struct user {
 	unsigned n_refs;
 	struct carrier *carrier;
 	struct share share;
-	struct bucket carries;
+	struct bucket carries, logged;
 	uint64_t looked_ns;
 	uint64_t has[N_CHARGES];
 	uint64_t n_refused[N_CHARGES], n_told[N_CHARGES];
@@ -68,6 +68,7 @@ static const struct {
 	[CHARGE_QUEUE_BYTES] = { REASON_LIMIT_QUEUE_BYTES, "max-user-queue-bytes", "bytes waiting", -ENOBUFS, true },
 	[CHARGE_HISTORY_BYTES] = { REASON_LIMIT_HISTORY_BYTES, "max-user-history-bytes",
 	                            "bytes of what was told", -ENOBUFS, true },
+	[CHARGE_KEPT] = { REASON_LIMIT_KEPT, "max-user-kept", "topics whose state is kept", -ENFILE, false },
 	[CHARGE_CARRIED] = { REASON_LIMIT_RATE, "max-user-rate", "posts and messages a second", -ENOBUFS, false },
 };
 
@@ -271,6 +272,13 @@ unsigned user_carry(struct user *user, unsigned wanted, uint64_t now_ns, uint64_
 	return n;
 }
 
+bool user_may_be_logged(struct user *user, uint64_t now_ns)
+{
+	uint64_t again_ns;
+
+	return bucket_take(&user->logged, 1, now_ns, &again_ns) == 1;
+}
+
 bool user_may_look(struct user *user, uint64_t now_ns)
 {
 	if (user->looked_ns != 0 && now_ns - user->looked_ns < LIMIT_IN_FLIGHT_REST_MS * UINT64_C(1000000))
@@ -317,6 +325,7 @@ static int user_new(struct users *users, uid_t uid, struct user **ret)
 	if (set->most[CHARGE_CARRIED] <= BUCKET_NS)
 		user->carries.rate = set->most[CHARGE_CARRIED];
 	user->carries.burst = set->carry_burst > 0 && set->carry_burst <= BUCKET_NS ? set->carry_burst : 1;
+	user->logged = (struct bucket){ .rate = LIMIT_TOPIC_LOG_RATE, .burst = LIMIT_TOPIC_LOG_BURST };
 	r = share_init(&user->share, set->loop, set->is_shared ? LIMIT_USER_TURN_NS : 0);
 	if (r == 0)
 		r = carrier_new(set->loop, &user->share, set->offload_members, set->offload_message_members, &user->carrier);

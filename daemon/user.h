@@ -38,6 +38,7 @@ enum charge {
 	CHARGE_REQUESTS,     /* that the files process is asked or is going to be */
 	CHARGE_QUEUE_BYTES,  /* of what is sent and received, and of what is asked meanwhile */
 	CHARGE_HISTORY_BYTES, /* of what socket-only openings remember of what they told and published */
+	CHARGE_KEPT,         /* topics without members whose state this one has set, and that is kept */
 	CHARGE_CARRIED,      /* no amount: user_carry's, for its counts */
 	N_CHARGES
 };
@@ -105,6 +106,9 @@ const char *user_refusal(const struct user *user, enum charge charge);
  * be one more. What is over is not to be lost: it waits, or is merged, or counted as missed. `now_ns`: os_now_ns.
  */
 unsigned user_carry(struct user *user, unsigned wanted, uint64_t now_ns, uint64_t *ret_again_ns);
+
+/* Of lines in the log that it causes where an admin wants to know of all that happens. */
+bool user_may_be_logged(struct user *user, uint64_t now_ns);
 
 /* Of what costs a look at all its connections: once in LIMIT_IN_FLIGHT_REST_MS. */
 bool user_may_look(struct user *user, uint64_t now_ns);

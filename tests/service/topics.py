@@ -230,5 +230,203 @@ max-message = 16K
                     connection.expect_error(errno.EMSGSIZE, connection.last_request)
 
 
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+def get_state(connection, number):
+    """(value, version)"""
+    return struct.unpack("<QQ", connection.ask(bus.GET_STATE, struct.pack("<I", number), bus.STATE).body)
+
+
+def set_state(connection, number, value):
+    connection.ask(bus.SET_STATE, struct.pack("<IIQQ", number, 0, 0, value), bus.DONE)
+
+
+def state_of(daemon, path, **asked):
+    """As somebody sees it who comes and goes."""
+    with daemon.connect() as connection:
+        topic = connection.open(path, **asked)
+        state = get_state(connection, topic.id)
+        # What the page says, too.
+        word = topic.word(STATE)
+        slot = bus.SLOTS + (word & 0xFFFF) // 2 * bus.SLOT_SIZE
+        assert (topic.word(slot + STATE_CELLS + 8 * (word & 1)) if word >> 16 else 0, word >> 16) == state
+        topic.close()
+        return state
+
+
+def leave_state(daemon, path, value):
+    with daemon.connect() as connection:
+        topic = connection.open(path)
+        set_state(connection, topic.id, value)
+
+
+STATE, STATE_CELLS = 560, 40  # where the page has its word, and a slot its cells
+KEPT = 'keep-state = yes\nlog = yes\n'
+
+
+def test_a_state_is_kept():
+    config = Config(f'[topic "HERE/kept/**"]\n{KEPT}[topic "HERE/kept/not/*"]\nkeep-state = no\n')
+    with config.daemon() as daemon:
+        (config.folder / "kept").mkdir()
+        for name, state in (("kept/file", (7, 1)), ("kept/not/file", (0, 0)), ("file", (0, 0))):
+            path = config.file(name)
+            leave_state(daemon, path, 7)
+            assert state_of(daemon, path) == state, name
+            assert state_of(daemon, path) == state, "and again"
+        path = config.folder / "kept/file"
+        # Whatever becomes of the file: its name is the topic's.
+        path.unlink()
+        assert state_of(daemon, path) == (7, 1)
+        config.file("kept/new").rename(path)
+        assert state_of(daemon, path) == (7, 1)
+        leave_state(daemon, path, 9)
+        assert state_of(daemon, path) == (9, 2)
+        # Whose program dies has set it all the same. (Without sockets, one without shared memory.)
+        connection = daemon.connect()
+        set_state(connection, connection.open(path).id, 10)
+        connection.close()
+        assert state_of(daemon, path) == (10, 3)
+        with daemon.connect() as connection:
+            number = connection.open_socket(path)
+            assert get_state(connection, number) == (10, 3)
+            set_state(connection, number, 11)
+        assert state_of(daemon, path) == (11, 4)
+        # A topic that was never given one has none to keep.
+        assert state_of(daemon, config.folder / "kept/other") == (0, 0)
+
+
+def test_a_state_that_was_set_in_memory():
+    """By the library, which does not ask the daemon."""
+    ctl = os.environ.get("PATHBUSCTL")
+    if not ctl:
+        raise bus.Skip("needs pathbusctl")
+    config = Config(f'[topic "HERE/**"]\n{KEPT}')
+    with config.daemon() as daemon:
+        def state(*arguments):
+            done = subprocess.run([ctl, "--address", daemon.address, "state", *arguments], capture_output=True, text=True,
+                                  timeout=bus.LIMIT_S, check=True)
+            return done.stdout.split()
+
+        path = config.file("file")
+        state("set", path, "123")
+        assert state("get", path)[0] == "123" and state_of(daemon, path) == (123, 1)
+        state("cas", path, "123", "124")
+        assert state_of(daemon, path) == (124, 2)
+
+
+def test_a_state_is_kept_for_a_time():
+    config = Config('[topic "HERE/**"]\nkeep-state = 1s\nlog = yes\n')
+    with config.daemon() as daemon:
+        path = config.file("file")
+        leave_state(daemon, path, 7)
+        assert state_of(daemon, path) == (7, 1)
+        # It begins anew with each end, and not while somebody is there.
+        with daemon.connect() as connection:
+            topic = connection.open(path)
+            daemon.expect_said("its state is kept")
+            assert get_state(connection, topic.id) == (7, 1)
+        daemon.expect_said("its state is not kept any more")
+        assert state_of(daemon, path) == (0, 0)
+
+
+def test_a_folder_that_is_another():
+    """Numbers of folders are used again: whoever makes one does not find what was kept of one of before."""
+    config = Config(f'[topic "HERE/**"]\n{KEPT}')
+    with config.daemon() as daemon:
+        folder = config.folder / "folder"
+        seen, again = set(), 0
+        for n in range(1, 40):
+            folder.mkdir()
+            number = folder.stat().st_ino
+            again += number in seen
+            seen.add(number)
+            assert state_of(daemon, folder / "file") == (0, 0)
+            leave_state(daemon, folder / "file", n)
+            assert state_of(daemon, folder / "file") == (n, 1)
+            folder.rmdir()
+        daemon.expect_said("its state is not kept any more")
+        if not again:
+            raise bus.Skip("no number of a folder is used again here")
+        # A folder that is moved is still the same.
+        folder.mkdir()
+        leave_state(daemon, folder / "file", 5)
+        folder.rename(config.folder / "moved")
+        assert state_of(daemon, config.folder / "moved/file") == (5, 1)
+
+
+def test_how_many_states_are_kept():
+    config = Config(f'[limits]\nmax-user-kept = 2\n[topic "HERE/**"]\n{KEPT}')
+    with config.daemon() as daemon:
+        for name in ("a", "b", "c"):
+            leave_state(daemon, config.file(name), 1)
+        assert [state_of(daemon, config.folder / name)[0] for name in ("a", "b", "c")] == [1, 1, 0]
+        daemon.expect_said("(--max-user-kept)")
+        # One that is open does not count.
+        with daemon.connect() as connection:
+            connection.open(config.folder / "a")
+            leave_state(daemon, config.folder / "c", 1)
+            assert state_of(daemon, config.folder / "c") == (1, 1)
+        assert [state_of(daemon, config.folder / name)[0] for name in ("b", "c")] == [1, 1]
+
+
+# --- the log --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_logged():
+    ctl = os.environ.get("PATHBUSCTL")
+    if not ctl:
+        raise bus.Skip("needs pathbusctl")
+    config = Config('[topic "HERE/told/**"]\nlog = yes\n[topic "HERE/told/not/**"]\nlog = no\n')
+    with config.daemon() as daemon:
+        me = os.geteuid()
+
+        def run(*arguments):
+            subprocess.run([ctl, "--address", daemon.address, *arguments], stdout=subprocess.DEVNULL, timeout=bus.LIMIT_S, check=True)
+
+        (config.folder / "told").mkdir()
+        for name in ("told/not/file", "file"):
+            run("post", "--state", "5", config.file(name))
+        file = config.file("told/file\x1b[1m\nfake")
+        told = f"topic '{config.folder}/told/file\\x1b[1m\\x0afake': "
+        run("post", file)
+        daemon.expect_said("nobody has it open")
+        lines = [line.partition("pathbusd: ")[2] for line in daemon.said().splitlines() if "topic '" in line]
+        assert all(line.startswith(told) for line in lines), lines
+        assert len(lines) == 3 and f"opened by process" in lines[0] and f"of user {me} to subscribe and post" in lines[0], lines
+        assert lines[1].endswith(f"of user {me} (posts: 1, messages: 0)") and "closed by process" in lines[1], lines
+        assert lines[2].endswith("nobody has it open (posts: 1, messages: 0)"), lines
+        # A state that is set in memory is told when somebody goes, one that the daemon sets at once, and each once.
+        run("state", "set", file, "77")
+        daemon.expect_said(told + "its state is 77, version 1")
+        with daemon.connect() as connection:
+            number = connection.open_socket(file)
+            daemon.expect_said("without shared memory")
+            set_state(connection, number, 78)
+            daemon.expect_said(told + "its state is 78, version 1")
+            other = daemon.connect()
+            other.open(file)
+            daemon.expect_said("joined by process")
+            other.close()
+            daemon.expect_said("lost, as the connection ended, by process")
+        assert daemon.said().count("its state is 78") == 1
+
+
+def test_who_fills_the_log():
+    config = Config('[topic "HERE/**"]\nlog = yes\n')
+    with config.daemon() as daemon, daemon.connect() as connection:
+        file = config.file("file")
+        for _ in range(200):
+            connection.open(file).close()
+        lines = [line for line in daemon.said().splitlines() if "file': " in line]
+        assert 100 <= len(lines) < 500, len(lines)
+
+        def is_told():
+            connection.open(file).close()
+            return "lines were left out" in daemon.said()
+
+        bus.wait_for(is_told, "it is told how many were left out")
+
+
 if __name__ == "__main__":
     bus.main()
