@@ -230,6 +230,25 @@ max-message = 16K
                     connection.expect_error(errno.EMSGSIZE, connection.last_request)
 
 
+def test_another_name_for_which_other_things_hold():
+    """It is another topic, or who may write a file could choose what holds by giving it a name."""
+    config = Config("""
+[topic "HERE/small/*"]
+max-message = 200
+[topic "HERE/large/*"]
+max-message = 16K
+""")
+    with config.daemon() as daemon, daemon.connect() as connection:
+        path = config.file("small/file")
+        (config.folder / "large").mkdir()
+        lanes = {}
+        for name in ("small/file", "small/other", "large/file", "large/other"):
+            if name != "small/file":
+                os.link(path, config.folder / name)
+            lanes[name] = connection.open(config.folder / name).lane
+        assert lanes["small/file"] == lanes["small/other"] != lanes["large/file"] == lanes["large/other"]
+
+
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +278,11 @@ def leave_state(daemon, path, value):
     with daemon.connect() as connection:
         topic = connection.open(path)
         set_state(connection, topic.id, value)
+
+
+def nobody_is_there(daemon):
+    with daemon.connect() as connection:
+        bus.wait_for(lambda: connection.ping()[1] == 0, "all have gone")
 
 
 STATE, STATE_CELLS = 560, 40  # where the page has its word, and a slot its cells
@@ -336,7 +360,7 @@ def test_a_folder_that_is_another():
     with config.daemon() as daemon:
         folder = config.folder / "folder"
         seen, again = set(), 0
-        for n in range(1, 40):
+        for n in range(1, 6):
             folder.mkdir()
             number = folder.stat().st_ino
             again += number in seen
@@ -344,10 +368,17 @@ def test_a_folder_that_is_another():
             assert state_of(daemon, folder / "file") == (0, 0)
             leave_state(daemon, folder / "file", n)
             assert state_of(daemon, folder / "file") == (n, 1)
+            nobody_is_there(daemon)
             folder.rmdir()
         daemon.expect_said("its state is not kept any more")
         if not again:
             raise bus.Skip("no number of a folder is used again here")
+        # Nobody has to come for it.
+        (config.folder / "gone").mkdir()
+        leave_state(daemon, config.folder / "gone/file", 5)
+        daemon.expect_said("gone/file': nobody has it open")
+        (config.folder / "gone").rmdir()
+        daemon.expect_said("gone/file': its state is not kept any more")
         # A folder that is moved is still the same.
         folder.mkdir()
         leave_state(daemon, folder / "file", 5)

@@ -174,8 +174,9 @@ def tree(pid):
 class System:
     """The daemon of all users, with folders that they can reach."""
 
-    def __init__(self, *arguments, **keywords):
-        self.folder = pathlib.Path(bus.new_folder())
+    def __init__(self, *arguments, config=None, **keywords):
+        """`config`: a configuration's text, in which HERE stands for the folder of their data."""
+        self.folder = pathlib.Path(os.path.realpath(bus.new_folder()))
         self.folder.chmod(0o755)
         for name, mode, person in (("run", 0o755, SERVICE), ("data", 0o755, None), ("public", 0o1777, None)):
             (self.folder / name).mkdir()
@@ -183,6 +184,11 @@ class System:
             if person:
                 os.chown(self.folder / name, person.uid, person.gid)
         self.data, self.public = self.folder / "data", self.folder / "public"
+        if config is not None:
+            path = self.folder / "pathbusd.conf"
+            path.write_text(config.replace("HERE", os.fspath(self.data)))
+            path.chmod(0o600)
+            arguments = ("--config", path, *arguments)
         self.daemon = bus.Daemon("--system", "--user", str(SERVICE.uid), "--helper-idle", "200", *arguments, folder=self.folder,
                                  address=self.folder / "run/socket", **keywords)
         self.address, self.pid = self.daemon.address, self.daemon.pid
