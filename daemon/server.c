@@ -44,6 +44,7 @@
 #include "ringing.h"
 #include "runtime.h"
 #include "sandbox.h"
+#include "service_manager.h"
 #include "serving.h"
 #include "topic.h"
 #include "user.h"
@@ -56,6 +57,7 @@ struct server {
 	struct death_page death;
 	struct serving serving;
 	struct control_place control;
+	struct inherited_sockets inherited;
 	struct listener *listener;
 	struct elder *elder;
 	struct loop_event *signals[N_SIGNALS];
@@ -334,7 +336,7 @@ static int make_rest(struct server *server)
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		if (!server->signals[i])
 			return -ENOMEM;
-	if (!server->context.options->address && !server->context.options->system) {
+	if (server->serving.is_own_place && !server->context.options->system) {
 		server->elder = elder_new(loop, server->context.folders, on_elder, server);
 		if (!server->elder)
 			return -ENOMEM;
@@ -461,16 +463,33 @@ static int find_user(const char *name, struct service_user *ret)
 	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
+/* A user's daemon at its own place gives way to the system's. */
+static bool gives_way(const struct server *server, const struct options *options)
+{
+	char own[ADDRESS_SIZE];
+
+	if (options->address || options->system || !elder_serves())
+		return false;
+	return server->inherited.bus.fd < 0 ||
+	       (address_of_user(geteuid(), own) == 0 && strcmp(server->inherited.bus.path, own) == 0);
+}
+
 /* Takes the place, with what the daemon of all users needs root for. */
 static int take_place(struct server *server, const struct options *options)
 {
 	int status = options->system ? find_user(options->user, &server->user) : EXIT_STOPPED;
 
+	if (gives_way(server, options)) {
+		log_event(REASON_ADDRESS_TAKEN, "a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
+		return EXIT_SERVED;
+	}
 	if (status == EXIT_STOPPED)
-		status = serving_start(options->address, options->system ? &server->user : NULL, &server->serving);
+		status = serving_start(options->address, options->system ? &server->user : NULL, &server->inherited.bus,
+		                       &server->serving);
 	if (status != EXIT_STOPPED)
 		return status;
-	status = control_place_take(options, &server->serving, options->system ? &server->user : NULL, -1, &server->control);
+	status = control_place_take(options, &server->serving, options->system ? &server->user : NULL,
+	                            server->inherited.control.fd, &server->control);
 	if (status == EXIT_STOPPED && options->system) {
 		logging_give(server->user.uid, server->user.gid);
 		status = separate(server, options);
@@ -488,12 +507,12 @@ static int run(const struct options *options)
 	struct server server = { .status = EXIT_STOPPED };
 	int status, r;
 
-	if (!options->address && !options->system && elder_serves()) {
-		log_event(REASON_ADDRESS_TAKEN, "a system-wide pathbusd serves at %s already; give --address to run another", ADDRESS_SYSTEM);
-		return EXIT_SERVED;
-	}
+	if (service_manager_sockets(&server.inherited) < 0)
+		return EXIT_FAILED;
 	hold_signals(SIG_BLOCK);
 	status = take_place(&server, options);
+	if (status == EXIT_SERVED)
+		service_manager_turn_away(&server.inherited.bus);
 	if (status != EXIT_STOPPED)
 		return status;
 	r = make_all(&server, options);

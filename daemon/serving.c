@@ -250,9 +250,15 @@ static int open_socket(struct serving *serving)
 	return EXIT_STOPPED;
 }
 
+static void use_socket(struct serving *serving, const struct inherited_socket *inherited)
+{
+	serving->listener = inherited->fd;
+	os_refuse_descriptors(serving->listener);
+}
+
 /* The folder is the service user's, who may exchange what lies in there at any moment, for a link to what is root's perhaps: so
  * it is that user who makes and changes it. Listening stays root's. */
-static int fill_folder(struct serving *serving, const struct service_user *user)
+static int fill_folder(struct serving *serving, const struct service_user *user, const struct inherited_socket *inherited)
 {
 	bool is_lent = user && geteuid() == 0;
 	struct service_user lent = is_lent ? *user : (struct service_user){ 0 };
@@ -264,20 +270,44 @@ static int fill_folder(struct serving *serving, const struct service_user *user)
 	if (is_lent && privileges_lend_files(&lent) < 0)
 		return failed("cannot be the service user in the folder of", serving->path, -EPERM);
 	status = take_lock(serving);
-	if (status == EXIT_STOPPED)
+	if (status == EXIT_STOPPED && inherited && inherited->fd >= 0)
+		use_socket(serving, inherited);
+	else if (status == EXIT_STOPPED)
 		status = open_socket(serving);
 	if (is_lent)
 		privileges_take_files_back();
 	return status;
 }
 
+/* The instance's own place, or that of an address. */
+static int use_place(const char *address, const struct service_user *user, struct serving *to)
+{
+	char own[ADDRESS_SIZE] = ADDRESS_SYSTEM;
+	int r = user ? 0 : address_of_user(geteuid(), own);
+
+	to->is_own_place = !address || (r == 0 && strcmp(address, own) == 0);
+	if (!to->is_own_place)
+		return use_address(address, user, to);
+	return user ? use_system_place(user, to) : use_own_place(to);
+}
+
+static int check_inherited(const char *address, const struct inherited_socket *inherited)
+{
+	if (inherited->fd < 0 || !address || strcmp(address, inherited->path) == 0)
+		return EXIT_STOPPED;
+	log_event(REASON_ADDRESS, "the service manager listens at %s, and the address is to be %s: change its unit to that, or leave the "
+	          "address out", inherited->path, address);
+	return EXIT_USAGE;
+}
+
 /* `status`: of finding the folder. */
-static int start(struct serving *serving, const struct service_user *user, int status, struct serving *ret)
+static int start(struct serving *serving, const struct service_user *user, const struct inherited_socket *inherited, int status,
+                 struct serving *ret)
 {
 	size_t name_at = serving->name ? (size_t)(serving->name - serving->path) : 0;
 
 	if (status == EXIT_STOPPED)
-		status = fill_folder(serving, user);
+		status = fill_folder(serving, user, inherited);
 	if (status != EXIT_STOPPED) {
 		serving_stop(serving);
 		return status;
@@ -287,14 +317,18 @@ static int start(struct serving *serving, const struct service_user *user, int s
 	return EXIT_STOPPED;
 }
 
-int serving_start(const char *address, const struct service_user *user, struct serving *ret)
+int serving_start(const char *address, const struct service_user *user, const struct inherited_socket *inherited,
+                  struct serving *ret)
 {
 	struct serving serving = { .option = "--address", .group = (gid_t)-1, .dir = -1, .lock = -1, .listener = -1 };
-	int status = address ? use_address(address, user, &serving) :
-	             user    ? use_system_place(user, &serving) : use_own_place(&serving);
+	int status = check_inherited(address, inherited);
 
+	if (status == EXIT_STOPPED)
+		status = use_place(inherited->fd >= 0 ? inherited->path : address, user, &serving);
+	/* Whoever names the instance's own place has named a place all the same. */
+	serving.is_own_place = serving.is_own_place && !address;
 	serving.mode = user ? 0666 : 0; /* anybody may connect to what serves all users */
-	return start(&serving, user, status, ret);
+	return start(&serving, user, inherited, status, ret);
 }
 
 int serving_start_control(const char *path, const struct service_user *user, gid_t group, struct serving *ret)
@@ -302,7 +336,7 @@ int serving_start_control(const char *path, const struct service_user *user, gid
 	struct serving serving = { .option = "--control", .group = group, .dir = -1, .lock = -1, .listener = -1 };
 
 	serving.mode = group == (gid_t)-1 ? 0600 : 0660;
-	return start(&serving, user, use_address(path, user, &serving), ret);
+	return start(&serving, user, NULL, use_address(path, user, &serving), ret);
 }
 
 void serving_stop(struct serving *serving)
