@@ -17,6 +17,7 @@
 
 #include "connection.h"
 #include "departure.h"
+#include "idle.h"
 #include "limit.h"
 #include "log.h"
 #include "opening.h"
@@ -233,6 +234,8 @@ static void reap_ended(void *arg)
 		client_free(client);
 	if (clients->ended)
 		loop_call_soon(clients->reaper);
+	else
+		idle_note(clients->context->idle);
 }
 
 /* --- coming ---------------------------------------------------------------------------------------- */
@@ -427,4 +430,9 @@ void clients_note_taken(struct clients *clients, struct user *user)
 size_t clients_count(const struct clients *clients)
 {
 	return clients->n;
+}
+
+bool clients_are_gone(const struct clients *clients)
+{
+	return !clients->live && !clients->ended && !clients->departing;
 }

@@ -25,6 +25,8 @@ struct clients *clients_free(struct clients *clients);
 struct client *clients_find(const struct clients *clients, uint64_t number);
 struct client *clients_after(const struct clients *clients, uint64_t number);
 size_t clients_count(const struct clients *clients);
+/* None is there, nor is any being taken out. */
+bool clients_are_gone(const struct clients *clients);
 
 /* Takes a connected socket over, in any case: refuses and closes it where it has to. */
 void clients_add(struct clients *clients, int socket);

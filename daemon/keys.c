@@ -35,6 +35,7 @@ const struct key keys[] = {
 	   "give up on a path whose file system does not answer"),
 	MS("daemon", "helper-idle", idle_ms, 1, 3600000, LIMIT_HELPER_IDLE_MS,
 	   "end a process that was started for a user and has nothing to do"),
+	MS("daemon", "idle-exit", idle_exit_ms, 0, 604800000, 0, "end when nobody has needed it for so long, if it is started on demand"),
 
 	NUMBER("lanes", "offload-members", offload_members, 1, 1000000, LIMIT_OFFLOAD_MEMBERS,
 	       "ring for the posters of files that more than so many have open"),

@@ -12,11 +12,13 @@
 	/* the daemon itself */ \
 	X(SERVING, INFO, ALWAYS, "serving", "it listens, and answers from now on") \
 	X(STOPPING, INFO, ALWAYS, "stopping", "it was told to stop") \
+	X(IDLE, INFO, ALWAYS, "idle", "nobody has needed it for a while: it ends, to be started on demand; or nobody would do that") \
 	X(SUPERSEDED, INFO, ALWAYS, "superseded", "a user's daemon gives way to the one of all users") \
 	X(START_FAILED, ERROR, ALWAYS, "start-failed", "it cannot start") \
 	X(ADDRESS, ERROR, ALWAYS, "address", "it cannot serve at its address") \
 	X(ADDRESS_TAKEN, ERROR, ALWAYS, "address-taken", "another pathbusd serves there already") \
 	X(SERVICE_USER, ERROR, ALWAYS, "service-user", "the user that it is to run as is not there, or cannot be become") \
+	X(MANAGER, WARNING, LIMITED, "manager", "the service manager hands over what is of no use, or is told nothing") \
 	X(SETUP, WARNING, ALWAYS, "setup", "something of the system is not as it should be; the daemon works all the same") \
 	X(SANDBOX, INFO, ALWAYS, "sandbox", "what restricts its processes, or that nothing does since that was asked for") \
 	X(SANDBOX_MISSING, WARNING, LIMITED, "sandbox-missing", "a process of a user's daemon runs without a sandbox") \

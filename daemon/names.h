@@ -12,6 +12,8 @@ struct topics {
 	struct table by_key, by_file; /* of struct topic_name */
 	struct roster roster; /* of topics */
 	size_t n_topics, n_kept; /* all; those without members whose state is kept */
+	void (*emptied)(void *arg); /* NULL: nobody wants to know */
+	void *arg;
 	uint64_t last_lane, last_member; /* their numbers */
 };
 

@@ -37,6 +37,7 @@ struct options {
 	uint64_t user_burst;           /* posts and messages at once */
 	unsigned hello_ms;
 	unsigned files_ms;
+	unsigned idle_exit_ms; /* 0: never */
 	unsigned idle_ms; /* of what was started for a user */
 	enum log_level log_level;
 	struct narrow *narrow; /* [rights], and those of [topic]s; NULL: there are no rules */

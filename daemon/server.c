@@ -28,6 +28,7 @@
 #include "folders.h"
 #include "forker.h"
 #include "keeping.h"
+#include "idle.h"
 #include "linker.h"
 #include "limits.h"
 #include "listener.h"
@@ -126,6 +127,23 @@ static void on_hangup(void *arg)
 
 	if (!reload_ask(server->context.reload, NULL, NULL))
 		log_event(REASON_NO_MEMORY, "no memory to read the configuration anew");
+}
+
+static void on_idle(void *arg)
+{
+	struct server *server = arg;
+
+	log_event(REASON_IDLE, "stopping: nobody has needed it for %u ms", server->context.options->idle_exit_ms);
+	loop_stop(server->context.loop);
+}
+
+static void tell_status(void *arg, char *ret, size_t size)
+{
+	const struct server *server = arg;
+	size_t n_clients = clients_count(server->context.clients), n_topics = topics_count(server->context.topics);
+
+	snprintf(ret, size, "Serving %s: %zu client%s, %zu topic%s", server->serving.path, n_clients, n_clients == 1 ? "" : "s",
+	         n_topics, n_topics == 1 ? "" : "s");
 }
 
 /* Only root could start another: that is for whoever started us. */
@@ -347,6 +365,21 @@ static int make_rest(struct server *server)
 	return server->control.is_on ? control_start(&server->context, &server->control, &server->context.control) : 0;
 }
 
+/* What has to do with whoever started it. */
+static int make_service(struct server *server)
+{
+	struct context *context = &server->context;
+
+	if (context->options->idle_exit_ms > 0 && server->inherited.bus.fd < 0) {
+		log_event(REASON_IDLE, "idle-exit has no effect: nobody would start it again, since no service manager listens for it");
+	} else if (context->options->idle_exit_ms > 0) {
+		context->idle = idle_new(context, server->serving.listener, on_idle, server);
+		if (!context->idle)
+			return -ENOMEM;
+	}
+	return service_manager_attach(context->manager, context->loop, tell_status, server);
+}
+
 static int make_all(struct server *server, const struct options *options)
 {
 	int r = make_core(server, options);
@@ -357,6 +390,8 @@ static int make_all(struct server *server, const struct options *options)
 		r = make_linker(server);
 	if (r == 0)
 		r = make_rest(server);
+	if (r == 0)
+		r = make_service(server);
 	return r;
 }
 
@@ -402,6 +437,7 @@ static void stop(struct server *server)
 	/* Before any socket: whoever posts from now on joins anew. */
 	if (server->death.page)
 		death_page_mark(&server->death);
+	context->idle = idle_free(context->idle);
 	context->control = control_end(context->control);
 	control_place_leave(&server->control);
 	reload_free(context->reload);
@@ -424,6 +460,7 @@ static void stop(struct server *server)
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
+	context->manager = service_manager_free(context->manager);
 	logging_leave();
 	loop_free(context->loop);
 	ringing_deinit();
@@ -509,12 +546,15 @@ static int run(const struct options *options)
 
 	if (service_manager_sockets(&server.inherited) < 0)
 		return EXIT_FAILED;
+	server.context.manager = service_manager_new();
 	hold_signals(SIG_BLOCK);
 	status = take_place(&server, options);
 	if (status == EXIT_SERVED)
 		service_manager_turn_away(&server.inherited.bus);
-	if (status != EXIT_STOPPED)
+	if (status != EXIT_STOPPED) {
+		service_manager_free(server.context.manager);
 		return status;
+	}
 	r = make_all(&server, options);
 	if (r < 0) {
 		log_event(REASON_START_FAILED, "cannot start: %s", strerror(-r));
@@ -528,7 +568,9 @@ static int run(const struct options *options)
 	hold_signals(SIG_UNBLOCK);
 	if (server.status == EXIT_STOPPED) {
 		(void)logging_attach(server.context.loop);
+		service_manager_tell(server.context.manager, SERVICE_READY);
 		loop_run(server.context.loop);
+		service_manager_tell(server.context.manager, SERVICE_STOPPING);
 	}
 	stop(&server);
 	return server.status;

@@ -26,15 +26,15 @@ int service_manager_take(int fd, const char *name, struct inherited_socket *ret)
 
 	if (getsockname(fd, (struct sockaddr *)&address, &size) < 0 || address.sun_family != AF_UNIX ||
 	    !has_option(fd, SO_TYPE, SOCK_STREAM) || !has_option(fd, SO_ACCEPTCONN, 1)) {
-		log_error("the service manager's descriptor '%s' is no listening Unix stream socket", name);
+		log_event(REASON_ADDRESS, "the service manager's descriptor '%s' is no listening Unix stream socket", name);
 		return -1;
 	}
 	if (address.sun_path[0] != '/' || !memchr(address.sun_path, '\0', sizeof(address.sun_path))) {
-		log_error("the service manager's socket '%s' has no absolute path of at most %zu bytes", name, ADDRESS_SIZE - 1);
+		log_event(REASON_ADDRESS, "the service manager's socket '%s' has no absolute path of at most %zu bytes", name, ADDRESS_SIZE - 1);
 		return -1;
 	}
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-		log_error("the service manager's socket '%s': %s", name, strerror(errno));
+		log_event(REASON_ADDRESS, "the service manager's socket '%s': %s", name, strerror(errno));
 		return -1;
 	}
 	ret->fd = fd;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* service_manager_launchd.c - launchd's protocol: sockets that the job's file names, on demand (launch(3)). */
+/*
+ * service_manager_launchd.c - launchd's protocol: sockets that the job's file names, on demand (launch(3)).
+ *
+ * It is told nothing: it looks at the process itself.
+ */
 #include "service_manager.h"
 
-#ifdef __APPLE__
 #include <errno.h>
 #include <launch.h>
 #include <stdlib.h>
@@ -23,7 +26,7 @@ static int take(const char *name, struct inherited_socket *ret)
 	if (error == ESRCH || error == ENOENT)
 		return 0;
 	if (error != 0) {
-		log_error("launchd's socket '%s': %s", name, strerror(error));
+		log_event(REASON_ADDRESS, "launchd's socket '%s': %s", name, strerror(error));
 		return -1;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -42,4 +45,29 @@ int service_manager_sockets(struct inherited_sockets *ret)
 
 	return take("control", &ret->control) < 0 ? -1 : r;
 }
-#endif
+
+struct service_manager *service_manager_new(void)
+{
+	return NULL;
+}
+
+struct service_manager *service_manager_free(struct service_manager *manager)
+{
+	(void)manager;
+	return NULL;
+}
+
+int service_manager_attach(struct service_manager *manager, struct loop *loop, service_status_fn *status, void *arg)
+{
+	(void)manager;
+	(void)loop;
+	(void)status;
+	(void)arg;
+	return 0;
+}
+
+void service_manager_tell(struct service_manager *manager, enum service_state state)
+{
+	(void)manager;
+	(void)state;
+}

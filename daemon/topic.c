@@ -40,6 +40,7 @@ struct topics *topics_free(struct topics *topics)
 
 	if (!topics)
 		return NULL;
+	topics->emptied = NULL;
 	while ((entry = table_any(&topics->by_key)))
 		topic_free(table_container(entry, struct topic_name, by_key)->topic);
 	names_deinit(topics);
@@ -60,6 +61,12 @@ struct topic *topics_after(const struct topics *topics, uint64_t number)
 size_t topics_count(const struct topics *topics)
 {
 	return topics->n_topics;
+}
+
+void topics_on_empty(struct topics *topics, void (*fn)(void *arg), void *arg)
+{
+	topics->emptied = fn;
+	topics->arg = arg;
 }
 
 int topics_add(struct topics *topics, const struct topic_key *key, struct topic_name **ret)
@@ -132,6 +139,8 @@ void topic_empty(struct topic *topic)
 
 struct topic *topic_free(struct topic *topic)
 {
+	struct topics *topics = topic->topics;
+
 	while (topic->walks)
 		topic_walk_end(topic->walks);
 	while (topic->members) {
@@ -148,8 +157,9 @@ struct topic *topic_free(struct topic *topic)
 	while (topic->names)
 		names_free_first(topic);
 	topic_empty(topic);
-	topic->topics->n_topics--;
-	roster_remove(&topic->topics->roster, topic->number);
+	roster_remove(&topics->roster, topic->number);
+	if (--topics->n_topics == 0 && topics->emptied)
+		topics->emptied(topics->arg);
 	free(topic);
 	return NULL;
 }

@@ -130,6 +130,8 @@ enum leave {
 struct topics *topics_new(void); /* NULL: no memory */
 struct topics *topics_free(struct topics *topics); /* and all topics, members and names */
 size_t topics_count(const struct topics *topics);
+/* Called when the last one has gone, but not by topics_free. */
+void topics_on_empty(struct topics *topics, void (*fn)(void *arg), void *arg);
 
 struct topic_name *topics_find(const struct topics *topics, const struct topic_key *key);
 /* By the name of its folder in the runtime folder. */

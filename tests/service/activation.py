@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The daemon with sockets that a service manager made, as systemd hands them over; the test is the manager."""
+"""The daemon under a service manager, as systemd speaks to it; the test is the manager."""
 
 import os
 import pathlib
 import select
+import signal
 import socket
 import stat
+import struct
 import subprocess
+import time
 
 import bus
 from life import OwnPlace, ORDINARY
@@ -185,6 +188,198 @@ def test_own_place():
                     assert done.returncode == 3 and "system-wide" in done.stderr, done
                     assert waiting.receive() is None
         listener.close()
+
+
+# --- what the service manager is told -------------------------------------------------------------------------------
+
+
+class Manager:
+    """The socket that a service manager is told things at."""
+
+    def __init__(self, folder, name="notify"):
+        self.address = f"{folder}/{name}" if name else f"@{folder}/abstract"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(bus.LIMIT_S)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.bind(self.address.replace("@", "\0"))
+
+    def environment(self, **more):
+        return {**os.environ, "NOTIFY_SOCKET": self.address, **more}
+
+    def receive(self):
+        data, ancillary, _, _ = self.socket.recvmsg(4096, 1000)
+        self.pid = next(struct.unpack("3i", data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS)
+        return dict(line.split("=", 1) for line in data.decode().splitlines())
+
+    def wait_for(self, name):
+        while True:
+            said = self.receive()
+            if name in said:
+                return said
+
+    def close(self):
+        self.socket.close()
+
+
+def test_what_the_manager_is_told():
+    folder = pathlib.Path(bus.new_folder())
+    for name in ("notify", None):
+        manager = Manager(folder, name)
+        daemon = bus.Daemon(folder=folder, env=manager.environment(), wait=False)
+        said = manager.receive()
+        assert said == {"READY": "1", "STATUS": f"Serving {daemon.address}: 0 clients, 0 topics"}, said
+        assert manager.pid == daemon.pid
+        # It is ready when it says so.
+        with daemon.connect() as connection:
+            connection.open(folder / "file")
+            for pid in daemon.workers():
+                assert b"NOTIFY_SOCKET" not in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+        daemon.stop()
+        assert manager.receive()["STOPPING"] == "1"
+        manager.close()
+
+
+def test_watchdog():
+    """A sign of life each half of the time, with what there is to say; none from a daemon that stands still."""
+    folder = pathlib.Path(bus.new_folder())
+    manager = Manager(folder)
+    daemon = bus.Daemon(folder=folder, env=manager.environment(WATCHDOG_USEC="100000"), wait=False)
+    manager.wait_for("READY")
+    with daemon.connect() as connection:
+        connection.open(folder / "file")
+        while "1 client, 1 topic" not in manager.wait_for("WATCHDOG").get("STATUS", ""):
+            pass
+        before = time.monotonic()
+        for _ in range(4):
+            assert manager.receive() == {"WATCHDOG": "1"}, "nothing is said twice"
+        assert time.monotonic() - before > 0.1, "not all the time"
+        os.kill(daemon.pid, signal.SIGSTOP)
+        bus.wait_for(lambda: (bus.parent_and_state(daemon.pid) or "")[1] == "T", "it stands still")
+        manager.socket.setblocking(False)
+        try:
+            while True:
+                manager.receive()
+        except BlockingIOError:
+            pass
+        manager.socket.settimeout(0.3)
+        try:
+            raise AssertionError(manager.receive())
+        except TimeoutError:
+            pass
+        manager.socket.settimeout(bus.LIMIT_S)
+        os.kill(daemon.pid, signal.SIGCONT)
+        manager.wait_for("WATCHDOG")
+    daemon.stop()
+    manager.close()
+
+
+def test_watchdog_of_another_process():
+    folder = pathlib.Path(bus.new_folder())
+    manager = Manager(folder)
+    daemon = bus.Daemon(folder=folder, env=manager.environment(WATCHDOG_USEC="10000", WATCHDOG_PID="1"))
+    daemon.stop()
+    assert "READY" in manager.receive() and "STOPPING" in manager.receive()
+    manager.close()
+
+
+def test_a_manager_that_does_not_read():
+    """Its queue is full, as others may fill it: nobody waits for it, and it is told when it reads again."""
+    folder = pathlib.Path(bus.new_folder())
+    manager = Manager(folder)
+    stuffer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    stuffer.connect(manager.address)
+    stuffer.setblocking(False)
+    try:
+        while True:
+            stuffer.send(b"STUFF=1")
+    except BlockingIOError:
+        pass
+    daemon = bus.Daemon(folder=folder, env=manager.environment(WATCHDOG_USEC="20000"))
+    with daemon.connect() as connection:
+        topic = connection.open(folder / "file")
+        for _ in range(100):
+            connection.ping()
+        manager.wait_for("READY")
+        manager.wait_for("WATCHDOG")
+        topic.close()
+    daemon.stop()
+    manager.wait_for("STOPPING")
+    manager.close()
+
+
+def test_a_manager_that_was_replaced():
+    """It listens at another socket of the same name: that one is told."""
+    folder = pathlib.Path(bus.new_folder())
+    manager = Manager(folder)
+    daemon = bus.Daemon(folder=folder, env=manager.environment(WATCHDOG_USEC="20000"), wait=False)
+    manager.wait_for("READY")
+    manager.close()
+    os.unlink(manager.address)
+    manager = Manager(folder)
+    manager.wait_for("WATCHDOG")
+    daemon.stop()
+    manager.wait_for("STOPPING")
+    manager.close()
+
+
+def test_no_manager():
+    folder = pathlib.Path(bus.new_folder())
+    for address in (f"{folder}/nobody", "", "relative", "@", "/" * 200):
+        daemon = bus.Daemon(folder=folder, env={**os.environ, "NOTIFY_SOCKET": address})
+        assert "cannot be told" in daemon.said()
+        daemon.stop()
+
+
+# --- on demand --------------------------------------------------------------------------------------------------------
+
+
+def test_idle_exit():
+    """It ends when nobody needs it, not before, and is started again by who comes."""
+    folder = pathlib.Path(bus.new_folder())
+    with listen(folder / "socket") as listener:
+        daemon = activated([listener], folder=folder, arguments=("--idle-exit", "300"), wait=False)
+        with daemon.connect() as connection:
+            topic = connection.open(folder / "file")
+            topic.close()
+            began = time.monotonic()
+            while time.monotonic() - began < 0.6:
+                connection.ping()
+        assert daemon.wait() == 0 and "nobody has needed it" in daemon.said()
+        assert (folder / "socket").exists() and not (folder / "socket.lock").exists()
+        with bus.Connection(folder / "socket", greet=False) as waiting:
+            bus.wait_for(lambda: select.select([listener], [], [], 0)[0], "the service manager hears of it")
+            daemon = activated([listener], folder=folder, arguments=("--idle-exit", "300"), wait=False)
+            waiting.greet()
+        assert daemon.wait() == 0
+
+
+def test_idle_exit_waits_for_processes():
+    """A connection that has ended without a goodbye is no process that has ended: it may still use its lane."""
+    folder = pathlib.Path(bus.new_folder())
+    with listen(folder / "socket") as listener:
+        daemon = activated([listener], folder=folder, arguments=("--idle-exit", "50"), wait=False)
+        child = os.fork()
+        if child == 0:
+            connection = bus.Connection(folder / "socket")
+            connection.open(folder / "file")
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(0)
+        os.waitpid(child, os.WUNTRACED)
+        with daemon.connect() as connection:
+            assert connection.ping()[:2] == (2, 1)
+        assert daemon.process.poll() is None
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert daemon.wait() == 0
+
+
+def test_idle_exit_at_the_start():
+    """Started by hand, and nobody comes; or without a service manager, and it stays."""
+    folder = pathlib.Path(bus.new_folder())
+    with listen(folder / "socket") as listener:
+        assert activated([listener], folder=folder, arguments=("--idle-exit", "1"), wait=False).wait() == 0
+    with bus.daemon("--idle-exit", "1") as daemon:
+        assert "no effect" in daemon.said()
 
 
 if __name__ == "__main__":
