@@ -78,17 +78,6 @@ static bool is_still_who_connected(int client, pid_t pid)
 	       are_ids(status, "\nGid:", peer.gid);
 }
 
-/* Where everybody is may be looked at as who connected, whoever that is now. */
-static bool is_our_root(int root)
-{
-	int own = os_open_folder(AT_FDCWD, "/", true);
-	bool is_ours = own >= 0 && os_is_same_place(root, own);
-
-	if (own >= 0)
-		close(own);
-	return is_ours;
-}
-
 static bool is_there(int process)
 {
 	struct pollfd one = { .fd = process, .events = POLLIN };
@@ -123,11 +112,11 @@ static int conclude(int process, int fd)
 	return fd;
 }
 
-int client_open_root(int client, bool surely)
+int client_open_root(int client, int home)
 {
 	char name[32];
 	pid_t pid;
-	int process = find_process(client, surely, &pid), root;
+	int process = find_process(client, home >= 0, &pid), root;
 
 	if (process < 0)
 		return process;
@@ -135,7 +124,8 @@ int client_open_root(int client, bool surely)
 	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) /* where /proc hides what is not ours it is not there */
 		root = errno == EPERM || errno == ENOENT ? -EACCES : -errno;
-	else if (surely && !is_our_root(root) && !is_still_who_connected(client, pid)) {
+	else if (home >= 0 && !os_is_same_place(root, home) && !is_still_who_connected(client, pid)) {
+		/* Where everybody is may be looked at as who connected, whoever that is now. */
 		close(root);
 		root = -EACCES;
 	}

@@ -25,11 +25,11 @@ int client_check(const struct client_address *address, int client);
 
 /*
  * Its root folder of this moment, O_PATH; the namespace of its mounts comes with it. -EACCES: this process may not look;
- * -ESRCH: it has ended, or has no number here. With `surely` only where the kernel has kept hold of the process since it
- * connected (-EOPNOTSUPP: this one does not); else, where it does not, another of the same user's may be taken for it, which a
- * process of that user may look at as well.
+ * -ESRCH: it has ended, or has no number here. With `home` >= 0, where everybody is, only where the kernel has kept hold of the
+ * process since it connected (-EOPNOTSUPP: this one does not); else, where it does not, another of the same user's may be taken
+ * for it, which a process of that user may look at as well.
  */
-int client_open_root(int client, bool surely);
+int client_open_root(int client, int home);
 /* os_shared_of_process, of that one; surely. */
 int client_open_memory(int client, int number, const char *label);
 

@@ -26,6 +26,8 @@
 #include "privileges.h"
 #include "sandbox.h"
 
+#define MAX_OF_CHILD 4 /* descriptors, beside 0 to 2 */
+
 /* What was started for a client. */
 struct child {
 	pid_t pid; /* 0: this place is free */
@@ -48,9 +50,10 @@ static struct files_process {
 	struct service_user user;
 	struct client_address address;
 	int signals, watch, agent_program;
+	int home; /* the root folder where everybody is who is nowhere else; O_PATH */
 	bool sandboxed;
 	struct child children[LIMIT_FORKED];
-} self = { .signals = -1, .watch = -1, .agent_program = -1 };
+} self = { .signals = -1, .watch = -1, .agent_program = -1, .home = -1 };
 
 static void tell(enum forker_type type, uint32_t id, pid_t pid, int error)
 {
@@ -66,10 +69,10 @@ static void tell(enum forker_type type, uint32_t id, pid_t pid, int error)
 /* Makes these its descriptors 3, 4..., and has no others but 0 to 2. */
 static int take_descriptors(const int *fds, unsigned n_fds)
 {
-	int high[FORKER_MAX_DESCRIPTORS + 1];
+	int high[MAX_OF_CHILD];
 
 	for (unsigned i = 0; i < n_fds; i++) {
-		high[i] = fcntl(fds[i], F_DUPFD, HELPER_FIRST_FD + FORKER_MAX_DESCRIPTORS + 1);
+		high[i] = fcntl(fds[i], F_DUPFD, HELPER_FIRST_FD + MAX_OF_CHILD);
 		if (high[i] < 0)
 			return -errno;
 	}
@@ -96,7 +99,7 @@ static void be_worker(const struct peer *peer, int socket, int channel)
 {
 	(void)setsid(); /* nor has it root's terminal, should there be one */
 	if (privileges_become_client(peer->uid, peer->gid, peer->groups, peer->n_groups) < 0 ||
-	    take_descriptors((const int[]){ socket, self.watch, channel }, 3) < 0)
+	    take_descriptors((const int[]){ socket, self.watch, channel, self.home }, 4) < 0)
 		_exit(1);
 	let_signals_in();
 	/* The log is main's; a sanitizer's words would be lost otherwise. */
@@ -146,7 +149,7 @@ static void be_opener(const struct child *child)
 	if (reply.error == 0 && (peer.uid != child->uid || peer.gid != child->gid))
 		reply.error = -EPERM;
 	if (reply.error == 0) {
-		fd = request.descriptor < 0 ? client_open_root(client, true) :
+		fd = request.descriptor < 0 ? client_open_root(client, self.home) :
 		                              client_open_memory(client, request.descriptor, request.path);
 		reply.error = fd < 0 ? fd : 0;
 	}
@@ -415,7 +418,28 @@ static int enter_sandbox(void)
 	return r;
 }
 
-static int prepare(const char *uid, const char *gid)
+/*
+ * Where everybody is who is nowhere else: where we are. Or, where a service manager has given us mounts of our own of the same
+ * root folder, in process 1's: that is who made the others. In our own, paths are not what others call by them, or cannot be
+ * written.
+ */
+static int find_home(bool managed)
+{
+	int own = os_open_folder(AT_FDCWD, "/", true), first = managed ? os_open_folder(AT_FDCWD, "/proc/1/root", true) : -1, there;
+	struct stat ours, theirs;
+
+	if (own >= 0 && first >= 0 && fstat(own, &ours) == 0 && fstat(first, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+	    ours.st_ino == theirs.st_ino && !os_is_same_place(own, first) && (there = os_open_in_root(first, "/")) >= 0) {
+		close(there);
+		close(own);
+		return first;
+	}
+	if (first >= 0)
+		close(first);
+	return own;
+}
+
+static int prepare(const char *uid, const char *gid, bool managed)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), r;
 	bool may_trace = false;
@@ -431,6 +455,10 @@ static int prepare(const char *uid, const char *gid)
 	close(FORKER_FD_LISTENER);
 	if (r == 0)
 		r = privileges_become_files(&self.user, &may_trace);
+	if (r == 0) {
+		self.home = find_home(managed);
+		r = self.home < 0 ? self.home : 0;
+	}
 	if (r < 0)
 		return r;
 	/* A service manager signals all of us. Main has to hear of it first, and then ends us. */
@@ -448,12 +476,12 @@ static int prepare(const char *uid, const char *gid)
 	return r < 0 ? r : may_trace ? 0 : 1;
 }
 
-int files_process_run(const char *uid, const char *gid, bool sandboxed)
+int files_process_run(const char *uid, const char *gid, bool managed, bool sandboxed)
 {
 	int r;
 
 	self.sandboxed = sandboxed;
-	r = prepare(uid, gid);
+	r = prepare(uid, gid, managed);
 	tell(FORKER_READY, 0, 0, r);
 	if (r < 0)
 		return 1;

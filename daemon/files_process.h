@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-/* UID and GID of the service user. Serves until main has ended. Returns the exit status. */
-int files_process_run(const char *uid, const char *gid, bool sandboxed);
+/* UID and GID of the service user. `managed`: a service manager has started the daemon. Serves until main has ended. Returns the exit status. */
+int files_process_run(const char *uid, const char *gid, bool managed, bool sandboxed);
 
 #endif

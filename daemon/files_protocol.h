@@ -27,6 +27,8 @@ enum { FILES_FD_SOCKET = 3, FILES_FD_WATCH = 4 };
  * here: it sends the request on, and is answered by an opener_reply with a descriptor.
  */
 enum { FILES_FD_OPENER = 5 };
+/* And there: the root folder where everybody is who is nowhere else, O_PATH. */
+enum { FILES_FD_HOME = 6 };
 
 struct opener_reply {
 	int32_t error; /* -errno; 0: a descriptor comes along */
@@ -39,7 +41,7 @@ struct files_request {
 	int32_t pid;          /* in a user's daemon: whose root the path is to be seen in; 0: not known, the daemon's own */
 	int32_t descriptor;   /* -1; or shared memory that `pid` has at this number is meant, `path` is its label, and the reply
 	                       * comes with another descriptor of it */
-	uint8_t at_home;      /* in the daemon of all users: not in the client's root, but in ours */
+	uint8_t at_home;      /* in the daemon of all users: not in the client's root, but where everybody is */
 	char path[PATH_MAX];  /* absolute, with its end */
 };
 

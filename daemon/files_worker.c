@@ -27,7 +27,8 @@
 /* Where this process is at home. */
 struct home {
 	bool system;
-	int root; /* where others' roots are compared with it; O_PATH */
+	int root; /* of the daemon of all users: where everybody is; O_PATH */
+	bool is_ours; /* and so are we */
 	dev_t dev;
 	ino_t ino;
 	char namespace[64];
@@ -49,8 +50,13 @@ static int find_home(bool system, struct home *ret)
 
 	*ret = (struct home){ .system = system, .root = -1 };
 	if (system) {
-		ret->root = os_open_folder(AT_FDCWD, "/", true);
-		return ret->root < 0 ? ret->root : 0;
+		int own = os_open_folder(AT_FDCWD, "/", true);
+
+		ret->root = FILES_FD_HOME;
+		ret->is_ours = own >= 0 && os_is_same_place(own, ret->root);
+		if (own >= 0)
+			close(own);
+		return own < 0 ? own : 0;
 	}
 	if (stat("/", &st) == 0) {
 		ret->dev = st.st_dev;
@@ -105,10 +111,11 @@ static int ask_opener(const struct files_request *request, int client)
 	return reply.error < 0 ? reply.error : n_fds == 1 ? fd : -EMFILE;
 }
 
-/* In the daemon of all users nobody's root is taken for ours unless it is. 0: *ret is another one (the caller's), or -1. */
+/* In the daemon of all users nobody is taken to be where everybody is unless that is so. 0: *ret is another root (the caller's),
+ * or -1. */
 static int client_root(const struct home *home, const struct files_request *request, int client, int *ret)
 {
-	int root = client_open_root(client, false);
+	int root = client_open_root(client, -1);
 
 	if (root == -EACCES)
 		root = ask_opener(request, client);
@@ -211,7 +218,7 @@ static int answer(const struct home *home, const struct files_request *request, 
 	else if (!home->system)
 		root = root_of(home, request->pid);
 	if (reply->error == 0)
-		reply->error = find(root, request->path, &place, reply);
+		reply->error = find(root < 0 && home->system && !home->is_ours ? home->root : root, request->path, &place, reply);
 	if (root >= 0)
 		close(root);
 	if (reply->error < 0)

@@ -46,13 +46,18 @@ static int wait_until_ready(const struct forker_process *process)
 	return message.error < 0 ? message.error : 0;
 }
 
-int forker_start(const struct service_user *user, int listener, bool sandboxed, struct forker_process *ret)
+int forker_start(const struct service_user *user, int listener, bool managed, bool sandboxed, struct forker_process *ret)
 {
 	struct forker_process process;
 	char uid[16], gid[16];
-	const char *const argv[] = { "pathbusd", FORKER_ARGUMENT, uid, gid, sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
+	const char *argv[] = { "pathbusd", FORKER_ARGUMENT, uid, gid, NULL, NULL, NULL };
+	unsigned n = 4;
 	int pair[2], r;
 
+	if (managed)
+		argv[n++] = FORKER_MANAGED_ARGUMENT;
+	if (!sandboxed)
+		argv[n++] = SANDBOX_OFF_ARGUMENT;
 	snprintf(uid, sizeof(uid), "%u", (unsigned)user->uid);
 	snprintf(gid, sizeof(gid), "%u", (unsigned)user->gid);
 	r = helper_pair(pair);

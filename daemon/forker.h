@@ -22,7 +22,7 @@ struct forker_process {
 };
 
 /* Starts it, while this process is still root, and waits until it is ready. 0, or -errno, and the log says why. */
-int forker_start(const struct service_user *user, int listener, bool sandboxed, struct forker_process *ret);
+int forker_start(const struct service_user *user, int listener, bool managed, bool sandboxed, struct forker_process *ret);
 
 struct forker_setting {
 	struct loop *loop;

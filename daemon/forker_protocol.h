@@ -10,9 +10,10 @@
 
 #include <stdint.h>
 
-/* Started as `pathbusd --files UID GID [--no-sandbox]` with these descriptors. The listener is only asked for its name: a client's
- * connection has the same. */
+/* Started as `pathbusd --files UID GID [--managed] [--no-sandbox]` with these descriptors. The listener is only asked for its name: a
+ * client's connection has the same. */
 #define FORKER_ARGUMENT "--files"
+#define FORKER_MANAGED_ARGUMENT "--managed" /* a service manager has started the daemon, perhaps with mounts of its own */
 enum { FORKER_FD_MAIN = 3, FORKER_FD_LISTENER = 4 };
 
 enum forker_type {

@@ -10,6 +10,13 @@
 #include "sandbox.h"
 #include "server.h"
 
+static bool has(char **arguments, const char *wanted)
+{
+	while (*arguments && strcmp(*arguments, wanted) != 0)
+		arguments++;
+	return *arguments;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options;
@@ -18,7 +25,7 @@ int main(int argc, char **argv)
 	if (argc >= 2 && strcmp(argv[1], FILES_WORKER_ARGUMENT) == 0)
 		return files_worker_run(false, argc == 2 || strcmp(argv[2], SANDBOX_OFF_ARGUMENT) != 0);
 	if (argc >= 4 && strcmp(argv[1], FORKER_ARGUMENT) == 0)
-		return files_process_run(argv[2], argv[3], argc == 4 || strcmp(argv[4], SANDBOX_OFF_ARGUMENT) != 0);
+		return files_process_run(argv[2], argv[3], has(argv + 4, FORKER_MANAGED_ARGUMENT), !has(argv + 4, SANDBOX_OFF_ARGUMENT));
 	status = options_parse(argc, argv, &options);
 	if (status >= 0)
 		return status;

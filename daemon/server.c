@@ -471,7 +471,8 @@ static void stop(struct server *server)
 /* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
 static int separate(struct server *server, const struct options *options)
 {
-	int r = forker_start(&server->user, server->serving.listener, !options->no_sandbox, &server->files_process);
+	int r = forker_start(&server->user, server->serving.listener, server->context.manager || server->inherited.bus.fd >= 0,
+	                     !options->no_sandbox, &server->files_process);
 
 	if (r < 0)
 		return EXIT_FAILED;
