@@ -50,6 +50,7 @@ void lane_wake(const struct lane *lane, uint64_t generation, uint64_t want, uint
 	if (lane_is_later(rung, want) && !foreign)
 		return; /* a later poster than this one has rung already */
 	ring(lane);
+	atomic_fetch_add_explicit(&page_tally(page, 0)->bells, 1, memory_order_relaxed);
 	/* Moved: the bell may have been the old lane's, and `rung` would be the new one's. Left low, the repetition
 	 * rings, and so does everybody else. */
 	if (epoch && atomic_load(epoch) != before)

@@ -80,6 +80,19 @@ struct lane_shape {
 #define LANE_DEFAULT_MESSAGE 4096u
 #define LANE_MAX_BYTES (UINT64_C(1) << 30) /* of messages, ring_slots * max_message; keys and heads come on top */
 
+/*
+ * What has been done in a lane so far, for whoever asks the daemon. Of several, so that its members do not all write the same line:
+ * a member's is that of its slot modulo their number. Relaxed; the sum of all is what counts.
+ */
+struct page_tally {
+	_Atomic uint64_t message_bytes; /* published; what a carrier puts in too */
+	_Atomic uint64_t bells;         /* written, once for several sets */
+	_Atomic uint64_t wakeups;       /* bells that members were woken by */
+	_Atomic uint64_t gaps;          /* messages that members have missed */
+	uint64_t reserved[4];
+};
+#define PAGE_TALLIES 5u
+
 struct page {
 	/* 0: who this is. Written once by the maker before anybody else can map it; read when mapping.
 	 * A page whose inode or key is not the one where it was found was copied or moved: not joined. */
@@ -132,7 +145,10 @@ struct page {
 	/* 640: the ring's, on a line of their own; see ring.h */
 	_Atomic uint64_t head;         /* the next ticket */
 	_Atomic uint64_t skips;        /* tickets without a message so far, and the last of them */
-	uint8_t reserved4[1024 - 656];
+	uint8_t reserved4[704 - 656];
+
+	/* 704: for people only. Nothing here is on the way of a post that nobody has to be woken for. */
+	struct page_tally tallies[PAGE_TALLIES];
 
 	/* 1024 */
 	struct page_slot slots[PAGE_SLOTS];
@@ -156,6 +172,8 @@ _Static_assert(offsetof(struct page, hides) == 568, "layout");
 _Static_assert(offsetof(struct page, lock_waits) == 580, "layout");
 _Static_assert(offsetof(struct page, divided) == 588, "layout");
 _Static_assert(offsetof(struct page, head) == 640, "layout");
+_Static_assert(offsetof(struct page, tallies) == 704, "layout");
+_Static_assert(sizeof(struct page_tally) == 64, "a line");
 _Static_assert(offsetof(struct page, slots) == 1024, "layout");
 _Static_assert(sizeof(struct page) == PAGE_SIZE_BYTES, "whole pages of the system");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "words in shared memory must be lock-free");
@@ -182,6 +200,12 @@ int page_check(const struct page *page, const struct topic_key *key, uint64_t in
 int lane_shape_make(uint32_t ring_slots, uint32_t max_message, struct lane_shape *ret);
 /* The shape that a mapped page says, checked; the file has to have lane_size of it. -EBADMSG: damaged. */
 int page_shape(const struct page *page, struct lane_shape *ret);
+/* Whose slot it is; of who has none, any. */
+static inline struct page_tally *page_tally(struct page *page, uint32_t slot)
+{
+	return &page->tallies[slot % PAGE_TALLIES];
+}
+
 /* A slot's new member: its counters begin at nothing, since its last owner's are not its next one's. The cells of the
  * state stay: one of them may be in force. */
 void page_take_slot(struct page *page, unsigned slot, pid_t pid);

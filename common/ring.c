@@ -224,6 +224,7 @@ int ring_publish(const struct ring *ring, unsigned owner, const struct ring_mess
 	if (!atomic_compare_exchange_strong(&slot->tag, &tag, with_state(mine.tag, RING_COMMITTED)))
 		give_back(slot, owner);
 	step(RING_STEP_COMMITTED);
+	atomic_fetch_add_explicit(&page_tally(ring->page, owner)->message_bytes, message->data_size, memory_order_relaxed);
 	if (ret_ticket)
 		*ret_ticket = mine.ticket;
 	return 0;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "counts.h"
+#include "os/os.h"
 #include "queue.h"
 #include "user.h"
 
@@ -16,6 +18,7 @@ struct asking {
 	files_answer_fn *fn; /* NULL: forgotten */
 	void *arg;
 	size_t n_bytes;
+	uint64_t since_ns;
 };
 
 static struct queue all = { &all, &all };
@@ -35,6 +38,7 @@ static void answered(void *arg, int error, const struct files_reply *reply, int 
 	files_answer_fn *fn = asking->fn;
 	void *its_arg = asking->arg;
 
+	counts_took(LATENCY_FILES, asking->since_ns);
 	/* Before: what is done with the answer may be to ask again. */
 	asking_free(asking);
 	if (fn)
@@ -49,7 +53,7 @@ static struct asking *asking_new(struct user *user, const char *path, files_answ
 
 	if (!asking)
 		return NULL;
-	*asking = (struct asking){ .user = user_ref(user), .fn = fn, .arg = arg };
+	*asking = (struct asking){ .user = user_ref(user), .fn = fn, .arg = arg, .since_ns = os_now_ns() };
 	asking->n_bytes = sizeof(*asking) + strnlen(path, PATH_MAX); /* what it is asked with is copied */
 	user_charge_anyway(user, CHARGE_REQUESTS, 1);
 	user_charge_anyway(user, CHARGE_QUEUE_BYTES, asking->n_bytes);

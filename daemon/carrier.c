@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "counts.h"
 #include "limit.h"
 #include "os/os.h"
 #include "ringing.h"
@@ -30,6 +31,7 @@ struct carrier {
 	struct topic_lane **ring_at;      /* where ringing has got to; NULL: it is through */
 	unsigned ring_group;              /* the next bell of that lane */
 	bool ring_again;                  /* from the start, then */
+	uint64_t rung_ns;                 /* when the bell was, for what is not rung yet; 0: all is */
 	struct share *share;              /* of its user's time */
 	struct share_place turn;
 	struct loop_event *rung, *looking, *ringing;
@@ -180,6 +182,7 @@ static bool ring_lane(struct carrier *carrier, struct topic_lane *lane)
 		if (group->n_listening == 0)
 			continue;
 		ringing_ring(group->bell);
+		counts.bells++;
 		if (carrier->share && share_is_over(carrier->share) && carrier->ring_group < lane->n_groups)
 			return false;
 	}
@@ -228,8 +231,15 @@ static void take_turn(void *arg)
 {
 	struct carrier *carrier = arg;
 
-	if (carrier_carry(carrier, false))
+	uint64_t before = counts.bells;
+
+	if (carrier_carry(carrier, false)) {
 		loop_call_soon(carrier->ringing);
+		return;
+	}
+	if (counts.bells != before)
+		counts_took(LATENCY_RINGING, carrier->rung_ns);
+	carrier->rung_ns = 0;
 }
 
 static void ring_some(void *arg)
@@ -243,6 +253,8 @@ static void rung(void *arg)
 {
 	struct carrier *carrier = arg;
 
+	if (carrier->rung_ns == 0)
+		carrier->rung_ns = os_now_ns();
 	begin_ringing(carrier);
 	ring_some(carrier);
 	if (carrier_look_for_messages(carrier, true))

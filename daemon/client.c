@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "counts.h"
 #include "departure.h"
 #include "idle.h"
 #include "limit.h"
@@ -327,6 +328,7 @@ void clients_add(struct clients *clients, int socket)
 	struct user *user;
 	struct os_peer peer;
 
+	counts.accepted++;
 	os_refuse_descriptors(socket);
 	if (os_peer_credentials(socket, &peer) < 0) {
 		refuse(socket, DROP_BROKEN, 0, NULL);

@@ -49,6 +49,7 @@ struct context {
 	struct service_manager *manager; /* NULL: there is none that wants to be told */
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
+	const char *address; /* where it serves */
 };
 
 #endif

@@ -37,8 +37,7 @@ struct counts {
 	uint64_t accepted;   /* connections, refused ones too */
 	uint64_t requests;   /* frames */
 	uint64_t carried;    /* posts and messages, between users' lanes */
-	uint64_t bells;      /* written by the daemon, for its own posts and for offloaded lanes */
-	uint64_t gaps;       /* messages that socket-only clients, and the daemon itself, have missed */
+	uint64_t bells;      /* of offloaded lanes; the others are counted in their pages */
 	struct histogram latencies[N_LATENCIES];
 };
 

@@ -13,6 +13,7 @@
 
 #include "carrier.h"
 #include "context.h"
+#include "counts.h"
 #include "limit.h"
 #include "os/os.h"
 #include "user.h"
@@ -108,12 +109,21 @@ static void put_resync(const struct crossing_lane *from)
 		side_resync(&to->side);
 }
 
+/* Tickets that nobody can read are messages to who counts them. */
+static void put_missed(struct crossing_lane *to, uint64_t n)
+{
+	uint64_t before = to->side.own;
+
+	side_put_gap(&to->side, n);
+	to->lane->own.messages += (to->side.own - before) % GENERATION_POST;
+}
+
 static void put_gap(const struct crossing_lane *from, uint64_t n)
 {
 	struct topic_lane *at = from->crossing->topic->lanes;
 
 	for (struct crossing_lane *to; (to = next_sink(from, &at));)
-		side_put_gap(&to->side, n);
+		put_missed(to, n);
 }
 
 static void put_message(struct crossing_lane *from)
@@ -126,8 +136,10 @@ static void put_message(struct crossing_lane *from)
 	for (struct crossing_lane *to; (to = next_sink(from, &at));) {
 		int r = side_put_message(&to->side, message);
 
+		to->lane->own.messages += r == 0;
+		to->lane->own.bytes += r == 0 ? message->data_size : 0;
 		if (r == -EMSGSIZE)
-			side_put_gap(&to->side, 1);
+			put_missed(to, 1);
 		else if (r < 0)
 			side_resync(&to->side);
 	}
@@ -135,6 +147,9 @@ static void put_message(struct crossing_lane *from)
 
 static void put(struct crossing_lane *from, enum side_news news, uint64_t n)
 {
+	counts.carried += news == SIDE_MESSAGE ? 1 : news == SIDE_POSTS ? (n < LIMIT_MERGED_POSTS ? n : LIMIT_MERGED_POSTS) : 0;
+	if (news == SIDE_GAP)
+		atomic_fetch_add_explicit(&page_tally(from->side.lane.page, 0)->gaps, n, memory_order_relaxed);
 	switch (news) {
 	case SIDE_POSTS:
 		put_posts(from, n);
@@ -207,6 +222,8 @@ static bool carry(struct crossing_lane *from, unsigned budget)
 
 	if (from->rests)
 		return false;
+	if (from->heard_ns == 0)
+		from->heard_ns = now;
 	from->was_put = from->is_new = false;
 	look(from);
 	for (; budget > 0; budget--) {
@@ -226,6 +243,9 @@ static bool carry(struct crossing_lane *from, unsigned budget)
 		} else {
 			if (news == SIDE_STALLED)
 				look_at(from, from->side.stalled_ns);
+			if (!is_for_nothing)
+				counts_took(LATENCY_CARRYING, from->heard_ns);
+			from->heard_ns = 0;
 			return (!is_for_nothing || may_carry(from, 1, now)) && news == SIDE_NOTHING;
 		}
 		if (share_is_over(user_share(from->lane->user)))
@@ -243,11 +263,19 @@ static void take_turn(void *arg)
 		loop_call_soon(from->crossing->settling);
 }
 
+static void run_turn(struct crossing_lane *from)
+{
+	(void)share_run(user_share(from->lane->user), &from->turn);
+}
+
 static void heard(void *arg)
 {
 	struct crossing_lane *from = arg;
 
-	(void)share_run(user_share(from->lane->user), &from->turn);
+	if (from->heard_ns == 0)
+		from->heard_ns = os_now_ns();
+	atomic_fetch_add_explicit(&page_tally(from->side.lane.page, 0)->wakeups, 1, memory_order_relaxed);
+	run_turn(from);
 }
 
 static void go_on(void *arg)
@@ -259,7 +287,7 @@ static void go_on(void *arg)
 		from->is_new = true; /* nobody has rung: what there is for that has been paid */
 	}
 	from->rests = false;
-	heard(from);
+	run_turn(from);
 }
 
 static void settle(void *arg)
@@ -329,6 +357,7 @@ static void leave(struct crossing_lane *end)
 	}
 	if (end->side.slot != WIRE_NO_SLOT)
 		topic_lane_return_slot(lane, end->side.slot);
+	lane->own.units += end->side.own;
 	side_close(&end->side);
 	lane->crossing = NULL;
 	free(end);

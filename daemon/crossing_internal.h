@@ -30,6 +30,7 @@ struct crossing_lane {
 	unsigned group;                  /* if it is listened to: */
 	struct loop_event *rung, *later; /* NULL: it is not */
 	struct share_place turn;         /* of its user's time */
+	uint64_t heard_ns;               /* its bell, for what is not in the others yet; 0: it rests */
 	bool is_new;                     /* has not been looked at */
 	bool was_put;                    /* something was put into it since it was heard last: then that may be why it rings */
 	bool rests;                      /* its user has had as much carried as may be: not listened to until `later` */

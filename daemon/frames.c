@@ -8,6 +8,7 @@
 
 #include "carrier.h"
 #include "connection.h"
+#include "counts.h"
 #include "death_page.h"
 #include "keeping.h"
 #include "limit.h"
@@ -260,6 +261,7 @@ static const struct handler {
 enum drop frame_handle(struct client *client, const struct wire_header *header, const void *frame)
 {
 	client->n_requests++;
+	counts.requests++;
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
 		const struct handler *handler = &handlers[i];
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "asking.h"
+#include "counts.h"
 #include "crossing.h"
 #include "escape.h"
 #include "files.h"
@@ -25,6 +26,7 @@
 #include "log.h"
 #include "narrow.h"
 #include "options.h"
+#include "os/os.h"
 #include "rights.h"
 #include "rights_watch.h"
 #include "subscriber.h"
@@ -53,6 +55,7 @@ struct opening {
 	struct member *member;
 	struct loop_event *timer;
 	struct opening *next, **at; /* in topic->waiting */
+	uint64_t began_ns;
 	size_t path_size;
 	char path[]; /* as the client wrote it, with its end */
 };
@@ -96,6 +99,7 @@ static void finish(struct opening *opening, int error, const char *text)
 {
 	struct member *member = opening->member;
 
+	counts_took(LATENCY_OPENING, opening->began_ns);
 	opening->member = NULL;
 	stop_waiting(opening); /* its topic may go with the member, if the client has ended meanwhile */
 	opening->done(opening->arg, opening, opening->asked.request, error, text, member);
@@ -536,6 +540,7 @@ int opening_new(const struct context *context, const struct opening_request *req
 	if (!opening)
 		return -ENOMEM;
 	opening->context = context;
+	opening->began_ns = os_now_ns();
 	opening->done = done;
 	opening->arg = arg;
 	opening->asked = *request;

@@ -75,7 +75,10 @@ void relay_leave(struct relay *relay)
 
 static void rung(void *arg)
 {
-	turns_look(arg);
+	struct relay *relay = arg;
+
+	atomic_fetch_add_explicit(&page_tally(relay->ring.page, 0)->wakeups, 1, memory_order_relaxed);
+	turns_look(relay);
 }
 
 int relay_listen(struct relay *relay)

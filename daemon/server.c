@@ -251,6 +251,7 @@ static int make_core(struct server *server, const struct options *options)
 	int r;
 
 	context->options = options;
+	context->address = server->serving.path;
 	context->started_ns = os_now_ns();
 	os_random(context->id, sizeof(context->id));
 	r = death_page_init(&server->death);

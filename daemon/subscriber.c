@@ -287,6 +287,7 @@ static bool tell_next(struct subscriber *subscriber, enum reader_kind *ret)
 		     subscriber->reader.held ? earlier(subscriber->reader.message.before, generation) : generation);
 		return true;
 	case READER_GAP:
+		atomic_fetch_add_explicit(&page_tally(page, subscriber->member->slot)->gaps, n, memory_order_relaxed);
 		tell(subscriber, WIRE_EVENT_GAP, n, subscriber->reached);
 		return true;
 	case READER_MESSAGE:

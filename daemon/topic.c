@@ -104,6 +104,7 @@ static void free_lane(struct topic_lane *lane)
 	struct cost costs[N_LANE_COSTS];
 
 	lane_costs(&lane->shape, costs);
+	lane_counts_take(lane);
 	while (*at != lane)
 		at = &(*at)->next;
 	*at = lane->next;
@@ -418,6 +419,7 @@ void topic_leave(struct member *member, enum leave how)
 			struct lane view = topic_lane_view(lane, page);
 
 			lane_resync(&view);
+			lane->own.units += GENERATION_POST;
 		}
 		if (member->slot != WIRE_NO_SLOT)
 			page_leave_slot(page, member->slot);

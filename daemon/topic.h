@@ -76,6 +76,7 @@ struct topic {
 	unsigned n_members;
 
 	struct topic_lane *lanes; /* at least one while it has members */
+	struct lane_sums counted; /* of all its lanes, those that have gone too, as far as has been looked */
 
 	struct endpoint *endpoints; /* endpoints.c; they end with their members */
 	struct region *regions; /* regions.c: named memory under it, the oldest first */

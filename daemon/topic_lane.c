@@ -55,6 +55,7 @@ static int page_make(struct topic_lane *lane, const struct topic_key *key)
 		return -errno;
 	os_random(id, sizeof(id));
 	page_init(page, key, st.st_ino, id, &lane->shape);
+	lane_counts_begin(lane, page);
 	topic_lane_return(lane, page);
 	return 0;
 }
@@ -159,6 +160,7 @@ static void tell_members(struct topic_lane *lane, bool is_resync)
 			lane_resync(&view);
 		else
 			lane_post(&view);
+		lane->own.units += GENERATION_POST;
 	} else {
 		log_event(REASON_NO_MEMORY, "no memory to tell a topic's members that they may have missed something");
 	}
@@ -184,6 +186,7 @@ int topic_lane_close(struct topic_lane *lane)
 		return -errno;
 	view = topic_lane_view(lane, page);
 	lane_close(&view);
+	lane->own.units += GENERATION_POST;
 	topic_lane_return(lane, page);
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "key.h"
 #include "lane.h"
+#include "lane_counts.h"
 #include "page.h"
 
 struct carrier; /* carrier.h */
@@ -56,6 +57,12 @@ struct topic_lane {
 	uint64_t carried;  /* the generation for which the carrier rang last */
 	struct topic_lane *carry_next, **carry_at;
 	struct topic_lane *candidate_next, **candidate_at; /* among those that are offloaded once they have messages */
+
+	/* lane_counts.c: what the daemon has put in by itself (of a crossing that is there, crossing->side.own comes on top); what was
+	 * seen last; and what that came to. */
+	struct lane_own own;
+	struct lane_look look;
+	struct lane_sums counted;
 
 	struct crossing_lane *crossing; /* crossing.c; NULL: what is posted here is not carried to others, nor here */
 	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */

@@ -380,6 +380,16 @@ static inline void topic_note_own(pathbus_topic *topic, uint64_t generation, uin
 	                     atomic_load_explicit(&topic->own_rested, memory_order_relaxed), 0))
 		atomic_store_explicit(&topic->own_first, generation, memory_order_relaxed);
 }
+/* What it does in its lane, for people. */
+static inline struct page_tally *topic_tally(pathbus_topic *topic)
+{
+	return page_tally(topic->page, (uint32_t)(atomic_load_explicit(&topic->counting, memory_order_relaxed) & 0xff));
+}
+static inline void topic_note_wakeup(pathbus_topic *topic)
+{
+	atomic_fetch_add_explicit(&topic_tally(topic)->wakeups, 1, memory_order_relaxed);
+}
+
 /* What a try to post, publish or change the state came to. */
 enum {
 	TRY_AGAIN,   /* the lane is not, or no longer, one that others are on */

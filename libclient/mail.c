@@ -348,6 +348,7 @@ enum reader_kind mail_next(pathbus_topic *topic, struct reader_look *look, struc
 	case READER_GAP:
 		event->kind = PATHBUS_EVENT_GAP;
 		n += newest_take_lost(topic);
+		atomic_fetch_add_explicit(&topic_tally(topic)->gaps, n, memory_order_relaxed);
 		break;
 	case READER_MESSAGE:
 		n = 1 + newest_merged(topic, &topic->reader.message);

@@ -325,6 +325,7 @@ static int serve_hot(struct pathbus *bus, struct pathbus_event *event)
 static void on_edge(pathbus_topic *topic)
 {
 	topic->collected = true;
+	topic_note_wakeup(topic);
 	/* Removed under its members, or closed by one who moves? */
 	if (topic_is_well(topic))
 		topic_look_for_sidecar(topic);

@@ -211,8 +211,11 @@ int pathbus_wait(pathbus_topic *topic, uint64_t *seen, uint64_t deadline_ns, uns
 			return n;
 		if (n == 0)
 			return has_changed(topic, seen);
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
 			control |= tags[i] == TAG_CONTROL;
+			if (tags[i] == (uint64_t)(uintptr_t)topic)
+				topic_note_wakeup(topic);
+		}
 		if (control)
 			(void)prepare_wait(topic, true);
 	}
