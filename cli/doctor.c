@@ -14,22 +14,32 @@
 
 #include "command.h"
 #include "escape.h"
+#include "logind.h"
 #include "os/os.h"
 #include "tell.h"
 
 static bool as_json;
+static pid_t asked_pid;
 
-enum { OPTION_JSON = OPTION_LONG };
+enum { OPTION_JSON = OPTION_LONG, OPTION_PID };
 
 static const struct option_spec specs[] = {
+	{ OPTION_PID, "pid", "PID", "and what would stop this process from hearing this user's posts" },
 	{ OPTION_JSON, "json", NULL, "print one JSON object" },
 	{ 0 },
 };
 
 static bool set(int id, const char *value)
 {
-	(void)id, (void)value; /* there is only one */
-	as_json = true;
+	uint64_t number;
+
+	if (id == OPTION_JSON) {
+		as_json = true;
+		return true;
+	}
+	if (!options_number("pid", value, 1, INT32_MAX, &number))
+		return false;
+	asked_pid = (pid_t)number;
 	return true;
 }
 
@@ -187,11 +197,60 @@ void doctor_open(struct doctor *doctor)
 	if (doctor->is_open)
 		describe_members(doctor);
 	/* What has a finding of its own already needs no second one. */
-	if (subscribe < 0 && subscribe != -EACCES && doctor->report.n_problems == 0)
+	if (subscribe < 0 && subscribe != -EACCES && doctor->report.n_problems == 0 && !doctor->is_foreign)
 		report_problem(&doctor->report, "open-fails", tell_explain(subscribe), "opening fails: %s", strerror(-subscribe));
 }
 
 /* --- what follows from all of it ------------------------------------------------------------------------------ */
+
+/* Does anything that they meet by lie where logging out empties it? */
+static void look_at_logout(struct doctor *doctor)
+{
+	char folder[ADDRESS_SIZE];
+	bool is_socket = doctor->has_daemon && address_runtime_folder(geteuid(), folder, sizeof(folder)) == 0 &&
+			 strncmp(doctor->address, folder, strlen(folder)) == 0 && doctor->address[strlen(folder)] == '/';
+
+	if ((doctor->transport.in_runtime_folder || is_socket) && logind_removes_ipc(geteuid()))
+		report_problem(&doctor->report, "remove-ipc",
+			       "set RemoveIPC=no in /etc/systemd/logind.conf; or let the user's services go on: loginctl enable-linger",
+			       "%s lies in /dev/shm, which systemd empties of this user's files when its last session ends (RemoveIPC): "
+			       "programs that go on then no longer meet new ones",
+			       is_socket ? "the daemon's socket" : "the topic's memory");
+}
+
+/* Another user's sidecar. The daemon of all users joins it as long as that user has the file open over the daemon, too. */
+static void judge_foreign(struct doctor *doctor)
+{
+	struct report *report = &doctor->report;
+	const char *owner = doctor_user(doctor->owner);
+	bool is_joined = false;
+
+	for (size_t i = 0; i < doctor->n_members; i++)
+		is_joined |= doctor->members[i].uid == doctor->owner;
+	if (!doctor->has_daemon)
+		report_problem(report, "foreign-sidecar", "start the daemon of all users, as root: pathbusd --system",
+			       "the sidecar belongs to %s: without a daemon only one user's programs can have the file open, others' are refused",
+			       owner);
+	else if (!doctor->is_lived_in || is_joined || !doctor->knows_members)
+		report_note(report, "foreign-sidecar", "have its programs reach the daemon, too: see `pathbusctl doctor` as that user",
+			    "the sidecar belongs to %s: programs in there hear the others only while that user has the file open over the "
+			    "daemon, too", owner);
+	else
+		report_problem(report, "unlinked", "have its programs reach the daemon, too: see `pathbusctl doctor` as that user",
+			       "programs of %s meet in their sidecar, and none of that user's has the file open over the daemon, so the two are "
+			       "not joined: neither side hears the other", owner);
+}
+
+/* It is there, and yet the topic is not on it. */
+static void judge_beside(struct doctor *doctor)
+{
+	struct report *report = &doctor->report;
+
+	if (doctor->has_daemon && doctor->is_open && doctor->transport.kind == PATHBUS_PEER && doctor->asked)
+		report_problem(report, "beside-daemon", "see the daemon's log for why it did not take the topic",
+			       "the daemon at %s is there, but the topic is not on it: who has the file open there is not heard here",
+			       doctor_shown(doctor->address));
+}
 
 static void conclude(struct doctor *doctor)
 {
@@ -201,8 +260,15 @@ static void conclude(struct doctor *doctor)
 		report_problem(report, "hard-links", "open it by one name everywhere; or start a daemon, which can tell: pathbusd",
 			       "the file has %llu names (hard links), and without a daemon each is a topic of its own",
 			       (unsigned long long)doctor->place.n_links);
+	if (doctor->is_foreign)
+		judge_foreign(doctor);
+	judge_beside(doctor);
 	if (!doctor->is_open)
 		return;
+	look_at_logout(doctor);
+	if (doctor->transport.in_runtime_folder && !doctor->is_remote)
+		report_note(report, "no-sidecar", "let this user write the folder, if it should lie there: it reaches programs in containers, too",
+			    "the file's folder takes no sidecar, so programs meet in /dev/shm: those that see another /dev/shm are not reached");
 	if (doctor->transport.kind == PATHBUS_BUS && doctor->has_sidecar && !doctor->has_link)
 		report_problem(report, "unlinked", "see the daemon's log for why it cannot start pathbus-link; or end who uses the sidecar",
 			       "programs meet in the sidecar, and the daemon has not joined it: neither side hears the other");
@@ -213,7 +279,7 @@ static void conclude(struct doctor *doctor)
 
 static int run(const struct pathbus_options *options, size_t n_words, char **words)
 {
-	struct doctor doctor = { .options = options, .file = words[0], .folder = "" };
+	struct doctor doctor = { .options = options, .file = words[0], .pid = asked_pid, .folder = "" };
 	int status = STATUS_OK;
 
 	(void)n_words;
@@ -222,6 +288,8 @@ static int run(const struct pathbus_options *options, size_t n_words, char **wor
 		doctor_look_at_sidecar(&doctor);
 		doctor_open(&doctor);
 		conclude(&doctor);
+		if (doctor.pid)
+			doctor_look_at_process(&doctor);
 	}
 	if (!report_print(&doctor.report, as_json) || tell_flush() != STATUS_OK)
 		status = STATUS_FAILED;

@@ -16,8 +16,6 @@
 #include "pathbus.h"
 #include "report.h"
 
-enum { DOCTOR_MAX_MEMBERS = 1024 };
-
 struct doctor {
 	const struct pathbus_options *options;
 	const char *file;
@@ -41,7 +39,10 @@ struct doctor {
 
 	/* doctor_look_at_sidecar */
 	bool has_sidecar;           /* one that this user could join, with somebody in it */
-	bool is_foreign;            /* another user's is there */
+	bool is_foreign;            /* another user's is there: */
+	uid_t owner;
+	bool is_lived_in;           /* somebody is in the one beside the file, as far as this user can see */
+	struct { uint64_t dev, ino; } pages[2]; /* beside the file, and in the runtime folder; ino 0: none */
 
 	/* doctor_open */
 	bool is_open, may_subscribe, may_post;
@@ -65,6 +66,5 @@ void doctor_look_at_process(struct doctor *);
 /* Names in printable form; the last eight of them stay valid. */
 const char *doctor_shown(const char *name);
 const char *doctor_user(uid_t uid); /* "alice (1000)", or "user 1000" */
-/* The file's folder, or that of the runtime: is what lies there the same that `pid` sees? */
 
 #endif

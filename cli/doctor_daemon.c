@@ -13,6 +13,7 @@
 
 #include "doctor.h"
 #include "os/os.h"
+#include "proc.h"
 #include "wire.h"
 
 #define DEFAULT_TIMEOUT_MS 250u
@@ -175,31 +176,25 @@ static const char *result_of(int error, const char **ret_why)
 	}
 }
 
-static bool is_all_users(const struct doctor *doctor, const struct probe *probe)
+/* Given by its address: it listens as whom it was started, and as the daemon of all users it has become another. */
+static bool is_all_users(const struct probe *probe, uid_t uid)
 {
-	char command[16];
-	uid_t uid;
-
-	if (strcmp(probe->address, ADDRESS_SYSTEM) == 0)
-		return true;
-	/* Given by its address: it listens as whom it was started, and as the daemon of all users it has become another. */
-	if (probe->listener.uid != geteuid())
-		return true;
-	return os_process_name(doctor->daemon_pid, &uid, command, sizeof(command)) == 0 && uid != probe->listener.uid;
+	return strcmp(probe->address, ADDRESS_SYSTEM) == 0 || probe->listener.uid != geteuid() || uid != probe->listener.uid;
 }
 
 static void note_taken(struct doctor *doctor, const struct probe *probe)
 {
 	struct report *report = &doctor->report;
-	char command[16] = "";
 	uid_t uid = probe->listener.uid;
+	struct proc process;
 
 	snprintf(doctor->address, sizeof(doctor->address), "%s", probe->address);
 	doctor->has_daemon = true;
 	doctor->daemon_pid = (pid_t)probe->welcome.pid;
-	doctor->is_system = is_all_users(doctor, probe);
-	if (os_process_name(doctor->daemon_pid, &uid, command, sizeof(command)) < 0)
-		uid = probe->listener.uid;
+	/* Its number may be that of another process here: the daemon is in a container, say. */
+	if (proc_look(doctor->daemon_pid, &process) == 0 && strncmp(process.command, "pathbusd", 8) == 0)
+		uid = process.uid;
+	doctor->is_system = is_all_users(probe, uid);
 	report_number(report, "pid", probe->welcome.pid);
 	report_number(report, "uid", uid);
 	report_number(report, "protocol", probe->welcome.version);

@@ -64,15 +64,21 @@ static void find_culprit(const struct proc *process, void *arg)
 		culprit->process = *process;
 }
 
-/* Somebody is about to take it away. That is over at once, unless it stands still. */
-static void look_for_leaver(struct look *look)
+/* Whoever takes it away has one of these locks, for an instant; who closed it and stands still keeps others out, too. */
+static bool is_being_left(const struct look *look, bool is_closed)
+{
+	return os_lock_look(look->file, LOCK_MEMBER, 1) == OS_LOCK_EXCLUSIVE ||
+	       (is_closed && os_lock_look(look->file, LOCK_KICK, 1) == OS_LOCK_EXCLUSIVE);
+}
+
+static void look_for_leaver(struct look *look, bool is_closed)
 {
 	struct report *report = &look->doctor->report;
 	struct culprit culprit = { .look = look };
 	unsigned n_hidden;
 	int i = 0;
 
-	while (i < LEAVING_LOOKS && os_lock_look(look->file, LOCK_KICK, 1) == OS_LOCK_EXCLUSIVE) {
+	while (i < LEAVING_LOOKS && is_being_left(look, is_closed)) {
 		nanosleep(&(struct timespec){ .tv_nsec = LEAVING_PAUSE_MS * 1000000 }, NULL);
 		i++;
 	}
@@ -82,7 +88,8 @@ static void look_for_leaver(struct look *look)
 	proc_holders(look->dev, look->ino, find_culprit, &culprit, &n_hidden);
 	if (culprit.process.pid == 0)
 		report_problem(report, "half-left-sidecar", "look for a stopped process that had the file open, as root, and continue or end it",
-			       "a process stands still in the middle of leaving %s, which nobody can join until it goes on", doctor_shown(look->path));
+			       "a process stands still in the middle of leaving %s, which nobody can join until it goes on",
+			       doctor_shown(look->path));
 	else
 		report_problem(report, "half-left-sidecar", "continue it (kill -CONT) or end it",
 			       "process %lld of %s (%s) stands still in the middle of leaving %s, which nobody can join until it goes on",
@@ -150,6 +157,7 @@ static void look_at_page(struct look *look, int dir)
 	struct report *report = &doctor->report;
 	unsigned n_hidden = 0;
 	struct stat st;
+	int error;
 
 	look->file = openat(dir, "page", O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (look->file < 0 || fstat(look->file, &st) < 0 || !S_ISREG(st.st_mode)) {
@@ -161,6 +169,8 @@ static void look_at_page(struct look *look, int dir)
 	}
 	look->dev = (uint64_t)st.st_dev;
 	look->ino = st.st_ino;
+	doctor->pages[look->in_runtime_folder].dev = look->dev;
+	doctor->pages[look->in_runtime_folder].ino = look->ino;
 	if (os_lock_look(look->file, LOCK_MEMBER, 1) == OS_LOCK_NONE) {
 		look->state = "stale";
 		report_line(report, "%s: nobody is in it", doctor_shown(look->path));
@@ -169,36 +179,27 @@ static void look_at_page(struct look *look, int dir)
 		return;
 	}
 	look->state = "in-use";
+	doctor->is_lived_in |= !look->in_runtime_folder;
 	doctor->has_sidecar |= st.st_uid == geteuid();
 	count_members(look);
 	report_number(report, "members", look->n_in_it);
 	report_line(report, "%s: in use, %u member%s", doctor_shown(look->path), look->n_in_it, look->n_in_it == 1 ? "" : "s");
-	judge_page(look, check_page(look, st.st_size));
+	error = check_page(look, st.st_size);
+	judge_page(look, error);
 	proc_holders(look->dev, look->ino, add_holder, look, &n_hidden);
 	if (n_hidden > 0 && look->n_holders == 0)
 		report_line(report, "in it: processes that this user may not look into");
-	look_for_leaver(look);
+	look_for_leaver(look, error == -EOWNERDEAD);
 }
 
 /* --- the folder --------------------------------------------------------------------------------------------------- */
 
-static void judge_foreign(struct look *look, const struct stat *st)
+static void note_foreign(struct look *look, const struct stat *st)
 {
-	struct doctor *doctor = look->doctor;
-	const char *path = doctor_shown(look->path), *owner = doctor_user(st->st_uid);
-
 	look->state = "foreign";
-	doctor->is_foreign = true;
-	report_line(&doctor->report, "%s: belongs to %s", path, owner);
-	if (doctor->has_daemon)
-		report_note(&doctor->report, "foreign-sidecar",
-			    "have its programs reach the daemon too: see `pathbusctl doctor` as that user",
-			    "%s belongs to %s, some of whose programs do not use the daemon; they are joined with it only while another "
-			    "program of that user has the file open by the daemon", path, owner);
-	else
-		report_problem(&doctor->report, "foreign-sidecar", "start the daemon of all users, as root: pathbusd --system",
-			       "%s belongs to %s: without a daemon only one user's programs can have the file open, others' are refused",
-			       path, owner);
+	look->doctor->is_foreign = true;
+	look->doctor->owner = st->st_uid;
+	report_line(&look->doctor->report, "%s: belongs to %s", doctor_shown(look->path), doctor_user(st->st_uid));
 }
 
 static void look_at_folder(struct look *look, const struct stat *st)
@@ -210,7 +211,7 @@ static void look_at_folder(struct look *look, const struct stat *st)
 	report_number(&doctor->report, "uid", st->st_uid);
 	report_number(&doctor->report, "mode", st->st_mode & 07777);
 	if (st->st_uid != geteuid())
-		judge_foreign(look, st);
+		note_foreign(look, st);
 	if (!S_ISDIR(st->st_mode) || (st->st_mode & 0077) != 0) {
 		look->state = S_ISDIR(st->st_mode) ? "wrong-mode" : "no-folder";
 		report_line(&doctor->report, "%s: mode %04o", path, st->st_mode & 07777u);
@@ -227,6 +228,8 @@ static void look_at_folder(struct look *look, const struct stat *st)
 		return; /* another user's */
 	look_at_page(look, dir);
 	close(dir);
+	if (st->st_uid != geteuid() && strcmp(look->state, "in-use") == 0)
+		look->state = "foreign";
 }
 
 static void look_at(struct look *look)

@@ -14,6 +14,7 @@
  *   slam     takes a guest and closes it
  *   messages as echo, with SOCK_SEQPACKET; first an empty message
  *   away     listens, and takes nobody
+ *   poster   has the file open only to post ("open"); posts NAME times with each SIGUSR1 ("posted")
  *
  * SIGTERM ends it in good order.
  */
@@ -227,6 +228,19 @@ static void listen_on(const char *role, const char *name)
 	}
 }
 
+/* --- posts ---------------------------------------------------------------------------------------------------------- */
+
+static void post_on(int n)
+{
+	say("open");
+	for (;;) {
+		await_signal();
+		for (int i = 0; i < n; i++)
+			must(pathbus_post(topic), "pathbus_post");
+		say("posted");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *role = argc > 3 ? argv[1] : "", *name = argc > 3 ? argv[3] : "", *value = argc > 4 ? argv[4] : "";
@@ -239,7 +253,7 @@ int main(int argc, char **argv)
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	must(signals < 0 ? -errno : 0, "signalfd");
 	must(pathbus_new(&bus, NULL), "pathbus_new");
-	must(pathbus_open(bus, argc > 2 ? argv[2] : "", 0, &topic), "pathbus_open");
+	must(pathbus_open(bus, argc > 2 ? argv[2] : "", strcmp(role, "poster") == 0 ? PATHBUS_POST : 0, &topic), "pathbus_open");
 	if (strcmp(role, "stuck") == 0)
 		stuck(name, value[0]);
 	else if (strcmp(role, "looker") == 0)
@@ -248,6 +262,8 @@ int main(int argc, char **argv)
 		write_on(name);
 	else if (strcmp(role, "holder") == 0)
 		hold(name);
+	else if (strcmp(role, "poster") == 0)
+		post_on(atoi(name));
 	else if (strcmp(role, "locker") == 0 || strcmp(role, "waiter") == 0)
 		take_lock(name, strcmp(value, "shared") == 0 ? PATHBUS_LOCK_SHARED : 0, strcmp(role, "waiter") == 0);
 	else
