@@ -26,6 +26,8 @@ function __pathbusctl_takes_value
             return 0
         case 'monitor:--filter' 'monitor:--kind' 'monitor:--count' 'monitor:--timeout'
             return 0
+        case 'doctor:--pid'
+            return 0
     end
     return 1
 end
@@ -186,6 +188,7 @@ complete -c pathbusctl -n '__pathbusctl_is "monitor"' -s q -l quiet -d 'do not s
 complete -c pathbusctl -n '__pathbusctl_is "kick"' -l id -d 'the number is a client\'s, as `clients` shows it'
 complete -c pathbusctl -n '__pathbusctl_is "kick"' -l pid -d 'the number is a process\'s: all its connections'
 complete -c pathbusctl -n '__pathbusctl_at "log-level" 0' -x -a 'error warning info debug'
+complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l pid -x -d 'and what would stop this process from hearing this user\'s posts'
 complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l json -d 'print one JSON object'
 complete -c pathbusctl -n '__pathbusctl_at "doctor" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "config"' -l changed -d 'only what is not at its default'
