@@ -125,6 +125,20 @@ void carrier_members_left(struct topic_lane *lane)
 		candidate_remove(carrier, lane);
 }
 
+bool carrier_may_change(const struct topic_lane *lane)
+{
+	const struct carrier *carrier = user_carrier(lane->user);
+
+	return lane->offloaded || lane->candidate_at || lane->n_listening > carrier->offload_members ||
+	       lane->n_listening > carrier->offload_message_members;
+}
+
+void carrier_set(struct carrier *carrier, unsigned offload_members, unsigned offload_message_members)
+{
+	carrier->offload_members = offload_members;
+	carrier->offload_message_members = offload_message_members;
+}
+
 void carrier_forget(struct topic_lane *lane)
 {
 	struct carrier *carrier = user_carrier(lane->user);

@@ -24,6 +24,10 @@ int carrier_new(struct loop *loop, struct share *share, unsigned offload_members
                 struct carrier **ret);
 /* It has no lanes any more. Takes NULL. Returns NULL. */
 struct carrier *carrier_free(struct carrier *carrier);
+/* Other numbers. Each of its lanes follows when members of it come or go (topic_lane_offload_anew). */
+void carrier_set(struct carrier *carrier, unsigned offload_members, unsigned offload_message_members);
+/* Might this lane be offloaded, or not be any more, after that? Then carrier_members_came and carrier_members_left decide. */
+bool carrier_may_change(const struct topic_lane *lane);
 int carrier_bell(const struct carrier *carrier); /* stays the carrier's */
 
 /* For topic_lane.c. The page is mapped, and stays so if the lane's `page` becomes it. */

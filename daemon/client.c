@@ -353,7 +353,9 @@ void clients_add(struct clients *clients, int socket)
 		return;
 	}
 	(void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
-	if (identity_new(socket, &peer, options->system || options->narrow, &identity) < 0) {
+	/* Of a user's daemon only [rights] want the groups, which may come to be there while the connection is. */
+	if (identity_new(socket, &peer, true, &identity) < 0 &&
+	    (options->system || options->narrow || identity_new(socket, &peer, false, &identity) < 0)) {
 		refuse(socket, DROP_NO_MEMORY, peer.pid, NULL);
 		user_release_costs(user, client_costs, N_CLIENT_COSTS);
 		user_unref(user);

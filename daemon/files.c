@@ -244,6 +244,14 @@ int files_new(const struct files_setting *setting, struct files **ret)
 	return 0;
 }
 
+void files_set_times(struct files *files, unsigned timeout_ms, unsigned idle_ms)
+{
+	files->set.timeout_ms = timeout_ms;
+	files->set.idle_ms = idle_ms;
+	if (files->idle_timed)
+		loop_set(files->idle_timer, idle_ms);
+}
+
 struct files *files_free(struct files *files)
 {
 	if (!files)

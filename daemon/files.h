@@ -38,6 +38,8 @@ struct files_setting {
 	void *arg;
 };
 
+/* As in the setting, from now on: for what is asked, and has nothing to do, from then. */
+void files_set_times(struct files *files, unsigned timeout_ms, unsigned idle_ms);
 int files_new(const struct files_setting *setting, struct files **ret);
 struct files *files_free(struct files *files); /* answers nothing any more; ends the workers */
 

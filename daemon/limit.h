@@ -217,6 +217,8 @@
 #define LIMIT_TOPIC_LOG_RATE 20u
 #define LIMIT_TOPIC_LOG_BURST_OF_ALL 500u
 #define LIMIT_TOPIC_LOG_RATE_OF_ALL 100u
+/* Reading the configuration anew: given up when there is no answer after so many milliseconds. */
+#define LIMIT_CONFIG_MS 20000u
 
 /* Lines in the log of one reason, and of one user, that others can cause, in a pause of so many milliseconds; and of all users. What
  * is more is counted, and told at its end. While it goes on there is one line in a pause, and each pause is twice as long as the

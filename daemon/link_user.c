@@ -140,6 +140,13 @@ struct link_user *link_users_get(struct link_users *users, struct user *user)
 	return of;
 }
 
+void link_users_set_idle(struct link_users *users, unsigned idle_ms)
+{
+	users->set.idle_ms = idle_ms;
+	if (users->timed)
+		loop_set(users->timer, idle_ms);
+}
+
 static void look_later(struct link_users *users)
 {
 	if (!users->timed)

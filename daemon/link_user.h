@@ -47,6 +47,7 @@ struct link_users_setting {
 };
 
 struct link_users *link_users_new(const struct link_users_setting *setting); /* NULL: no memory */
+void link_users_set_idle(struct link_users *users, unsigned idle_ms); /* from now on */
 /* No look is queued or asked any more. Ends the agents' sockets. */
 struct link_users *link_users_free(struct link_users *users);
 

@@ -422,6 +422,12 @@ struct linker *linker_new(const struct linker_setting *setting)
 	return linker;
 }
 
+void linker_set_idle(struct linker *linker, unsigned idle_ms)
+{
+	linker->set.idle_ms = idle_ms;
+	link_users_set_idle(linker->users, idle_ms);
+}
+
 static void cancel(struct topic_name *name, void *arg)
 {
 	(void)arg;

@@ -36,6 +36,9 @@ struct linker *linker_new(const struct linker_setting *setting);
 /* Ends the agents' control sockets: they carry what is in the lanes, leave the sidecars and exit. */
 struct linker *linker_free(struct linker *linker);
 
+/* As in the setting, from now on. */
+void linker_set_idle(struct linker *linker, unsigned idle_ms);
+
 /* This user opens the topic by this name; `path` where it has found it, if that is in a root which is not ours, or NULL. NULL:
  * no memory. It goes with the user's last member on the topic: linker_leave. */
 struct meeting *linker_meet(struct linker *linker, struct topic_name *name, struct user *user, const char *path);

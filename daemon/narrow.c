@@ -14,6 +14,8 @@
 #include "glob.h"
 #include "wire.h"
 
+#define MAX_COMPARED 1000000u /* rules with each other */
+
 struct named {
 	bool is_group;
 	uint32_t id;
@@ -25,10 +27,12 @@ struct rule {
 	char *pattern;
 	struct named *named;
 	size_t n_named;
+	bool differs; /* narrow_compare */
 };
 
 struct narrow {
 	struct rule *first, **last;
+	size_t n;
 };
 
 /* --- patterns -------------------------------------------------------------------------------------- */
@@ -291,6 +295,7 @@ static int add(struct narrow **narrow, uint32_t right, const char *text, bool pl
 	}
 	*(*narrow)->last = rule;
 	(*narrow)->last = &rule->next;
+	(*narrow)->n++;
 	return 0;
 }
 
@@ -366,6 +371,46 @@ uint32_t narrow_rights(const struct narrow *narrow, const char *path, const stru
 		if (rights & rule->right && !names(rule, who) && applies(rule, path))
 			rights &= ~rule->right;
 	return rights;
+}
+
+static bool is_equal(const struct rule *a, const struct rule *b)
+{
+	if (a->right != b->right || a->n_named != b->n_named || strcmp(a->pattern, b->pattern) != 0)
+		return false;
+	for (size_t i = 0; i < a->n_named; i++)
+		if (a->named[i].is_group != b->named[i].is_group || a->named[i].id != b->named[i].id)
+			return false;
+	return true;
+}
+
+static void mark_all(struct narrow *narrow)
+{
+	for (struct rule *rule = narrow ? narrow->first : NULL; rule; rule = rule->next)
+		rule->differs = true;
+}
+
+void narrow_compare(struct narrow *a, struct narrow *b)
+{
+	mark_all(a);
+	mark_all(b);
+	if (!a || !b || a->n > MAX_COMPARED / b->n)
+		return;
+	for (struct rule *of_a = a->first; of_a; of_a = of_a->next) {
+		struct rule *of_b = b->first;
+
+		while (of_b && (!of_b->differs || !is_equal(of_a, of_b)))
+			of_b = of_b->next;
+		if (of_b)
+			of_a->differs = of_b->differs = false;
+	}
+}
+
+bool narrow_concerns(const struct narrow *narrow, const char *path)
+{
+	for (const struct rule *rule = narrow ? narrow->first : NULL; rule; rule = rule->next)
+		if (rule->differs && applies(rule, path))
+			return true;
+	return false;
 }
 
 bool narrow_is_same(const struct narrow *narrow, const char *a, const char *b)

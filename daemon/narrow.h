@@ -45,6 +45,11 @@ uint32_t narrow_rights(const struct narrow *narrow, const char *path, const stru
 /* Do the same rules apply to both? Else the two are not to be one topic, though they be one file. */
 bool narrow_is_same(const struct narrow *narrow, const char *a, const char *b);
 
+/* Which rules are not in both? Noted in them, until it is asked again. Either may be NULL. */
+void narrow_compare(struct narrow *a, struct narrow *b);
+/* Does one of those apply to this path? */
+bool narrow_concerns(const struct narrow *narrow, const char *path);
+
 /* The patterns by themselves. */
 bool narrow_matches(const char *pattern, const char *path);
 /* 0; -EINVAL: `ret_error` (NARROW_ERROR_SIZE) says why no path can be like this, */

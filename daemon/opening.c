@@ -49,7 +49,8 @@ struct opening {
 	struct files_reply *reply;
 	int folder;
 	struct topic_key other; /* that name */
-	uint32_t narrowed; /* WIRE_RIGHT_* that the file gives and the configuration takes */
+	uint32_t rights;   /* WIRE_RIGHT_* that are left, */
+	uint32_t narrowed; /* and that the file gives and the configuration takes */
 	struct lane_shape shape; /* of the lane if it is made */
 
 	struct member *member;
@@ -297,6 +298,30 @@ static void wait_for_links(struct opening *opening)
 	topic->waiting = opening;
 }
 
+/* --- rights ---------------------------------------------------------------------------------------- */
+
+static const char *missing_right(uint32_t flags, uint32_t rights, uint32_t narrowed, bool exists)
+{
+	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
+
+	if (wants_read && narrowed & WIRE_RIGHT_SUBSCRIBE)
+		return "the daemon's configuration names those who may subscribe";
+	if (flags & WIRE_RIGHT_POST && narrowed & WIRE_RIGHT_POST)
+		return "the daemon's configuration names those who may post";
+	if (wants_read && !(rights & WIRE_RIGHT_SUBSCRIBE))
+		return exists ? "the file may not be read" : "the folder may not be searched";
+	if (flags & WIRE_RIGHT_POST && !(rights & WIRE_RIGHT_POST))
+		return exists ? "the file may not be written" : "the folder may not be written";
+	return NULL;
+}
+
+/* What it has not got of what it asked for; NULL: it has all. */
+static const char *decide_rights(struct opening *opening, const struct topic *topic)
+{
+	opening->rights = rights_of(opening->context->options, opening->asked.identity, opening->reply, topic, &opening->narrowed);
+	return missing_right(opening->asked.flags, opening->rights, opening->narrowed, opening->reply->exists);
+}
+
 /* --- the topic ------------------------------------------------------------------------------------- */
 
 /* What the configuration says by now of the topic as a whole: of its path, not of that of somebody's own mounts. */
@@ -316,10 +341,9 @@ static void join(struct opening *opening, struct topic_name *name)
 	const struct context *context = opening->context;
 	const struct files_reply *reply = opening->reply;
 	struct topic *topic = name->topic;
-	const struct joining joining = {
+	struct joining joining = {
 		.user = opening->asked.user,
 		.pid = opening->asked.pid,
-		.rights = (reply->may_read ? WIRE_RIGHT_SUBSCRIBE : 0u) | (reply->may_write ? WIRE_RIGHT_POST : 0u),
 		.listens = !(opening->asked.flags & WIRE_OPEN_SOCKET),
 		.shape = opening->shape,
 	};
@@ -330,6 +354,12 @@ static void join(struct opening *opening, struct topic_name *name)
 	int r = topic_name_set_path(name, path, is_foreign);
 
 	take_settings(opening, name);
+	if (r == 0) {
+		/* It may have other names, and other rules may be in force by now. */
+		limit = decide_rights(opening, topic);
+		joining.rights = opening->rights;
+		r = limit ? -EACCES : 0;
+	}
 	if (r == 0)
 		r = topic_join(name, &joining, &opening->member, &limit);
 	if (r == 0)
@@ -437,30 +467,6 @@ static bool verify(struct opening *opening, const struct topic_name *known)
 	return opening->question != NULL;
 }
 
-static void decide_rights(struct opening *opening)
-{
-	struct files_reply *reply = opening->reply;
-	uint32_t rights = rights_of(opening->context->options, opening->asked.identity, reply, &opening->narrowed);
-
-	reply->may_read = (rights & WIRE_RIGHT_SUBSCRIBE) != 0;
-	reply->may_write = (rights & WIRE_RIGHT_POST) != 0;
-}
-
-static const char *missing_right(uint32_t flags, uint32_t narrowed, const struct files_reply *reply)
-{
-	bool wants_read = flags & WIRE_RIGHT_SUBSCRIBE || !(flags & WIRE_RIGHT_POST);
-
-	if (wants_read && narrowed & WIRE_RIGHT_SUBSCRIBE)
-		return "the daemon's configuration names those who may subscribe";
-	if (flags & WIRE_RIGHT_POST && narrowed & WIRE_RIGHT_POST)
-		return "the daemon's configuration names those who may post";
-	if (wants_read && !reply->may_read)
-		return reply->exists ? "the file may not be read" : "the folder may not be searched";
-	if (flags & WIRE_RIGHT_POST && !reply->may_write)
-		return reply->exists ? "the file may not be written" : "the folder may not be written";
-	return NULL;
-}
-
 static bool has_same_rules(const struct options *options, const char *a, const char *b)
 {
 	return narrow_is_same(options->narrow, a, b) && topic_rules_is_same(options->topic_rules, a, b);
@@ -510,8 +516,7 @@ static void resolved(void *arg, int error, const struct files_reply *reply, int 
 		return;
 	}
 	memcpy(opening->reply, reply, offsetof(struct files_reply, path) + strlen(reply->path) + 1);
-	decide_rights(opening);
-	missing = missing_right(opening->asked.flags, opening->narrowed, opening->reply);
+	missing = decide_rights(opening, NULL);
 	if (missing) {
 		fail(opening, EACCES, missing);
 		return;

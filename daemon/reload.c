@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* reload.c - see reload.h. */
+/*
+ * reload.c - see reload.h.
+ *
+ * Everything that can fail is done first, beside what is in force: reading, checking, and the memory for it. Then the new options
+ * take the place of the old ones, and who has copies of them is told; nothing of that can fail.
+ */
 #include "reload.h"
 
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 
-#include "config.h"
+#include "files.h"
 #include "keys.h"
+#include "limits.h"
+#include "linker.h"
 #include "log.h"
 #include "log_target.h"
 #include "loop.h"
-#include "options.h"
+#include "narrow.h"
+#include "rights_watch.h"
+#include "topic.h"
+#include "topic_rules.h"
+#include "user.h"
 
 struct reload_request {
 	struct reload *reload;
@@ -20,48 +36,242 @@ struct reload_request {
 
 struct reload {
 	struct context *context;
-	struct reload_request *waiting;
+	struct options *options;
+	struct config_reader *reader; /* NULL: nothing is read */
+	bool is_reading;
+	struct reload_request *asking, *waiting; /* for what is being read; and for the next time */
 	struct loop_event *soon;
 };
 
+/* --- what has copies of the options ------------------------------------------------------------------ */
+
+static void set_limits(const struct context *context)
+{
+	const struct options *options = context->options;
+	struct users_setting setting = {
+		.offload_members = options->offload_members,
+		.offload_message_members = options->offload_message_members,
+	};
+	struct rlimit limit;
+	uint64_t n = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : FOPEN_MAX;
+
+	limits_make(options, n, &setting);
+	limits_tell(options, &setting, n);
+	users_set(context->users, &setting);
+}
+
+static void offload_anew(struct topic_name *name, void *arg)
+{
+	(void)arg;
+	if (name != name->topic->names)
+		return; /* once for each topic */
+	for (struct topic_lane *lane = name->topic->lanes; lane; lane = lane->next)
+		topic_lane_offload_anew(lane);
+}
+
+struct rules {
+	const struct narrow *old, *new;
+};
+
+static bool concerns(const struct rules *rules, const char *path, bool is_foreign)
+{
+	if (is_foreign || !path)
+		path = "";
+	return narrow_concerns(rules->old, path) || narrow_concerns(rules->new, path);
+}
+
+/* A folder may have several paths; each member has its own. */
+static bool is_concerned(const struct topic_name *name, void *arg)
+{
+	const struct rules *rules = arg;
+
+	if (concerns(rules, name->path, name->is_foreign))
+		return true;
+	for (const struct member *member = name->topic->members; member; member = member->next)
+		if (member->name == name && member->path && concerns(rules, member->path, member->is_foreign))
+			return true;
+	return false;
+}
+
+/* `old` is what was in force. Each part may be missing (tests). */
+static void apply(const struct context *context, struct options *old)
+{
+	const struct options *options = context->options;
+	struct rules rules = { .old = old->narrow, .new = options->narrow };
+
+	log_set_level(options->log_level);
+	if (context->users)
+		set_limits(context);
+	if (context->topics)
+		topics_each(context->topics, offload_anew, NULL);
+	if (context->files)
+		files_set_times(context->files, options->files_ms, options->idle_ms);
+	if (context->linker)
+		linker_set_idle(context->linker, options->idle_ms);
+	/* Last, since members may go by it. */
+	narrow_compare(old->narrow, options->narrow);
+	if (context->rights_watch)
+		rights_watch_note_all(context->rights_watch, is_concerned, &rules);
+}
+
+/* --- what is other ----------------------------------------------------------------------------------- */
+
+static void append(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void append(char *text, const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + used, RELOAD_TEXT_SIZE - used, format, args);
+	va_end(args);
+}
+
+static void say(char *text, const char *before, const char *const *names)
+{
+	for (size_t i = 0; names[i]; i++)
+		append(text, "%s%s", i > 0 ? ", " : before, names[i]);
+}
+
+static void add_section(const struct options *a, const struct options *b, const char *section, const char *shown,
+                        const char ***at)
+{
+	if (!sources_is_same_section(&a->sources, &b->sources, section))
+		*(*at)++ = shown;
+}
+
+/* What cannot change stays as it is in force, in `made` too, which remembers where it is from. 0 or -ENOMEM, and then `options` are
+ * as they were. */
+static int compare(struct options *options, struct options *made, struct reload_names *names)
+{
+	const char **changed = names->changed, **restart = names->restart_needed;
+	char *from[KEY_MAX] = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < n_keys && r == 0; i++) {
+		if (key_is_same(&keys[i], options, made))
+			continue;
+		if (keys[i].live) {
+			*changed++ = keys[i].name;
+			continue;
+		}
+		*restart++ = keys[i].name;
+		from[i] = options->kept_from[i] ? strdup(options->kept_from[i]) :
+		                                  setting_from(sources_find(&options->sources, keys[i].name));
+		r = from[i] ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; i < n_keys; i++) {
+		if (r < 0)
+			free(from[i]);
+		else if (from[i])
+			key_swap(&keys[i], options, made);
+		if (r == 0)
+			made->kept_from[i] = from[i];
+	}
+	add_section(options, made, KEY_SECTION_RIGHTS, "[" KEY_SECTION_RIGHTS "]", &changed);
+	add_section(options, made, TOPIC_RULES_SECTION, "[" TOPIC_RULES_SECTION "]", &changed);
+	*changed = *restart = NULL;
+	return r;
+}
+
+void reload_take(struct context *context, struct options *options, const struct sources *files, struct reload_answer *answer,
+                 struct reload_names *names, char *text)
+{
+	struct options made, old;
+	int r;
+
+	*names = (struct reload_names){ 0 };
+	*answer = (struct reload_answer){ .text = text, .changed = names->changed, .restart_needed = names->restart_needed };
+	text[0] = '\0';
+	r = options_make(options, files, &made, text);
+	if (r == 0) {
+		r = compare(options, &made, names);
+		if (r < 0)
+			options_deinit(&made);
+	}
+	if (r < 0) {
+		*names = (struct reload_names){ 0 };
+		answer->error = r;
+		if (r == -ENOMEM)
+			strcpy(text, "no memory to take it over");
+		return;
+	}
+	old = *options;
+	*options = made;
+	apply(context, &old);
+	options_deinit(&old);
+	say(text, "changed: ", names->changed);
+	if (text[0] == '\0')
+		strcpy(text, "nothing has changed");
+	say(text, "; needs a restart: ", names->restart_needed);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------ */
+
 static void answer_all(struct reload *reload, const struct reload_answer *answer)
 {
-	while (reload->waiting) {
-		struct reload_request *request = reload->waiting;
+	if (answer->error < 0)
+		log_event(REASON_RELOAD_FAILED, "reload: refused, all stays as it was: %s", answer->text);
+	else
+		log_event(REASON_RELOADED, "reload: %s", answer->text);
+	while (reload->asking) {
+		struct reload_request *request = reload->asking;
 
-		reload->waiting = request->next;
+		reload->asking = request->next;
 		if (request->fn)
 			request->fn(request->arg, answer);
 		free(request);
 	}
+	reload->is_reading = false;
+	if (reload->waiting)
+		loop_call_soon(reload->soon);
 }
 
-static void run(void *arg)
+static void refuse(struct reload *reload, int error, const char *text)
 {
-	static const char *const none[] = { NULL }, *const level[] = { "log-level", NULL };
-	struct reload *reload = arg;
-	const struct options *old = reload->context->options;
-	struct reload_answer answer = { .text = "nothing has changed", .changed = none, .restart_needed = none };
-	char error[CONFIG_ERROR_SIZE] = "";
-	struct sources files = { 0 };
-	struct options options = { 0 };
-	struct config_place place;
+	static const char *const none[] = { NULL };
 
-	if (options_place(old, &place))
-		answer.error = config_read(&place, &files, error);
-	if (answer.error == 0)
-		answer.error = options_make(old, &files, &options, error);
-	if (answer.error < 0) {
-		answer.text = error;
-	} else if (options.log_level != log_level()) {
-		log_set_level(options.log_level);
-		answer.text = "changed: log-level";
-		answer.changed = level;
+	answer_all(reload, &(struct reload_answer){ .error = error, .text = text, .changed = none, .restart_needed = none });
+}
+
+static void was_read(void *arg, int error, const char *text, const struct sources *files)
+{
+	struct reload *reload = arg;
+	struct reload_answer answer;
+	struct reload_names names;
+	char said[RELOAD_TEXT_SIZE];
+
+	if (error < 0) {
+		refuse(reload, error, text);
+		return;
 	}
-	sources_deinit(&files);
-	options_deinit(&options);
-	log_event(answer.error < 0 ? REASON_RELOAD_FAILED : REASON_RELOADED, "reload: %s", answer.text);
+	reload_take(reload->context, reload->options, files, &answer, &names, said);
 	answer_all(reload, &answer);
+}
+
+static void begin(void *arg)
+{
+	struct reload *reload = arg;
+	char text[128];
+	int r;
+
+	if (reload->is_reading || !reload->waiting)
+		return;
+	reload->is_reading = true;
+	reload->asking = reload->waiting;
+	reload->waiting = NULL;
+	if (!reload->reader) {
+		was_read(reload, 0, "", &(struct sources){ 0 });
+		return;
+	}
+	r = config_reader_ask(reload->reader);
+	if (r == -ESRCH) {
+		refuse(reload, r, "the process that reads it has ended; start pathbusd again");
+	} else if (r < 0) {
+		snprintf(text, sizeof(text), "the process that reads it cannot be asked: %s", strerror(-r));
+		refuse(reload, r, text);
+	}
 }
 
 struct reload_request *reload_ask(struct reload *reload, reload_fn *fn, void *arg)
@@ -75,38 +285,65 @@ struct reload_request *reload_ask(struct reload *reload, reload_fn *fn, void *ar
 	while (*last)
 		last = &(*last)->next;
 	*last = request;
-	loop_call_soon(reload->soon);
+	if (!reload->is_reading)
+		loop_call_soon(reload->soon);
 	return request;
+}
+
+static bool take_out(struct reload_request **at, struct reload_request *request)
+{
+	while (*at && *at != request)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = request->next;
+	return true;
 }
 
 void reload_forget(struct reload_request *request)
 {
-	struct reload_request **at = &request->reload->waiting;
-
-	while (*at != request)
-		at = &(*at)->next;
-	*at = request->next;
-	free(request);
+	if (take_out(&request->reload->asking, request) || take_out(&request->reload->waiting, request))
+		free(request);
 }
 
-struct reload *reload_new(struct context *context)
+/* --- life ------------------------------------------------------------------------------------------ */
+
+int reload_new(struct context *context, struct options *options, const struct config_reader_process *process, struct reload **ret)
 {
 	struct reload *reload = calloc(1, sizeof(*reload));
+	int r;
 
 	if (!reload)
-		return NULL;
+		return -ENOMEM;
 	reload->context = context;
-	reload->soon = loop_timer(context->loop, run, reload);
-	return reload->soon ? reload : reload_free(reload);
+	reload->options = options;
+	reload->soon = loop_timer(context->loop, begin, reload);
+	r = reload->soon ? 0 : -ENOMEM;
+	if (r == 0 && process->pid > 0)
+		r = config_reader_new(context->loop, process, was_read, reload, &reload->reader);
+	if (r < 0)
+		reload_free(reload);
+	else
+		*ret = reload;
+	return r;
 }
 
 struct reload *reload_free(struct reload *reload)
 {
 	if (reload) {
+		while (reload->asking)
+			reload_forget(reload->asking);
 		while (reload->waiting)
 			reload_forget(reload->waiting);
 		loop_event_free(reload->soon);
+		config_reader_free(reload->reader);
 	}
 	free(reload);
 	return NULL;
+}
+
+void reload_reap(struct reload *reload)
+{
+	if (reload)
+		config_reader_reap(reload->reader);
 }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 
 #include "context.h"
+#include "options.h"
+#include "config_reader.h"
 
 struct reload;
 struct reload_request;
@@ -27,8 +29,13 @@ struct reload_answer {
 /* `answer` and all in it is there for this call only. */
 typedef void reload_fn(void *arg, const struct reload_answer *answer);
 
-struct reload *reload_new(struct context *context); /* NULL: no memory */
-struct reload *reload_free(struct reload *reload);  /* whoever waits is not answered; takes NULL */
+/*
+ * `options`: the context's, which it changes. `process`: what reads the files (config_reader.h); pid 0: none are read. It is taken over if
+ * that succeeds. -ENOMEM.
+ */
+int reload_new(struct context *context, struct options *options, const struct config_reader_process *process, struct reload **ret);
+struct reload *reload_free(struct reload *reload); /* whoever waits is not answered; takes NULL */
+void reload_reap(struct reload *reload);           /* on SIGCHLD; takes NULL */
 
 /*
  * `fn` is called once, from the loop and not before this has returned; it may be NULL: the log says it all. Those who ask while it is
@@ -37,5 +44,16 @@ struct reload *reload_free(struct reload *reload);  /* whoever waits is not answ
 struct reload_request *reload_ask(struct reload *reload, reload_fn *fn, void *arg);
 /* It is not to be answered any more. */
 void reload_forget(struct reload_request *request);
+
+/*
+ * Takes over what was read, whole or not at all; the part of it that needs no process. `answer->text` is in `text` (RELOAD_TEXT_SIZE)
+ * then, and its lists in `names`.
+ */
+#define RELOAD_TEXT_SIZE 2048u
+struct reload_names {
+	const char *changed[KEY_MAX + 3], *restart_needed[KEY_MAX + 1];
+};
+void reload_take(struct context *context, struct options *options, const struct sources *files, struct reload_answer *answer,
+                 struct reload_names *names, char *text);
 
 #endif

@@ -66,7 +66,7 @@ static void unqueue(struct rights_watch *watch, struct topic_name *name)
 	name->check_state = CHECK_NONE;
 }
 
-void rights_watch_note(struct rights_watch *watch, struct topic_name *name)
+static void note(struct rights_watch *watch, struct topic_name *name)
 {
 	if (name->check_state == CHECK_ASKED)
 		name->check->again = true;
@@ -74,11 +74,41 @@ void rights_watch_note(struct rights_watch *watch, struct topic_name *name)
 		return;
 	name->check_since = os_now_ns();
 	queue(watch, name);
+}
+
+static void begin(struct rights_watch *watch)
+{
 	pump(watch);
 	if (!watch->timed && (watch->first || watch->asked)) {
 		watch->timed = true;
 		loop_set(watch->timer, LIMIT_RIGHTS_MS);
 	}
+}
+
+void rights_watch_note(struct rights_watch *watch, struct topic_name *name)
+{
+	note(watch, name);
+	begin(watch);
+}
+
+struct concern {
+	struct rights_watch *watch;
+	bool (*is_concerned)(const struct topic_name *name, void *arg);
+	void *arg;
+};
+
+static void note_concerned(struct topic_name *name, void *arg)
+{
+	const struct concern *concern = arg;
+
+	if (concern->is_concerned(name, concern->arg))
+		note(concern->watch, name);
+}
+
+void rights_watch_note_all(struct rights_watch *watch, bool (*is_concerned)(const struct topic_name *name, void *arg), void *arg)
+{
+	topics_each(watch->context->topics, note_concerned, &(struct concern){ watch, is_concerned, arg });
+	begin(watch); /* only then: topics may end by it */
 }
 
 /* The name's state is the caller's. */
@@ -225,7 +255,7 @@ static void answered(void *arg, int error, const struct files_reply *reply, int 
 		    !is_alike(member, check->asked_for))
 			continue;
 		member->checked = name->check_round;
-		if (!known || rights_of(options, member->identity, reply, NULL) != member->rights)
+		if (!known || rights_of(options, member->identity, reply, name->topic, NULL) != member->rights)
 			member->lane->rights_changed = true;
 	}
 	go_on(check);

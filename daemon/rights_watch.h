@@ -18,6 +18,8 @@ struct rights_watch *rights_watch_free(struct rights_watch *watch);   /* before 
 
 /* The file of this name may be another one. */
 void rights_watch_note(struct rights_watch *watch, struct topic_name *name);
+/* So may those of all names for which `is_concerned` says so: other rules are in force. */
+void rights_watch_note_all(struct rights_watch *watch, bool (*is_concerned)(const struct topic_name *name, void *arg), void *arg);
 /* The member is about to go. */
 void rights_watch_left(struct member *member);
 /* The topic ends. */

@@ -119,6 +119,13 @@ static const char *const calls_of_link[] = {
 	NULL,
 };
 
+/* It is not known what a module for names asks of the kernel. What is not here is refused to it, and does not end it. */
+static const char *const calls_of_reader[] = {
+	"connect", "bind", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendmmsg", "recvmmsg",
+	"recvmmsg_time64", "fork", "wait4", "waitid", "waitpid", "dup", "dup2", "dup3", "pread64", "getdents", "getdents64", "flock",
+	"umask", "getcwd", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL,
+};
+
 /* Starting a program, up to where its own filter is in place. */
 static const char *const calls_for_starting[] = {
 	"setpgid", "close_range", "pread64", "arch_prctl", "set_thread_area", "set_tls", "getcwd", "umask",
@@ -377,6 +384,30 @@ static void add_files(struct filter *filter)
 	add_link(filter);
 }
 
+static void add_reader(struct filter *filter)
+{
+	static const uint64_t domains[] = { AF_INET, AF_INET6, AF_NETLINK };
+
+	allow(filter, calls_for_looking);
+	allow(filter, calls_for_events);
+	allow(filter, calls_for_messages);
+	allow(filter, calls_of_reader);
+	add_opening(filter, WRITING, O_RDONLY);
+	add_sockets(filter);
+	for (size_t i = 0; i < sizeof(domains) / sizeof(domains[0]); i++)
+		allow_if(filter, "socket", 0, UINT32_MAX, domains[i]);
+	/* A child that reads, and what a library has run beside it. */
+	add_clones(filter, CLONE_VM | CLONE_THREAD, 0);
+	add_clones(filter, CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD);
+	allow_if(filter, "kill", 1, UINT32_MAX, SIGKILL);
+	allow_if(filter, "ioctl", 1, UINT32_MAX, FIONREAD);
+	/* Modules are loaded as they are in their files. */
+	for (const char *const *name = mappings; *name; name++)
+		add(filter, SCMP_ACT_ALLOW, *name, 2,
+		    (struct scmp_arg_cmp[]){ { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC },
+		                             { 3, SCMP_CMP_MASKED_EQ, MAP_SHARED | MAP_ANONYMOUS, 0 } });
+}
+
 static void add_role(struct filter *filter, enum sandbox_role role, const struct sandbox_setting *setting)
 {
 	if (IS_SANITIZED)
@@ -399,6 +430,9 @@ static void add_role(struct filter *filter, enum sandbox_role role, const struct
 		break;
 	case SANDBOX_LINK:
 		add_link(filter);
+		break;
+	case SANDBOX_READER:
+		add_reader(filter);
 		break;
 	}
 	add_attempts(filter);
@@ -440,7 +474,8 @@ static int set_attributes(struct filter *filter)
 
 static int enter_seccomp(enum sandbox_role role, const struct sandbox_setting *setting)
 {
-	struct filter filter = { .context = seccomp_init(SCMP_ACT_KILL_PROCESS) };
+	struct filter filter = { .context = seccomp_init(role == SANDBOX_READER ? SCMP_ACT_ERRNO(EPERM) :
+	                                                                  SCMP_ACT_KILL_PROCESS) };
 	int r;
 
 	if (!filter.context)
@@ -468,6 +503,7 @@ static const char *without_landlock(enum sandbox_role role, const struct sandbox
 	case SANDBOX_WORKER:
 		return setting->peers ? "clients are looked at by /proc" : NULL;
 	case SANDBOX_LINK:
+	case SANDBOX_READER:
 		break;
 	}
 	return NULL;

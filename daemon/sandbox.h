@@ -25,6 +25,7 @@ enum sandbox_role {
 	SANDBOX_FILES,  /* forks workers with their clients' identities */
 	SANDBOX_WORKER, /* looks at paths as one client */
 	SANDBOX_LINK,   /* pathbus-link: uses sidecars */
+	SANDBOX_READER, /* reads files, and looks users' and groups' names up, by whatever library does that on this machine */
 };
 
 struct sandbox_setting {

@@ -126,6 +126,8 @@ static int fill(int rules, uint64_t handled, enum sandbox_role role, const struc
 		 * renamed one counts). */
 		return allow(rules, handled, "/",
 		             READ_FILE | WRITE_FILE | READ_FOLDER | REMOVE_FILE | REMOVE_FOLDER | MAKE_FOLDER | TRUNCATE);
+	case SANDBOX_READER:
+		return allow(rules, handled, "/", READ_FILE | READ_FOLDER);
 	case SANDBOX_FILES:
 	case SANDBOX_WORKER:
 		break;
@@ -140,7 +142,7 @@ int sandbox_landlock_enter(enum sandbox_role role, const struct sandbox_setting 
 	int rules, r;
 
 	if (version >= 4) {
-		set.net = NET_BIND_TCP | NET_CONNECT_TCP;
+		set.net = role == SANDBOX_READER ? 0 : NET_BIND_TCP | NET_CONNECT_TCP; /* names may come from a directory service */
 		size = offsetof(struct ruleset, scoped);
 	}
 	if (version >= 6) {

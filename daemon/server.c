@@ -64,6 +64,8 @@ struct server {
 	struct loop_event *signals[N_SIGNALS];
 	struct service_user user;             /* these two in the daemon of all users */
 	struct forker_process files_process; /* until there is a forker */
+	struct config_reader_process reader;        /* until there is a reload */
+	struct options *options;             /* the context's */
 	int status; /* to exit with */
 };
 
@@ -165,6 +167,7 @@ static void on_child(void *arg)
 
 	files_reap(server->context.files);
 	linker_reap(server->context.linker);
+	reload_reap(server->context.reload);
 }
 
 static bool on_watched(void *arg, int watch)
@@ -344,10 +347,11 @@ static int make_linker(struct server *server)
 static int make_rest(struct server *server)
 {
 	struct loop *loop = server->context.loop;
+	int r = reload_new(&server->context, server->options, &server->reader, &server->context.reload);
 
-	server->context.reload = reload_new(&server->context);
-	if (!server->context.reload)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
+	server->reader.pid = 0;
 	server->signals[ON_TERM] = loop_on_signal(loop, SIGTERM, on_stop, server);
 	server->signals[ON_INT] = loop_on_signal(loop, SIGINT, on_stop, server);
 	server->signals[ON_HANGUP] = loop_on_signal(loop, SIGHUP, on_hangup, server);
@@ -452,6 +456,7 @@ static void stop(struct server *server)
 	files_free(context->files);
 	forker_free(context->forker);
 	forker_process_end(&server->files_process);
+	config_reader_process_end(&server->reader);
 	asking_end();
 	topics_free(context->topics);
 	keeper_free(context->keeper);
@@ -467,6 +472,20 @@ static void stop(struct server *server)
 	ringing_deinit();
 	if (server->death.page)
 		death_page_deinit(&server->death);
+}
+
+/* Before main gives anything up, or is held by a sandbox: a child would be too. Returns an exit status. */
+static int start_reader(struct server *server, const struct options *options)
+{
+	struct config_place place;
+	int r;
+
+	if (!options_place(options, &place))
+		return EXIT_STOPPED;
+	r = config_reader_start(&place, options->system ? &server->user : NULL, !options->no_sandbox, &server->reader);
+	if (r < 0)
+		log_error("the process that reads the configuration anew cannot be started: %s", strerror(-r));
+	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
 /* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
@@ -527,8 +546,10 @@ static int take_place(struct server *server, const struct options *options)
 		                       &server->serving);
 	if (status != EXIT_STOPPED)
 		return status;
-	status = control_place_take(options, &server->serving, options->system ? &server->user : NULL,
-	                            server->inherited.control.fd, &server->control);
+	status = start_reader(server, options);
+	if (status == EXIT_STOPPED)
+		status = control_place_take(options, &server->serving, options->system ? &server->user : NULL,
+		                            server->inherited.control.fd, &server->control);
 	if (status == EXIT_STOPPED && options->system) {
 		logging_give(server->user.uid, server->user.gid);
 		status = separate(server, options);
@@ -537,13 +558,14 @@ static int take_place(struct server *server, const struct options *options)
 		control_place_leave(&server->control);
 		serving_stop(&server->serving);
 		forker_process_end(&server->files_process);
+		config_reader_process_end(&server->reader);
 	}
 	return status;
 }
 
-static int run(const struct options *options)
+static int run(struct options *options)
 {
-	struct server server = { .status = EXIT_STOPPED };
+	struct server server = { .status = EXIT_STOPPED, .options = options };
 	int status, r;
 
 	if (service_manager_sockets(&server.inherited) < 0)
@@ -578,7 +600,7 @@ static int run(const struct options *options)
 	return server.status;
 }
 
-int server_run(const struct options *options)
+int server_run(struct options *options)
 {
 	int status;
 

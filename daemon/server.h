@@ -8,6 +8,6 @@
 #include "options.h"
 
 /* Serves until a signal, or until the system-wide daemon comes. Returns the exit status (exit.h). */
-int server_run(const struct options *options);
+int server_run(struct options *options);
 
 #endif

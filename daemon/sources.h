@@ -4,7 +4,7 @@
  *
  * The order is that of precedence: of a key the last setting counts; those of sections whose keys may be there more than once ([rights],
  * [topic "PATTERN"]) all do, in that order. What is not there is at its default. Knows neither which values are good nor what they
- * mean (keys.h, narrow.h); can be written as one piece of memory for another process (reader.h).
+ * mean (keys.h, narrow.h); can be written as one piece of memory for another process (config_reader.h).
  */
 #ifndef PATHBUS_DAEMON_SOURCES_H
 #define PATHBUS_DAEMON_SOURCES_H

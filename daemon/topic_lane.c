@@ -139,6 +139,17 @@ void topic_lane_unlisten(struct topic_lane *lane, unsigned group)
 	carrier_members_left(lane);
 }
 
+void topic_lane_offload_anew(struct topic_lane *lane)
+{
+	struct page *page = carrier_may_change(lane) ? topic_lane_borrow(lane) : NULL;
+
+	if (!page)
+		return; /* where memory is short: when somebody comes or goes */
+	carrier_members_came(lane, page);
+	carrier_members_left(lane);
+	topic_lane_return(lane, page);
+}
+
 static void tell_members(struct topic_lane *lane, bool is_resync)
 {
 	struct page *page;

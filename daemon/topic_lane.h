@@ -93,6 +93,8 @@ int topic_lane_listen(struct topic_lane *lane, unsigned *ret_group);
 void topic_lane_unlisten(struct topic_lane *lane, unsigned group);
 /* The same with the page at hand. 0 or -errno. */
 int topic_lane_listen_in(struct topic_lane *lane, struct page *page, unsigned *ret_group);
+/* The numbers have changed by which it is offloaded. */
+void topic_lane_offload_anew(struct topic_lane *lane);
 
 /* WIRE_NO_SLOT: there is none left; counted. */
 uint32_t topic_lane_take_slot(struct topic_lane *lane);

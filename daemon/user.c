@@ -313,6 +313,20 @@ static void user_free(struct user *user)
 	free(user);
 }
 
+/* It is rested then. */
+static void set_rate(struct user *user)
+{
+	const struct users_setting *set = &user->users->set;
+	struct bucket carries = { .burst = 1 };
+
+	if (set->most[CHARGE_CARRIED] <= BUCKET_NS)
+		carries.rate = set->most[CHARGE_CARRIED];
+	if (set->carry_burst > 0 && set->carry_burst <= BUCKET_NS)
+		carries.burst = set->carry_burst;
+	if (carries.rate != user->carries.rate || carries.burst != user->carries.burst)
+		user->carries = carries;
+}
+
 static int user_new(struct users *users, uid_t uid, struct user **ret)
 {
 	const struct users_setting *set = &users->set;
@@ -322,9 +336,7 @@ static int user_new(struct users *users, uid_t uid, struct user **ret)
 	if (!user)
 		return -ENOMEM;
 	*user = (struct user){ .users = users, .uid = uid, .n_refs = 1 };
-	if (set->most[CHARGE_CARRIED] <= BUCKET_NS)
-		user->carries.rate = set->most[CHARGE_CARRIED];
-	user->carries.burst = set->carry_burst > 0 && set->carry_burst <= BUCKET_NS ? set->carry_burst : 1;
+	set_rate(user);
 	user->logged = (struct bucket){ .rate = LIMIT_TOPIC_LOG_RATE, .burst = LIMIT_TOPIC_LOG_BURST };
 	r = share_init(&user->share, set->loop, set->is_shared ? LIMIT_USER_TURN_NS : 0);
 	if (r == 0)
@@ -401,6 +413,25 @@ struct users *users_new(const struct users_setting *setting)
 		return NULL;
 	}
 	return users;
+}
+
+void users_set(struct users *users, const struct users_setting *setting)
+{
+	struct loop *loop = users->set.loop;
+	bool is_shared = users->set.is_shared;
+
+	users->set = *setting;
+	users->set.loop = loop;
+	users->set.is_shared = is_shared;
+	for (size_t i = 0; i < users->by_uid.n_buckets; i++) {
+		for (struct table_entry *entry = users->by_uid.buckets[i]; entry; entry = entry->next) {
+			struct user *user = table_container(entry, struct user, by_uid);
+
+			set_rate(user);
+			carrier_set(user->carrier, setting->offload_members, setting->offload_message_members);
+			share_room(&user->share); /* there may be more of it */
+		}
+	}
 }
 
 struct users *users_free(struct users *users)

@@ -53,6 +53,8 @@ struct users_setting {
 };
 
 struct users *users_new(const struct users_setting *setting); /* NULL: no memory */
+/* Other limits from now on: what is about limits in `setting`, and the numbers for offloading. Nobody loses what it has. */
+void users_set(struct users *users, const struct users_setting *setting);
 struct users *users_free(struct users *users);                /* nothing refers to any of them */
 
 /* The user's account, made if there is none; to be given back with user_unref. -EMFILE, -ENFILE, -ENOMEM. */

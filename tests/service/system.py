@@ -42,7 +42,12 @@ class SystemDaemon(bus.Daemon):
         super().__init__("--system", "--user", str(user), "--files-timeout", "20000", *arguments, folder=folder, address=folder / "run/socket", **keywords)
 
     def files(self):
-        child, = self.children()
+        child, = [pid for pid in self.children() if b"--files" in bus.command(pid)]
+        return child
+
+    def reader(self):
+        """What reads the configuration."""
+        child, = [pid for pid in self.children() if b"--reader" in bus.command(pid)]
         return child
 
     def workers(self):
@@ -61,7 +66,7 @@ class SystemDaemon(bus.Daemon):
 @contextlib.contextmanager
 def system_daemon(*arguments, **keywords):
     daemon = SystemDaemon(*arguments, **keywords)
-    processes = [daemon.files(), *daemon.workers()]
+    processes = [daemon.files(), daemon.reader(), *daemon.workers()]
     yield daemon
     processes += daemon.workers()
     daemon.stop()
