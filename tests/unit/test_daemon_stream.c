@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_daemon_stream.c - streams of the control socket: bounded memory whatever the reader does, and every line is told or counted.
+ * test_daemon_stream.c - streams of the control socket: bounded memory whatever the reader does, and every line is told or counted. And
+ * how long a connection may take for a request, or for its answer, by a clock that is put forward.
  *
  * The server runs in the test's own loop; one route is exchanged for a stream (--wrap).
  */
@@ -29,6 +30,15 @@ static struct loop_event *stopper;
 static struct control_place place;
 static struct sockaddr_un address = { .sun_family = AF_UNIX };
 static struct answer *line;
+
+/* The daemon's clock. */
+static uint64_t ahead_ns;
+uint64_t __real_os_now_ns(void);
+uint64_t __wrap_os_now_ns(void);
+uint64_t __wrap_os_now_ns(void)
+{
+	return __real_os_now_ns() + ahead_ns;
+}
 
 /* Streams that have begun and not ended. */
 static struct control_stream *streams[LIMIT_CONTROL_STREAMS + 1];
@@ -329,7 +339,67 @@ START_TEST(ended_here)
 }
 END_TEST
 
+static bool is_open(int fd, struct heard *heard)
+{
+	char byte;
+
+	turn(20);
+	take(heard, fd);
+	return recv(fd, &byte, 1, MSG_PEEK) != 0;
+}
+
+/* The door looks each second; a minute is for machines that do other things. */
+static void wait_for_end(int fd, struct heard *heard)
+{
+	uint64_t end_ns = __real_os_now_ns() + UINT64_C(60000000000);
+
+	while (is_open(fd, heard) && __real_os_now_ns() < end_ns)
+		usleep(1000);
+	ck_assert(!is_open(fd, heard));
+}
+
+/* Halves of requests, and those who say nothing, go when their time is over, however they spend it; who asks, stays longer, and a
+ * stream for as long as it likes. */
+START_TEST(half_requests)
+{
+	static const char whole[] = "GET /healthz HTTP/1.1\r\n\r\n";
+	int listens = begin(), silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), half, asks;
+	struct heard heard = { 0 };
+
+	half = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	asks = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_eq(connect(silent, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(connect(half, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(connect(asks, (struct sockaddr *)&address, sizeof(address)), 0);
+	turn(5);
+	ahead_ns = (LIMIT_CONTROL_WAIT_MS - 2000) * UINT64_C(1000000);
+	ck_assert_int_eq(send(half, whole, 5, MSG_NOSIGNAL), 5);
+	ck_assert_int_eq(send(asks, whole, sizeof(whole) - 1, MSG_NOSIGNAL), (int)sizeof(whole) - 1);
+	turn(5);
+	take(&heard, asks);
+	ck_assert(strstr(heard.text, "{\"status\":\"ok\"}"));
+	ck_assert_int_eq(send(half, whole + 5, 5, MSG_NOSIGNAL), 5);
+	ahead_ns = (LIMIT_CONTROL_WAIT_MS + 1000) * UINT64_C(1000000);
+	wait_for_end(half, &heard);
+	ck_assert(!is_open(silent, &heard));
+	ck_assert(is_open(asks, &heard));
+	ahead_ns = UINT64_C(3600000000000);
+	wait_for_end(asks, &heard);
+	ck_assert(is_open(listens, &heard));
+	ck_assert(tell(streams[0], 0));
+	turn(5);
+	take(&heard, listens);
+	ck_assert(strstr(heard.text, "{\"number\":0,"));
+	free(heard.text);
+	close(listens);
+	close(silent);
+	close(half);
+	close(asks);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE(half_requests),
 	HARNESS_CASE(lines_come_as_they_are_sent),
 	HARNESS_CASE(a_slow_reader_is_told_what_it_has_missed),
 	HARNESS_CASE(a_reader_that_stops_costs_bounded_memory),
