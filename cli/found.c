@@ -136,6 +136,7 @@ void found_free(struct found *found)
 	for (size_t i = 0; i < found->n_endpoints; i++)
 		free((char *)found->endpoints[i].name);
 	free(found->members);
+	free(found->more);
 	free(found->regions);
 	free(found->locks);
 	free(found->endpoints);

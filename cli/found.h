@@ -13,11 +13,20 @@
 
 enum { FOUND_MEMBERS = 1, FOUND_REGIONS = 2, FOUND_LOCKS = 4, FOUND_ENDPOINTS = 8 };
 
+/* What is known of a member besides. */
+struct found_more {
+	const char *transport; /* "memory", "socket"; NULL: not known */
+	bool knows_behind, has_rate;
+	uint64_t behind_posts, behind_messages;
+	double rate; /* posts a second */
+};
+
 struct found {
 	const char *file;
 	enum pathbus_transport_kind transport;
 	unsigned parts; /* FOUND_: what was looked for, and could be looked at */
 	struct pathbus_member *members;           /* without the one that looks */
+	struct found_more *more;                  /* of each of them; NULL: nothing is known */
 	struct pathbus_region_entry *regions;
 	struct pathbus_lock_info *locks;
 	struct pathbus_endpoint_entry *endpoints;
@@ -27,6 +36,12 @@ struct found {
 /* Looks for these parts of the topic. What cannot be looked at is told, and left out. Returns the exit status. */
 int found_look(pathbus_topic *topic, const char *file, unsigned parts, struct found *ret);
 void found_free(struct found *);
+/*
+ * More of its members: how far behind, and over what, by the library and by the daemon's control socket, where it lets this user; with
+ * an interval how many posts a second, by a second look after it, whose members they then are. In found_more.c.
+ * Returns the exit status; STATUS_FAILED, and nothing is told, after a signal.
+ */
+int found_more(pathbus_topic *topic, const struct pathbus_options *options, uint64_t interval_ns, struct found *found);
 
 /* Names for people, and for JSON. */
 const char *found_pages(enum pathbus_region_pages pages);

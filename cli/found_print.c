@@ -60,6 +60,19 @@ static void add_who(struct table *table, const char *what, const char *name, pid
 	free(shown);
 }
 
+static void append_more(char details[DETAILS_SIZE], const struct found_more *more)
+{
+	if (more->has_rate)
+		append(details, "%.1f posts/s", more->rate);
+	if (more->knows_behind && more->behind_posts > 0)
+		append(details, "%llu post%s behind", (unsigned long long)more->behind_posts, more->behind_posts == 1 ? "" : "s");
+	if (more->knows_behind && more->behind_messages > 0)
+		append(details, "%llu message%s behind", (unsigned long long)more->behind_messages,
+		       more->behind_messages == 1 ? "" : "s");
+	if (more->transport && strcmp(more->transport, "socket") == 0)
+		append(details, "over its socket");
+}
+
 static void add_members(struct table *table, const struct found *found)
 {
 	for (size_t i = 0; i < found->n_members; i++) {
@@ -72,6 +85,8 @@ static void add_members(struct table *table, const struct found *found)
 			append(details, "%s", at->subscribes ? "subscribes" : "does not subscribe");
 		if (!at->is_link)
 			append(details, "%llu post%s", (unsigned long long)at->n_posts, at->n_posts == 1 ? "" : "s");
+		if (found->more)
+			append_more(details, &found->more[i]);
 		add_who(table, at->is_link ? "link" : "member", NULL, at->pid, at->uid, at->command, details);
 	}
 }

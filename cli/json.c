@@ -314,7 +314,23 @@ char *line_region_json(const struct line_region *line)
 	return finish(object, failed);
 }
 
-static json_t *member(const struct pathbus_member *from)
+static int set_more(json_t *object, const struct found_more *more)
+{
+	int failed = 0;
+
+	if (more->transport)
+		failed |= set_text(object, "transport", more->transport);
+	if (more->knows_behind) {
+		failed |= json_object_set_new(object, "behind_posts", number(more->behind_posts));
+		failed |= json_object_set_new(object, "behind_messages", number(more->behind_messages));
+	}
+	if (more->has_rate)
+		failed |= json_object_set_new(object, "posts_per_second", json_real(more->rate));
+	return failed;
+}
+
+/* `more` may be NULL. */
+static json_t *member(const struct pathbus_member *from, const struct found_more *more)
 {
 	json_t *object = json_object();
 	int failed = set_process(object, from->pid, from->uid, from->command);
@@ -323,6 +339,8 @@ static json_t *member(const struct pathbus_member *from)
 	failed |= set_flag(object, "subscribes", from->subscribes);
 	failed |= json_object_set_new(object, "posts", number(from->n_posts));
 	failed |= set_flag(object, "link", from->is_link);
+	if (more)
+		failed |= set_more(object, more);
 	return whole(object, failed);
 }
 
@@ -410,7 +428,7 @@ char *found_json(const struct found *found)
 
 	failed |= set_text(object, "transport", tell_transport(found->transport));
 	for (size_t i = 0; i < found->n_members; i++)
-		failed |= json_array_append_new(lists[0], member(&found->members[i]));
+		failed |= json_array_append_new(lists[0], member(&found->members[i], found->more ? &found->more[i] : NULL));
 	for (size_t i = 0; i < found->n_regions; i++)
 		failed |= json_array_append_new(lists[1], region(&found->regions[i]));
 	for (size_t i = 0; i < found->n_locks; i++)

@@ -20,6 +20,8 @@ function __pathbusctl_takes_value
             return 0
         case 'endpoint connect:--timeout'
             return 0
+        case 'who:--interval'
+            return 0
         case 'topics:--filter' 'topics:--sort'
             return 0
         case 'clients:--sort'
@@ -165,6 +167,7 @@ complete -c pathbusctl -n '__pathbusctl_at "endpoint list" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "endpoint connect"' -l timeout -x -d 'wait so long for somebody who listens (default: 0)'
 complete -c pathbusctl -n '__pathbusctl_is "endpoint connect"' -s v -l verbose -d 'say on stderr who it is'
 complete -c pathbusctl -n '__pathbusctl_at "endpoint connect" 0' -F
+complete -c pathbusctl -n '__pathbusctl_is "who"' -l interval -x -d 'look twice, and print how many posts a second each member makes'
 complete -c pathbusctl -n '__pathbusctl_is "who"' -l json -d 'print one JSON object'
 complete -c pathbusctl -n '__pathbusctl_at "who" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "check"' -l json -d 'print one JSON object'

@@ -48,6 +48,16 @@ static uint64_t posts_in(uint64_t word, uint64_t tag)
 	return (word ^ tag) & COUNT_TAG ? 0 : word & COUNT_POSTS;
 }
 
+/* How much has come since it last had dealt with all, its own included. */
+static void look_behind(const struct page *page, const struct page_slot *slot, struct pathbus_member *ret)
+{
+	uint64_t generation = atomic_load(&page->generation), seen = atomic_load(&slot->seen);
+	uint64_t behind = lane_is_later(generation, seen) ? generation - seen : 0;
+
+	ret->behind_posts = behind / GENERATION_POST;
+	ret->behind_messages = behind % GENERATION_POST;
+}
+
 /* False: nobody is there, or nobody yet. */
 static bool look_at(const pathbus_topic *topic, unsigned index, struct pathbus_member *ret)
 {
@@ -71,7 +81,11 @@ static bool look_at(const pathbus_topic *topic, unsigned index, struct pathbus_m
 		.n_posts = posts_in(posts, elsewhere) + (elsewhere & COUNT_POSTS),
 		.is_self = index == atomic_load(&topic->slot) && origin == topic->origin,
 		.is_link = (flags & SLOT_LINK) != 0,
+		.behind_posts = UINT64_MAX,
+		.behind_messages = UINT64_MAX,
 	};
+	if (ret->subscribes && !ret->is_link)
+		look_behind(topic->page, slot, ret);
 	return true;
 }
 
@@ -123,6 +137,8 @@ static int take_list(struct bus_call *call, const void *frame, const struct wire
 			.subscribes = (from->flags & WIRE_MEMBER_SUBSCRIBES) != 0,
 			.n_posts = from->n_posts,
 			.is_self = from->origin == members->self,
+			.behind_posts = UINT64_MAX,
+			.behind_messages = UINT64_MAX,
 		};
 		memcpy(member->command, from->command, sizeof(member->command));
 	}

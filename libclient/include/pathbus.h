@@ -933,6 +933,8 @@ struct pathbus_member {
 	                   * threads only while somebody hides others' posts */
 	int is_self;      /* 1: the topic that was asked about */
 	int is_link;      /* 1: no program, but what joins the daemon's channel with a sidecar, where others are */
+	uint64_t behind_posts;    /* since it last had dealt with all; UINT64_MAX: not known, as of other users' and of who does */
+	uint64_t behind_messages; /* not subscribe */
 };
 
 /* Not 0: no more, and pathbus_member_list returns that. *member is valid until the function returns. */

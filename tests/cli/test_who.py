@@ -110,6 +110,74 @@ class Who:
         self.assertEqual({who["link"]: who["pid"] == one.pid for who in members}, {False: True, True: False})
         self.assertIn(["link", "pathbus-link"], [[row[0], row[4]] for row in self.rows()])
 
+    def test_who_is_behind(self):
+        listener, other = self.listen(self.path()), self.listen(self.path())
+        listener.stop()
+        for _ in range(3):
+            self.post(self.path())
+            self.expect_post(other, self.path())
+        self.send("x", self.path())
+        other.out.line()
+
+        def caught_up():
+            members = {who["pid"]: (who["behind_posts"], who["behind_messages"]) for who in self.who()["members"]}
+            self.assertEqual(members[listener.pid], (3, 1))
+            return members[other.pid] == (0, 0)
+        ctl.wait_until("the other sleeps", caught_up)
+        rows = {int(row[2]): row[5] for row in self.rows()}
+        self.assertEqual(rows, {listener.pid: "subscribes, 0 posts, 3 posts behind, 1 message behind",
+                                other.pid: "subscribes, 0 posts"})
+        self.assertEqual({who.get("transport") for who in self.who()["members"]}, {"memory" if self.daemon else None})
+        listener.send(signal.SIGCONT)
+
+    def test_posts_a_second(self):
+        listener = self.listen(self.path())
+        poster = self.helper("poster", "10", b"open")
+        who = self.background("who", "--json", "--interval", "0.2", self.path())
+        while who.child.poll() is None:
+            poster.send(signal.SIGUSR1)
+            self.assertEqual(poster.out.line(), b"posted")
+        self.assertEqual(who.exit(), 0)
+        members = {at["pid"]: at for at in json.loads(who.out.line())["members"]}
+        self.assertEqual(set(members), {listener.pid, poster.pid})
+        rate = members[poster.pid]["posts_per_second"]
+        self.assertGreaterEqual(rate * 60, 10)  # it did post, and the looks were not a minute apart
+        self.assertLessEqual(rate * 0.2, members[poster.pid]["posts"])
+        self.assertEqual(members[listener.pid]["posts_per_second"], 0)
+        self.assertNotIn("behind_posts", members[poster.pid])  # who does not subscribe never is
+        rows = self.expect(0, "who", "--interval", "0.01", self.path()).stdout
+        self.assertRegex(rows, rb"does not subscribe, \d+ posts, 0.0 posts/s\n")
+
+    def test_a_signal_ends_the_interval(self):
+        self.listen(self.path())
+        who = self.background("who", "--interval", "1000", self.path())
+        ctl.wait_until("it is a member", lambda: len(self.who()["members"]) == 2)
+        ctl.wait_until("it catches the signal", lambda: self.catches(who.pid, signal.SIGTERM))
+        who.send(signal.SIGTERM)
+        self.assertEqual((who.exit(), who.out.all()), (-signal.SIGTERM, []))
+
+    def catches(self, pid, number):
+        with open(f"/proc/{pid}/status") as status:
+            return int(dict(line.split(":", 1) for line in status)["SigCgt"], 16) >> number - 1 & 1
+
+    def test_a_member_over_its_socket(self):
+        if not self.daemon:
+            self.skipTest("only with a daemon")
+        self.options = ["--transport", "socket"]
+        self.transport = "socket"
+        listener = self.listen(self.path("with * and [x]"))
+        self.options, self.transport = [], "bus"
+        member, = json.loads(self.expect(0, "who", "--json", self.path("with * and [x]")).stdout)["members"]
+        self.assertEqual((member["pid"], member["transport"]), (listener.pid, "socket"))
+        self.assertIn(b", over its socket\n", self.expect(0, "who", self.path("with * and [x]")).stdout)
+
+    def test_without_the_control_socket(self):
+        """What the library knows is told all the same."""
+        self.listen(self.path())
+        self.env["PATHBUS_CONTROL"] = self.path("none")
+        member, = self.who()["members"]
+        self.assertEqual((member.get("transport"), member["behind_posts"]), (None, 0))
+
     def test_output_that_cannot_be_written(self):
         with open("/dev/full", "wb") as full:
             self.assertIn(b"output", self.expect(1, "who", self.path(), stdout=full).stderr)
@@ -117,7 +185,8 @@ class Who:
 
 class Words(ctl.Case):
     def test_usage(self):
-        for words in [[], [self.path(), self.path()], ["--bogus", self.path()]]:
+        for words in [[], [self.path(), self.path()], ["--bogus", self.path()],
+                      ["--interval", "0", self.path()], ["--interval", "x", self.path()]]:
             self.expect(2, "who", *words)
         self.expect(66, "who", self.path("none/x"))
 
