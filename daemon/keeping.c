@@ -33,7 +33,6 @@ struct kept {
 	struct keeper *keeper;
 	struct kept *next, **at;
 	uint64_t until_ns; /* os_now_ns; UINT64_MAX: ever */
-	bool has_descriptor; /* its user's bell is charged here */
 };
 
 struct keeper {
@@ -55,7 +54,6 @@ static int charge(struct kept *kept)
 	if (r < 0 || !is_first)
 		return r;
 	r = user_charge(kept->user, CHARGE_DESCRIPTORS, 1);
-	kept->has_descriptor = r == 0;
 	if (r < 0)
 		user_release(kept->user, CHARGE_KEPT, 1);
 	return r;
@@ -64,9 +62,8 @@ static int charge(struct kept *kept)
 static void release(struct kept *kept)
 {
 	user_release(kept->user, CHARGE_KEPT, 1);
-	if (kept->has_descriptor)
+	if (user_has(kept->user, CHARGE_KEPT) == 0)
 		user_release(kept->user, CHARGE_DESCRIPTORS, 1);
-	kept->has_descriptor = false;
 }
 
 static void move_name(struct topic_name *name, struct user *user)
@@ -298,10 +295,8 @@ static bool keep(const struct context *context, struct topic *topic, struct user
 		log_event(REASON_NOT_KEPT, "a topic's state is not kept, since its folder is gone or cannot be watched");
 		return false;
 	}
-	if (charge(kept) < 0) {
-		log_event(REASON_NOT_KEPT, "a topic's state is not kept: %s", user_refusal(kept->user, CHARGE_KEPT));
-		return false;
-	}
+	if (charge(kept) < 0)
+		return false; /* which has been logged */
 	topic_log_ends(topic, user, true);
 	topic_empty(topic);
 	for (struct topic_name *name = topic->names; name; name = name->next)

@@ -213,11 +213,8 @@ void topic_drop_empty_lanes(struct topic *topic)
 {
 	for (struct topic_lane *lane = topic->lanes, *next; lane && topic->n_members > 0; lane = next) {
 		next = lane->next;
-		if (lane->n_members > 0 || lane->n_links > 0 || lane->crossing)
-			continue;
-		if (!topic->crossing) /* which has taken what there was */
-			keeping_take_lane(lane);
-		free_lane(lane);
+		if (lane->n_members == 0 && lane->n_links == 0 && !lane->crossing)
+			free_lane(lane); /* if another has the topic open, the crossing has taken what there was */
 	}
 }
 

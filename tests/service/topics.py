@@ -375,10 +375,10 @@ def test_a_folder_that_is_another():
             raise bus.Skip("no number of a folder is used again here")
         # Nobody has to come for it.
         (config.folder / "gone").mkdir()
-        leave_state(daemon, config.folder / "gone/file", 5)
-        daemon.expect_said("gone/file': nobody has it open")
+        leave_state(daemon, config.folder / "gone/for-good", 5)
+        daemon.expect_said("gone/for-good': nobody has it open")
         (config.folder / "gone").rmdir()
-        daemon.expect_said("gone/file': its state is not kept any more")
+        daemon.expect_said("gone/for-good': its state is not kept any more")
         # A folder that is moved is still the same.
         folder.mkdir()
         leave_state(daemon, folder / "file", 5)
