@@ -25,7 +25,6 @@ struct control;
 struct reload;
 struct clients;
 struct idle;
-struct service_manager;
 
 struct context {
 	const struct options *options;
@@ -46,7 +45,6 @@ struct context {
 	struct control *control; /* NULL: there is no control socket */
 	struct reload *reload;
 	struct idle *idle; /* NULL: it goes on without anybody */
-	struct service_manager *manager; /* NULL: there is none that wants to be told */
 	uint8_t id[16]; /* of this run */
 	uint64_t started_ns;
 	const char *address; /* where it serves */

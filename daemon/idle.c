@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "client.h"
+#include "control/control.h"
 #include "options.h"
 #include "topic.h"
 
@@ -25,12 +26,16 @@ static bool is_idle(const struct idle *idle)
 	return clients_are_gone(idle->context->clients) && topics_count(idle->context->topics) == 0 && poll(&waiting, 1, 0) == 0;
 }
 
-/* Who came meanwhile will say so when it goes. */
+/* Who came meanwhile will say so when it goes; but nobody says when an admin does. */
 static void rested(void *arg)
 {
 	struct idle *idle = arg;
 
-	if (is_idle(idle))
+	if (!is_idle(idle))
+		return;
+	if (control_is_used(idle->context->control))
+		idle_note(idle);
+	else
 		idle->leave(idle->arg);
 }
 

@@ -45,7 +45,7 @@
 #include "ringing.h"
 #include "runtime.h"
 #include "sandbox.h"
-#include "service_manager.h"
+#include "service.h"
 #include "serving.h"
 #include "topic.h"
 #include "user.h"
@@ -58,7 +58,7 @@ struct server {
 	struct death_page death;
 	struct serving serving;
 	struct control_place control;
-	struct inherited_sockets inherited;
+	struct service service;
 	struct listener *listener;
 	struct elder *elder;
 	struct loop_event *signals[N_SIGNALS];
@@ -127,8 +127,7 @@ static void on_hangup(void *arg)
 {
 	struct server *server = arg;
 
-	if (!reload_ask(server->context.reload, NULL, NULL))
-		log_event(REASON_NO_MEMORY, "no memory to read the configuration anew");
+	service_reload(&server->service);
 }
 
 static void on_idle(void *arg)
@@ -137,15 +136,6 @@ static void on_idle(void *arg)
 
 	log_event(REASON_IDLE, "stopping: nobody has needed it for %u ms", server->context.options->idle_exit_ms);
 	loop_stop(server->context.loop);
-}
-
-static void tell_status(void *arg, char *ret, size_t size)
-{
-	const struct server *server = arg;
-	size_t n_clients = clients_count(server->context.clients), n_topics = topics_count(server->context.topics);
-
-	snprintf(ret, size, "Serving %s: %zu client%s, %zu topic%s", server->serving.path, n_clients, n_clients == 1 ? "" : "s",
-	         n_topics, n_topics == 1 ? "" : "s");
 }
 
 /* Only root could start another: that is for whoever started us. */
@@ -370,21 +360,6 @@ static int make_rest(struct server *server)
 	return server->control.is_on ? control_start(&server->context, &server->control, &server->context.control) : 0;
 }
 
-/* What has to do with whoever started it. */
-static int make_service(struct server *server)
-{
-	struct context *context = &server->context;
-
-	if (context->options->idle_exit_ms > 0 && server->inherited.bus.fd < 0) {
-		log_event(REASON_IDLE, "idle-exit has no effect: nobody would start it again, since no service manager listens for it");
-	} else if (context->options->idle_exit_ms > 0) {
-		context->idle = idle_new(context, server->serving.listener, on_idle, server);
-		if (!context->idle)
-			return -ENOMEM;
-	}
-	return service_manager_attach(context->manager, context->loop, tell_status, server);
-}
-
 static int make_all(struct server *server, const struct options *options)
 {
 	int r = make_core(server, options);
@@ -396,7 +371,7 @@ static int make_all(struct server *server, const struct options *options)
 	if (r == 0)
 		r = make_rest(server);
 	if (r == 0)
-		r = make_service(server);
+		r = service_attach(&server->service, &server->context, &server->serving, on_idle, server);
 	return r;
 }
 
@@ -466,7 +441,7 @@ static void stop(struct server *server)
 	folders_free(context->folders);
 	for (unsigned i = 0; i < N_SIGNALS; i++)
 		loop_event_free(server->signals[i]);
-	context->manager = service_manager_free(context->manager);
+	service_end(&server->service);
 	logging_leave();
 	loop_free(context->loop);
 	ringing_deinit();
@@ -491,8 +466,8 @@ static int start_reader(struct server *server, const struct options *options)
 /* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
 static int separate(struct server *server, const struct options *options)
 {
-	int r = forker_start(&server->user, server->serving.listener, server->context.manager || server->inherited.bus.fd >= 0,
-	                     !options->no_sandbox, &server->files_process);
+	int r = forker_start(&server->user, server->serving.listener, service_is_managed(&server->service), !options->no_sandbox,
+	                     &server->files_process);
 
 	if (r < 0)
 		return EXIT_FAILED;
@@ -528,8 +503,8 @@ static bool gives_way(const struct server *server, const struct options *options
 
 	if (options->address || options->system || !elder_serves())
 		return false;
-	return server->inherited.bus.fd < 0 ||
-	       (address_of_user(geteuid(), own) == 0 && strcmp(server->inherited.bus.path, own) == 0);
+	return server->service.inherited.bus.fd < 0 ||
+	       (address_of_user(geteuid(), own) == 0 && strcmp(server->service.inherited.bus.path, own) == 0);
 }
 
 /* Takes the place, with what the daemon of all users needs root for. */
@@ -542,14 +517,14 @@ static int take_place(struct server *server, const struct options *options)
 		return EXIT_SERVED;
 	}
 	if (status == EXIT_STOPPED)
-		status = serving_start(options->address, options->system ? &server->user : NULL, &server->inherited.bus,
+		status = serving_start(options->address, options->system ? &server->user : NULL, &server->service.inherited.bus,
 		                       &server->serving);
 	if (status != EXIT_STOPPED)
 		return status;
 	status = start_reader(server, options);
 	if (status == EXIT_STOPPED)
 		status = control_place_take(options, &server->serving, options->system ? &server->user : NULL,
-		                            server->inherited.control.fd, &server->control);
+		                            server->service.inherited.control.fd, &server->control);
 	if (status == EXIT_STOPPED && options->system) {
 		logging_give(server->user.uid, server->user.gid);
 		status = separate(server, options);
@@ -568,15 +543,14 @@ static int run(struct options *options)
 	struct server server = { .status = EXIT_STOPPED, .options = options };
 	int status, r;
 
-	if (service_manager_sockets(&server.inherited) < 0)
+	if (service_begin(&server.service) < 0)
 		return EXIT_FAILED;
-	server.context.manager = service_manager_new();
 	hold_signals(SIG_BLOCK);
 	status = take_place(&server, options);
 	if (status == EXIT_SERVED)
-		service_manager_turn_away(&server.inherited.bus);
+		service_manager_turn_away(&server.service.inherited.bus);
 	if (status != EXIT_STOPPED) {
-		service_manager_free(server.context.manager);
+		service_end(&server.service);
 		return status;
 	}
 	r = make_all(&server, options);
@@ -592,9 +566,9 @@ static int run(struct options *options)
 	hold_signals(SIG_UNBLOCK);
 	if (server.status == EXIT_STOPPED) {
 		(void)logging_attach(server.context.loop);
-		service_manager_tell(server.context.manager, SERVICE_READY);
+		service_tell(&server.service, SERVICE_READY);
 		loop_run(server.context.loop);
-		service_manager_tell(server.context.manager, SERVICE_STOPPING);
+		service_tell(&server.service, SERVICE_STOPPING);
 	}
 	stop(&server);
 	return server.status;

@@ -69,6 +69,14 @@ static void sweep(struct door *door)
 		door->places[i].used = is_there(&door->places[i]);
 }
 
+bool door_is_used(const struct door *door)
+{
+	for (unsigned i = 0; i < N_PLACES; i++)
+		if (is_there(&door->places[i]))
+			return true;
+	return door->n_fresh > 0;
+}
+
 /* NULL: there is none for this user. */
 static struct place *free_place(struct door *door, uid_t uid)
 {

@@ -20,6 +20,9 @@ struct door *door_new(struct loop *loop, struct evhttp *http, int socket);
 void door_close(struct door *door);
 struct door *door_free(struct door *door); /* after it. Takes NULL; returns NULL */
 
+/* Has somebody come through who is still there? */
+bool door_is_used(const struct door *door);
+
 /* What the connection does now; it must have come through here. */
 enum door_state {
 	DOOR_WAITS,   /* for its next request */

@@ -480,6 +480,11 @@ int control_start(const struct context *context, const struct control_place *pla
 	return 0;
 }
 
+bool control_is_used(const struct control *control)
+{
+	return control && door_is_used(control->door);
+}
+
 struct control *control_end(struct control *control)
 {
 	struct queue *place;

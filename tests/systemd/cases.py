@@ -10,6 +10,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -252,7 +253,7 @@ def test_limits():
         since = cursor()
         drop_in("limits", "[Service]\nLimitNOFILE=3000\n")
         systemctl("restart", SERVICE)
-    assert "of the 3000 that there are" in said(since), said(since)
+    assert "with 3000 descriptors in all" in said(since), said(since)
 
 
 # --- files, as their users see them, from a service that has mounts of its own -------------------------------------------
@@ -393,17 +394,94 @@ def test_upgrade():
 
 
 def test_reload():
-    """The same process goes on."""
+    """The same process goes on, with what it reads then; or, where that is wrong, with what it had."""
     CONF.parent.mkdir(exist_ok=True)
     CONF.write_text("[daemon]\nlog-level = info\n")
     systemctl("start", SERVICE)
     with Guests(shared_file(), ALICE, [ALICE]) as guests:
         guests.wait_until_on(ON_BUS)
         pid = main_pid()
-        systemctl("reload", SERVICE)
-        wait_for(lambda: show("ActiveState") == "active", "it is not reloading any more")
-        guests.go_on()
-        assert main_pid() == pid
+        for text, expected in (("[daemon]\nlog-level = debug\n", "reload: "), ("[daemon]\nno-such-key = 1\n", "reload-failed")):
+            since = cursor()
+            CONF.write_text(text)
+            systemctl("reload", SERVICE)
+            wait_for(lambda: expected in said(since), f"it has read {text}")
+            wait_for(lambda: show("ActiveState", "SubState") == ("active", "running"), "it is not reloading any more")
+            guests.go_on()
+            assert main_pid() == pid
+    assert show("Result") == "success"
+
+
+def test_journal():
+    """Each line has its priority, and what it is about as a field."""
+    since = cursor()
+    systemctl("start", SERVICE)
+    with bus.Connection(SOCKET) as connection:
+        connection.send(bus.frame(99, 1))
+        while connection.receive():
+            pass
+    expected = {"serving": "6", "drop-type": "4"}
+
+    def found():
+        return {entry.get("PATHBUS_REASON"): entry["PRIORITY"] for entry in journal(since) if entry.get("_COMM") == "pathbusd"}
+
+    wait_for(lambda: expected.items() <= found().items(), f"{expected} are there; there are {found()}")
+
+
+def ask_control(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(bus.LIMIT_S)
+        client.connect(os.fspath(CONTROL))
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: pathbus\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    return int(answer.split()[1]), json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+def ask_control_as(user):
+    """The status of the answer, or the error."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            be(user)()
+            os.write(writer, str(ask_control("/healthz")[0]).encode())
+        except BaseException as error:
+            os.write(writer, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    answer = os.read(reader, 100).decode()
+    os.close(reader)
+    os.close(writer)
+    return answer
+
+
+def test_control():
+    """Its socket is the service manager's, too: an admin's question starts the service, and is answered; others cannot connect."""
+    assert show("ActiveState") == "inactive"
+    inode = CONTROL.stat().st_ino
+    assert ask_control("/healthz") == (200, {"status": "ok"})
+    assert show("ActiveState") == "active"
+    assert ask_control_as(ALICE) == "PermissionError"
+    systemctl("stop", SERVICE)
+    assert CONTROL.stat().st_ino == inode
+    # A group of admins: in the unit who may connect, in the configuration whom it answers.
+    folder = pathlib.Path("/run/systemd/system/pathbusd-control.socket.d")
+    folder.mkdir()
+    (folder / "group.conf").write_text("[Socket]\nSocketGroup=alice\nSocketMode=0660\n")
+    CONF.parent.mkdir(exist_ok=True)
+    CONF.write_text("[daemon]\ncontrol-group = alice\n")
+    systemctl("daemon-reload")
+    systemctl("restart", "pathbusd-control.socket")
+    try:
+        assert ask_control_as(ALICE) == "200"
+        assert ask_control_as(BOB) == "PermissionError"
+    finally:
+        shutil.rmtree(folder)
+        systemctl("daemon-reload")
+        systemctl("stop", SERVICE, "pathbusd-control.socket")
 
 
 def test_idle_exit():
@@ -502,6 +580,7 @@ def test_user_instance():
 
 
 def main():
+    os.umask(0o022)
     for user in (ALICE, BOB):
         run("useradd", "--create-home", user)
         run("chmod", "711", f"/home/{user}")
