@@ -18,6 +18,7 @@
 #include "connection.h"
 #include "counts.h"
 #include "departure.h"
+#include "happening.h"
 #include "idle.h"
 #include "limit.h"
 #include "log.h"
@@ -93,6 +94,7 @@ void client_finish(struct client *client, enum leave how)
 	list_add(&client->clients->ended, client);
 	client->clients->n--;
 	roster_remove(&client->clients->roster, client->number);
+	happening_note(HAPPENING_CLIENT_GONE, .client = client->number, .pid = client->pid, .uid = client->uid, .has_uid = true);
 	client->number = 0;
 	loop_call_soon(client->clients->reaper);
 }
@@ -374,6 +376,7 @@ void clients_add(struct clients *clients, int socket)
 		return;
 	}
 	clients->n++;
+	happening_note(HAPPENING_CLIENT_CONNECTED, .client = client->number, .pid = client->pid, .uid = client->uid, .has_uid = true);
 	loop_set(client->timer, options->hello_ms);
 }
 

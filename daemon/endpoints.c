@@ -15,6 +15,7 @@
 
 #include "connection.h"
 #include "endpoint.h"
+#include "happening.h"
 #include "limit.h"
 #include "loop.h"
 #include "os/os.h"
@@ -336,10 +337,18 @@ void endpoint_cancel(struct client *client, uint32_t request)
 /* --- listening ------------------------------------------------------------------------------------------- */
 
 /* From now on nobody listens there. Those who wait go on waiting, unless it was for this one. */
+static void note(const struct endpoint *endpoint, const char *what)
+{
+	happening_note(HAPPENING_ENDPOINT, .topic = endpoint->topic->number, .path = topic_path(endpoint->topic), .name = endpoint->name,
+	               .name_size = endpoint->name_size, .client = endpoint->client->number, .pid = endpoint->client->pid,
+	               .uid = endpoint->client->uid, .has_uid = true, .what = what);
+}
+
 static void listener_ends(struct endpoint *endpoint)
 {
 	struct queue *all = &endpoint->waiting;
 
+	note(endpoint, "gone");
 	tokens_endpoint_ends(endpoint);
 	queue_remove(&endpoint->of_client);
 	endpoint->client->endpoints.n_listening--;
@@ -415,6 +424,7 @@ int endpoint_listen(struct client *client, struct member *member, const struct w
 	endpoint->number = ++client->endpoints.last_number;
 	queue_move(&client->endpoints.listening, &endpoint->of_client);
 	client->endpoints.n_listening++;
+	note(endpoint, "listening");
 	*ret_number = endpoint->number;
 	return 0;
 }

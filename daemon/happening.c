@@ -73,7 +73,8 @@ static void tell_all(const struct happening *happening)
 		if (told.time_ns == 0)
 			told.time_ns = os_now_ns();
 		if (!told.command && told.pid > 0) {
-			if (os_process_name(told.pid, &uid, command, sizeof(command)) < 0)
+			/* Another user's is another process, that has its number by now. */
+			if (os_process_name(told.pid, &uid, command, sizeof(command)) < 0 || (told.has_uid && uid != told.uid))
 				command[0] = '\0';
 			command[sizeof(command) - 1] = '\0';
 			told.command = command;

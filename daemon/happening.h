@@ -19,22 +19,20 @@ enum happening_kind {
 	HAPPENING_CLIENT_GONE,
 	HAPPENING_TOPIC_OPENED,
 	HAPPENING_TOPIC_CLOSED,
-	HAPPENING_MEMBER_JOINED,
+	HAPPENING_MEMBER_JOINED, /* `what`: "memory" or "socket" */
 	HAPPENING_MEMBER_LEFT,
-	HAPPENING_POST,    /* `n` of them, merged; watching.c */
-	HAPPENING_MESSAGE, /* of `n` bytes; watching.c */
-	HAPPENING_GAP,     /* `n` messages that who watches has missed; watching.c */
-	HAPPENING_RESYNC,
+	HAPPENING_POST,    /* `n` of them, merged; trace.c */
+	HAPPENING_MESSAGE, /* of `n` bytes; trace.c */
+	HAPPENING_GAP,     /* `n` messages that were too fast for who watches; trace.c */
+	HAPPENING_RESYNC,   /* `what`: "died", if that was of a member's end */
 	HAPPENING_LIMIT,    /* `name` is the limit's, `text` what its user is told */
 	HAPPENING_LINK,     /* `what`: "linked" or "left" */
-	HAPPENING_REGION,   /* `name` is its own; `what`: "made", "replaced", "freed" */
+	HAPPENING_REGION,   /* `name` is its own; `what`: "made", "restored", "replaced", "freed" */
 	HAPPENING_ENDPOINT, /* the same; `what`: "listening", "gone" */
 	HAPPENING_LOG,      /* `name` is the reason, `what` the level, `text` the line */
-	HAPPENING_RELOAD,   /* `text` */
+	HAPPENING_RELOAD,   /* `text`; `what`: "done" or "failed" */
 	N_HAPPENINGS
 };
-
-#define HAPPENING_NAME_SIZE 256u /* of what `name` points to, with its end */
 
 /* What is not known is 0 or NULL. All that it points to is the caller's. */
 struct happening {
@@ -46,6 +44,7 @@ struct happening {
 	bool has_uid;
 	const char *command; /* of `pid`; NULL: found out when it is told */
 	const char *what, *name, *text;
+	size_t name_size; /* 0: it has an end */
 	uint64_t n;
 	uint64_t time_ns; /* CLOCK_MONOTONIC; 0: now */
 };

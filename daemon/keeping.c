@@ -12,6 +12,7 @@
 
 #include "crossing.h"
 #include "folders.h"
+#include "happening.h"
 #include "limit.h"
 #include "log.h"
 #include "loop.h"
@@ -145,6 +146,8 @@ static void end(const struct context *context, struct topic *topic)
 {
 	if (topic_is_kept(topic))
 		topic_log_forgotten(topic, topic->kept->user);
+	if (topic->has_opened)
+		happening_note(HAPPENING_TOPIC_CLOSED, .topic = topic->number, .path = topic_path(topic));
 	rights_watch_forget(context->rights_watch, topic);
 	for (struct topic_name *name = topic->names; name; name = name->next)
 		folders_detach(context->folders, name);

@@ -220,6 +220,14 @@
 /* Reading the configuration anew: given up when there is no answer after so many milliseconds. */
 #define LIMIT_CONFIG_MS 20000u
 
+/* Lanes whose posts are told to those who watch them on the control socket; others are not. What is told of one in a row, and the
+ * pause after it, milliseconds: posts are merged meanwhile, and messages may be too fast. */
+#define LIMIT_TRACED_LANES 4096u
+#define LIMIT_TRACED_IN_A_ROW 64u
+#define LIMIT_TRACE_REST_MS 20u
+/* Topics that are looked at in a row when somebody begins or ends to watch. */
+#define LIMIT_TRACE_TOPICS_IN_A_ROW 32u
+
 /* Lines in the log of one reason, and of one user, that others can cause, in a pause of so many milliseconds; and of all users. What
  * is more is counted, and told at its end. While it goes on there is one line in a pause, and each pause is twice as long as the
  * one before it, up to the longest. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "carrier.h"
+#include "happening.h"
 #include "limit.h"
 #include "user.h"
 
@@ -163,11 +164,21 @@ void link_leave(struct link *link)
 
 /* --- what the agent says --------------------------------------------------------------------------- */
 
+static void note_link(const struct link *link, const char *what)
+{
+	const struct meeting *meeting = link->meeting;
+
+	if (meeting)
+		happening_note(HAPPENING_LINK, .topic = meeting->name->topic->number, .path = meeting->name->path,
+		               .uid = user_uid(meeting->user), .has_uid = true, .what = what);
+}
+
 static void on_linked(struct link *link, struct linker *linker)
 {
 	if (link->state != STATE_JOINING)
 		return;
 	set_state(link, STATE_LINKED);
+	note_link(link, "linked");
 	if (link->again)
 		link_send(link, LINK_AGAIN);
 	link->again = false;
@@ -194,6 +205,7 @@ static void on_left(struct linker *linker, struct link *link)
 
 	if (link->state != STATE_PARTING && link->state != STATE_LEAVING)
 		return;
+	note_link(link, "left");
 	link_free(linker, link);
 	if (!meeting)
 		return;
@@ -216,6 +228,8 @@ static void on_gone(struct linker *linker, struct link *link, int error)
 	struct topic *topic;
 	struct user *user;
 
+	if (state == STATE_LINKED)
+		note_link(link, "left");
 	link_free(linker, link);
 	if (!meeting)
 		return;

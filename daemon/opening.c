@@ -20,6 +20,7 @@
 #include "escape.h"
 #include "files.h"
 #include "folders.h"
+#include "happening.h"
 #include "keeping.h"
 #include "limit.h"
 #include "linker.h"
@@ -34,6 +35,7 @@
 #include "topic.h"
 #include "topic_log.h"
 #include "topic_sizes.h"
+#include "trace.h"
 #include "user.h"
 #include "wire.h"
 
@@ -96,11 +98,34 @@ static void opening_free(struct opening *opening)
 	free(opening);
 }
 
+static void note_joined(struct member *member)
+{
+	struct topic *topic = member->lane->topic;
+
+	if (!topic->has_opened)
+		happening_note(HAPPENING_TOPIC_OPENED, .topic = topic->number, .path = member->name->path);
+	topic->has_opened = member->has_joined = true;
+	happening_note(HAPPENING_MEMBER_JOINED, .topic = topic->number, .path = member->name->path, .pid = member->pid,
+	               .uid = user_uid(member->lane->user), .has_uid = true,
+	               .what = member->group == TOPIC_NO_GROUP ? "socket" : "memory");
+	trace_joined(member);
+}
+
+static void note_left(const struct member *member)
+{
+	if (member->has_joined)
+		happening_note(HAPPENING_MEMBER_LEFT, .topic = member->lane->topic->number, .path = member->name->path, .pid = member->pid,
+		               .uid = user_uid(member->lane->user), .has_uid = true,
+		               .what = member->group == TOPIC_NO_GROUP ? "socket" : "memory");
+}
+
 static void finish(struct opening *opening, int error, const char *text)
 {
 	struct member *member = opening->member;
 
 	counts_took(LATENCY_OPENING, opening->began_ns);
+	if (error == 0)
+		note_joined(member);
 	opening->member = NULL;
 	stop_waiting(opening); /* its topic may go with the member, if the client has ended meanwhile */
 	opening->done(opening->arg, opening, opening->asked.request, error, text, member);
@@ -186,6 +211,7 @@ void membership_end(const struct context *context, struct member *member, enum l
 	if (member->subscriber && how == LEAVE_LOST)
 		how = LEAVE_DIED;
 	topic_log_leaves(member, how);
+	note_left(member);
 	subscriber_free(member);
 	rights_watch_left(member);
 	topic_leave(member, how);

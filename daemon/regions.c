@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "happening.h"
 #include "last_close.h"
 #include "limit.h"
 #include "log.h"
@@ -99,8 +100,15 @@ static struct region *add(struct regions *regions, struct user *user, struct top
 	return region;
 }
 
+static void note(const struct region *region, const char *what)
+{
+	happening_note(HAPPENING_REGION, .topic = region->topic->number, .path = topic_path(region->topic), .name = region->name,
+	               .name_size = region->name_size, .uid = user_uid(region->user), .has_uid = true, .what = what);
+}
+
 static void region_free(struct region *region)
 {
+	note(region, "freed");
 	*region->at = region->next;
 	if (region->next)
 		region->next->at = region->at;
@@ -207,6 +215,7 @@ int region_make(struct regions *regions, struct user *user, struct topic *topic,
 		region_free(region);
 		return r;
 	}
+	note(region, "made");
 	*ret = region;
 	return 0;
 }
@@ -227,6 +236,7 @@ int region_adopt(struct regions *regions, struct user *user, struct topic *topic
 	}
 	region->pages = pages;
 	memcpy(region->id, id, REGION_ID_SIZE);
+	note(region, "restored");
 	*ret = region;
 	return 0;
 }
@@ -250,6 +260,7 @@ bool region_was_replaced(int fd)
 void region_set_replaced(struct region *region)
 {
 	region->replaced = true;
+	note(region, "replaced");
 	if (os_shared_store(region->fd, offsetof(struct region_header, replaced), 1) < 0)
 		log_event(REASON_REGION_UNTOLD, "the holders of a region could not be told that it was replaced");
 	region_free_unheld(region);

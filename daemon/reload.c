@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #include "files.h"
+#include "happening.h"
 #include "keys.h"
 #include "limits.h"
 #include "linker.h"
@@ -215,6 +216,7 @@ static void answer_all(struct reload *reload, const struct reload_answer *answer
 		log_event(REASON_RELOAD_FAILED, "reload: refused, all stays as it was: %s", answer->text);
 	else
 		log_event(REASON_RELOADED, "reload: %s", answer->text);
+	happening_note(HAPPENING_RELOAD, .text = answer->text, .what = answer->error < 0 ? "failed" : "done");
 	while (reload->asking) {
 		struct reload_request *request = reload->asking;
 

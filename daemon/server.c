@@ -48,6 +48,7 @@
 #include "service.h"
 #include "serving.h"
 #include "topic.h"
+#include "trace.h"
 #include "user.h"
 #include "version.h"
 
@@ -357,6 +358,8 @@ static int make_rest(struct server *server)
 	server->listener = listener_new(loop, server->serving.listener, server->context.clients);
 	if (!server->listener)
 		return -ENOMEM;
+	if (trace_start(&server->context) < 0)
+		return -ENOMEM;
 	return server->control.is_on ? control_start(&server->context, &server->control, &server->context.control) : 0;
 }
 
@@ -419,6 +422,7 @@ static void stop(struct server *server)
 		death_page_mark(&server->death);
 	context->idle = idle_free(context->idle);
 	context->control = control_end(context->control);
+	trace_stop();
 	control_place_leave(&server->control);
 	reload_free(context->reload);
 	listener_free(server->listener);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "crossing.h"
+#include "happening.h"
 #include "keeping.h"
 #include "log.h"
 #include "names.h"
@@ -16,6 +17,7 @@
 #include "regions.h"
 #include "syncing.h"
 #include "topic_log.h"
+#include "trace.h"
 #include "user.h"
 #include "wire.h"
 
@@ -104,6 +106,7 @@ static void free_lane(struct topic_lane *lane)
 	struct cost costs[N_LANE_COSTS];
 
 	lane_costs(&lane->shape, costs);
+	trace_forget(lane);
 	lane_counts_take(lane);
 	while (*at != lane)
 		at = &(*at)->next;
@@ -243,6 +246,7 @@ bool topic_has_members_of(const struct topic *topic, const struct user *user)
 
 void topic_resync(struct topic *topic)
 {
+	happening_note(HAPPENING_RESYNC, .topic = topic->number, .path = topic_path(topic));
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		topic_lane_resync(lane);
 }
@@ -251,6 +255,7 @@ void topic_resync_for(struct topic *topic, const struct user *user)
 {
 	bool may_post = false;
 
+	happening_note(HAPPENING_RESYNC, .topic = topic->number, .path = topic_path(topic), .uid = user_uid(user), .has_uid = true);
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
 		may_post |= lane->user == user && (lane->rights & WIRE_RIGHT_POST);
 	for (struct topic_lane *lane = topic->lanes; lane; lane = lane->next)
@@ -402,6 +407,7 @@ void topic_leave(struct member *member, enum leave how)
 	struct topic *topic = lane->topic;
 	struct page *page = topic_lane_borrow(lane);
 
+	trace_left(member);
 	regions_leave(member);
 	if (!page)
 		log_event(REASON_NO_MEMORY, "no memory to clear a slot, or to tell others of a member's end");
@@ -417,6 +423,8 @@ void topic_leave(struct member *member, enum leave how)
 
 			lane_resync(&view);
 			lane->own.units += GENERATION_POST;
+			happening_note(HAPPENING_RESYNC, .topic = topic->number, .path = topic_path(topic), .pid = member->pid,
+			               .uid = user_uid(lane->user), .has_uid = true, .what = "died");
 		}
 		if (member->slot != WIRE_NO_SLOT)
 			page_leave_slot(page, member->slot);

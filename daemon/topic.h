@@ -75,6 +75,7 @@ struct topic {
 	struct member *members;
 	unsigned n_members;
 
+	bool has_opened; /* somebody has: who watches has been told */
 	struct topic_lane *lanes; /* at least one while it has members */
 	struct lane_sums counted; /* of all its lanes, those that have gone too, as far as has been looked */
 
@@ -113,6 +114,7 @@ struct member {
 	uint64_t client;           /* the same, by its number */
 	unsigned group;            /* TOPIC_NO_GROUP: a socket-only one, for which the daemon listens */
 	bool told;                 /* the client has had the answer, so it may have posted */
+	bool has_joined;           /* it was opened: who watches has been told */
 	struct region_holder *regions; /* regions.c: what it holds of the topic's */
 	unsigned n_regions;
 	struct subscriber *subscriber; /* a socket-only one's; subscriber.c */
@@ -154,6 +156,12 @@ int topic_add_name(struct topic *topic, const struct topic_key *key, struct topi
 void topic_empty(struct topic *topic);
 /* Nobody may refer to it, its names or its members any more. Returns NULL. */
 struct topic *topic_free(struct topic *topic);
+
+/* By which it is told to people: one of its names'. NULL: not known. */
+static inline const char *topic_path(const struct topic *topic)
+{
+	return topic->names ? topic->names->path : NULL;
+}
 
 void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino);
 /* Copies; -ENOMEM: keeps the old one. A path in our root is not replaced by one in another. */

@@ -21,6 +21,7 @@
 struct carrier; /* carrier.h */
 struct crossing_lane; /* crossing.h */
 struct relay;   /* relay.h */
+struct trace;   /* trace.c */
 struct topic;   /* topic.h */
 struct user;    /* user.h */
 
@@ -65,6 +66,7 @@ struct topic_lane {
 	struct lane_sums counted;
 
 	struct crossing_lane *crossing; /* crossing.c; NULL: what is posted here is not carried to others, nor here */
+	struct trace *trace; /* trace.c; NULL: nobody watches what is posted here */
 	struct relay *relay; /* relay.c; NULL: it has no members without shared memory */
 };
 

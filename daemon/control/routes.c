@@ -9,6 +9,7 @@
 static const struct control_route routes[] = {
 	{ "GET", "/healthz", control_get_health, "", "", true },
 	{ "GET", "/metrics", control_get_metrics, "", "", false },
+	{ "GET", "/v1/events", control_get_events, "kind path posts", "", false },
 	{ "GET", "/v1/stats", control_get_stats, "users_after", "", false },
 	{ "GET", "/v1/topics", control_get_topics, "limit after path", "", false },
 	{ "GET", "/v1/topics/{id}", control_get_topic, "limit lanes_after members_after regions_after endpoints_after", "", false },

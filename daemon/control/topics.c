@@ -146,15 +146,20 @@ static bool is_pattern(const char *text)
 	return text[0] == '/' && size <= LIMIT_CONTROL_PATTERN && n <= LIMIT_CONTROL_PATTERN_COMPONENTS;
 }
 
-void control_get_topics(struct control_request *request)
+bool control_check_pattern(struct control_request *request)
 {
 	const char *pattern = control_query(request, "path");
 
-	if (pattern && !is_pattern(pattern)) {
-		control_reply_error(request, 400, "bad-query", "path=/srv/** for instance",
-		                    "path takes a pattern that begins with /, of at most %u bytes and %u components",
-		                    LIMIT_CONTROL_PATTERN, LIMIT_CONTROL_PATTERN_COMPONENTS);
-		return;
-	}
-	control_tell_list(request, "topics", look);
+	if (!pattern || is_pattern(pattern))
+		return true;
+	control_reply_error(request, 400, "bad-query", "path=/srv/** for instance",
+	                    "path takes a pattern that begins with /, of at most %u bytes and %u components", LIMIT_CONTROL_PATTERN,
+	                    LIMIT_CONTROL_PATTERN_COMPONENTS);
+	return false;
+}
+
+void control_get_topics(struct control_request *request)
+{
+	if (control_check_pattern(request))
+		control_tell_list(request, "topics", look);
 }

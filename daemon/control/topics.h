@@ -17,4 +17,7 @@ void tell_command(struct answer *answer, pid_t pid, uid_t uid);
 /* The topic in the request's path; NULL: there is none, and that has been answered. */
 struct topic *topic_of(struct control_request *request);
 
+/* The query's path=, if it is there, is a pattern that can be looked for. False: it is none, and that has been answered. */
+bool control_check_pattern(struct control_request *request);
+
 #endif
