@@ -46,17 +46,29 @@ struct keeper {
 
 /* --- what is charged -------------------------------------------------------------------------------- */
 
-/* As long as the account is there it has a bell. */
-static int charge(struct kept *kept)
+/* Whatever another user had charged before. */
+static void give_name(struct topic_name *name, struct user *user)
+{
+	if (name->user)
+		user_release(name->user, CHARGE_WATCHES, 1);
+	user_unref(name->user);
+	name->user = user_ref(user);
+}
+
+/* The name's watch, which may be another's now; and as long as the account is there it has a bell. */
+static int charge(struct kept *kept, struct topic_name *name)
 {
 	bool is_first = user_has(kept->user, CHARGE_KEPT) == 0;
-	int r = user_charge(kept->user, CHARGE_KEPT, 1);
+	const struct cost costs[] = {
+		{ CHARGE_KEPT, 1 },
+		{ CHARGE_WATCHES, name->user != kept->user },
+		{ CHARGE_DESCRIPTORS, is_first },
+	};
+	const char *limit;
+	int r = user_charge_costs(kept->user, costs, sizeof(costs) / sizeof(costs[0]), &limit);
 
-	if (r < 0 || !is_first)
-		return r;
-	r = user_charge(kept->user, CHARGE_DESCRIPTORS, 1);
-	if (r < 0)
-		user_release(kept->user, CHARGE_KEPT, 1);
+	if (r == 0 && name->user != kept->user)
+		give_name(name, kept->user);
 	return r;
 }
 
@@ -65,19 +77,6 @@ static void release(struct kept *kept)
 	user_release(kept->user, CHARGE_KEPT, 1);
 	if (user_has(kept->user, CHARGE_KEPT) == 0)
 		user_release(kept->user, CHARGE_DESCRIPTORS, 1);
-}
-
-static void move_name(struct topic_name *name, struct user *user)
-{
-	if (name->user == user)
-		return;
-	if (name->user) {
-		user_move_charge(name->user, user, CHARGE_WATCHES, 1);
-		user_unref(name->user);
-	} else {
-		user_charge_anyway(user, CHARGE_WATCHES, 1);
-	}
-	name->user = user_ref(user);
 }
 
 bool topic_is_kept(const struct topic *topic)
@@ -263,13 +262,23 @@ void keeping_put(struct topic_lane *lane)
 
 /* --- ending and beginning ----------------------------------------------------------------------------- */
 
-/* A folder that is not watched may be another one of the same number when somebody comes again. */
-static bool is_watched(const struct context *context, const struct topic *topic)
+/* It is kept under one name, that of who has set the state if it is charged for one: others may have given it any number of them. */
+static struct topic_name *name_to_keep(const struct topic *topic)
 {
-	for (const struct topic_name *name = topic->names; name; name = name->next)
-		if (folders_is_gone(context->folders, name))
-			return false;
-	return true;
+	struct topic_name *name = topic->names;
+
+	while (name && name->user != topic->kept->user)
+		name = name->next;
+	return name ? name : topic->names;
+}
+
+static void forget_other_names(const struct context *context, struct topic *topic, struct topic_name *stays)
+{
+	rights_watch_forget(context->rights_watch, topic);
+	for (struct topic_name *name = topic->names; name; name = name->next)
+		if (name != stays)
+			folders_detach(context->folders, name);
+	names_free_but(topic, stays);
 }
 
 /* What is known of the state from those who could set it. */
@@ -284,6 +293,7 @@ static void take_all(struct topic *topic)
 static bool keep(const struct context *context, struct topic *topic, struct user *user)
 {
 	struct keeper *keeper = context->keeper;
+	struct topic_name *name;
 	struct kept *kept;
 
 	if (topic_is_kept(topic))
@@ -294,16 +304,17 @@ static bool keep(const struct context *context, struct topic *topic, struct user
 	kept = topic->kept;
 	if (!kept)
 		return false;
-	if (!is_watched(context, topic)) {
+	name = name_to_keep(topic);
+	/* One that is not watched may be another one of the same number when somebody comes again. */
+	if (folders_is_gone(context->folders, name)) {
 		log_event(REASON_NOT_KEPT, "a topic's state is not kept, since its folder is gone or cannot be watched");
 		return false;
 	}
-	if (charge(kept) < 0)
+	if (charge(kept, name) < 0)
 		return false; /* which has been logged */
 	topic_log_ends(topic, user, true);
 	topic_empty(topic);
-	for (struct topic_name *name = topic->names; name; name = name->next)
-		move_name(name, kept->user);
+	forget_other_names(context, topic, name);
 	list(keeper, kept, topic->keep_s);
 	return true;
 }
@@ -340,8 +351,10 @@ void keeping_begin(struct topic_name *name, struct user *user)
 
 	if (!kept || !kept->keeper)
 		return;
-	if (user_may_have(user, CHARGE_WATCHES, 1))
-		move_name(name, user);
+	if (name->user != user && user_may_have(user, CHARGE_WATCHES, 1)) {
+		user_charge_anyway(user, CHARGE_WATCHES, 1);
+		give_name(name, user);
+	}
 	unlist(kept);
 }
 

@@ -148,6 +148,19 @@ void names_free_first(struct topic *topic)
 	free(name);
 }
 
+void names_free_but(struct topic *topic, struct topic_name *stays)
+{
+	struct topic_name **at = &topic->names;
+
+	while (*at != stays)
+		at = &(*at)->next;
+	*at = stays->next;
+	while (topic->names)
+		names_free_first(topic);
+	stays->next = NULL;
+	topic->names = stays;
+}
+
 void topic_name_set_file(struct topic_name *name, bool exists, uint64_t dev, uint64_t ino)
 {
 	struct table *files = &name->topic->topics->by_file;

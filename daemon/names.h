@@ -20,5 +20,6 @@ struct topics {
 int names_init(struct topics *topics);
 void names_deinit(struct topics *topics);
 void names_free_first(struct topic *topic);
+void names_free_but(struct topic *topic, struct topic_name *stays);
 
 #endif

@@ -425,6 +425,8 @@ def test_what_is_logged():
         lines = [line.partition("pathbusd: ")[2] for line in daemon.said().splitlines() if "topic '" in line]
         assert all(line.startswith(told) for line in lines), lines
         assert len(lines) == 3 and f"opened by process" in lines[0] and f"of user {me} to subscribe and post" in lines[0], lines
+        assert all(line.endswith(" [topic]") for line in lines), lines
+        lines = [line.removesuffix(" [topic]") for line in lines]
         assert lines[1].endswith(f"of user {me} (posts: 1, messages: 0)") and "closed by process" in lines[1], lines
         assert lines[2].endswith("nobody has it open (posts: 1, messages: 0)"), lines
         # A state that is set in memory is told when somebody goes, one that the daemon sets at once, and each once.

@@ -70,14 +70,14 @@ static void run(unsigned ms)
 	loop_run(context.loop);
 }
 
-static void setup(void)
+static void setup_with(enum charge charge, uint64_t most)
 {
 	struct users_setting setting = { .offload_members = 8, .offload_message_members = 4 };
 	int fd;
 
 	for (unsigned i = 0; i < N_CHARGES; i++)
 		setting.most[i] = UINT64_MAX;
-	setting.most[CHARGE_KEPT] = MOST;
+	setting.most[charge] = most;
 	context.loop = loop_new();
 	context.users = users_new(&setting);
 	context.topics = topics_new();
@@ -95,6 +95,11 @@ static void setup(void)
 	close(fd);
 	for (unsigned i = 0; i < N_USERS; i++)
 		ck_assert_int_eq(users_get(context.users, 1000 + i, &user[i]), 0);
+}
+
+static void setup(void)
+{
+	setup_with(CHARGE_KEPT, MOST);
 }
 
 static void teardown(void)
@@ -249,6 +254,58 @@ START_TEST(what_is_charged)
 	ck_assert_uint_eq(topics_count(context.topics), 0);
 	/* And what is kept to the end goes then. */
 	leave_state("d", 0, 1, 1);
+	teardown();
+}
+END_TEST
+
+/* Whoever gives a topic names charges nobody else for them. */
+START_TEST(one_name_is_kept)
+{
+	struct topic_key key = { .dir_dev = 1, .dir_ino = 2, .name_size = 2, .name = "x" };
+	struct member *member, *others[5];
+
+	setup();
+	for (unsigned i = 0; i < 2; i++) {
+		member = come("a", i, BOTH);
+		for (unsigned n = 0; n < 5; n++) {
+			struct topic_name *name;
+
+			key.name[1] = (char)('0' + n);
+			ck_assert_int_eq(topic_add_name(member->name->topic, &key, &name), 0);
+			others[n] = come(name->key.name, 1, BOTH);
+			ck_assert_ptr_eq(others[n]->name->topic, member->name->topic);
+		}
+		put(i == 0 ? member : others[2], 7 + i, 1 + i);
+		leave(member);
+		for (unsigned n = 0; n < 5; n++)
+			leave(others[n]);
+		expect_charges(0, i == 0, i == 0, i == 0);
+		expect_charges(1, i == 1, i == 1, i == 1);
+		ck_assert_uint_eq(topics_count(context.topics), 1);
+		if (i == 0)
+			expect_kept("a", 7, 1);
+	}
+	teardown();
+}
+END_TEST
+
+/* Nor is it kept if there is no room for its watch. */
+START_TEST(no_room_for_its_watch)
+{
+	struct member *member, *other;
+
+	setup_with(CHARGE_WATCHES, 1);
+	member = come("a", 0, BOTH);
+	other = come("a", 1, BOTH);
+	put(member, 7, 1);
+	leave(member);
+	member = come("b", 0, BOTH);
+	leave(other);
+	ck_assert_uint_eq(topics_count(context.topics), 1);
+	ck_assert_uint_eq(user_n_refused(user[0], CHARGE_WATCHES), 1);
+	expect_charges(1, 0, 0, 0);
+	leave(member);
+	expect_charges(0, 0, 0, 0);
 	teardown();
 }
 END_TEST
@@ -451,6 +508,8 @@ END_TEST
 
 static const struct harness_case cases[] = {
 	HARNESS_CASE(what_is_charged),
+	HARNESS_CASE(one_name_is_kept),
+	HARNESS_CASE(no_room_for_its_watch),
 	HARNESS_CASE(no_more_than_may_be),
 	HARNESS_CASE(versions_do_not_go_back),
 	HARNESS_CASE(readers_are_not_believed),
