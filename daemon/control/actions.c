@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* actions.c - what can be done to the daemon: posting, the log's level. */
+/* actions.c - what can be done to the daemon: posting, forgetting, the log's level. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "control_limit.h"
 #include "daemon/context.h"
+#include "daemon/keeping.h"
 #include "daemon/log.h"
 #include "daemon/topic.h"
 #include "routes.h"
@@ -145,6 +146,22 @@ void control_post_path(struct control_request *request)
 	posting = posting_new(request, path);
 	if (posting)
 		control_go_on(request, find, posting, end_posting);
+}
+
+/* --- forgetting ---------------------------------------------------------------------------------------- */
+
+void control_forget_topic(struct control_request *request)
+{
+	struct topic *topic = topic_of(request);
+
+	if (!topic)
+		return;
+	log_event(REASON_ADMIN, "%s: topic %llu is forgotten", control_who(request), (unsigned long long)topic->number);
+	topic_forget(control_context(request), topic);
+	answer_object(control_answer(request), NULL);
+	answer_bool(control_answer(request), "forgotten", true);
+	answer_end(control_answer(request));
+	control_reply(request);
 }
 
 /* --- the log ------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ static const struct control_route routes[] = {
 	{ "GET", "/v1/config", control_get_config, "", "", false },
 	{ "POST", "/v1/post", control_post_path, "", "path", false },
 	{ "POST", "/v1/topics/{id}/post", control_post_topic, "", "", false },
+	{ "POST", "/v1/topics/{id}/forget", control_forget_topic, "", "", false },
 	{ "POST", "/v1/clients/{id}/disconnect", control_disconnect, "", "", false },
 	{ "POST", "/v1/log-level", control_set_log_level, "", "level", false },
 	{ "POST", "/v1/reload", control_reload, "", "", false },

@@ -33,6 +33,7 @@ void control_get_config(struct control_request *request); /* settings.c */
 void control_reload(struct control_request *request);
 void control_post_topic(struct control_request *request); /* actions.c */
 void control_post_path(struct control_request *request);
+void control_forget_topic(struct control_request *request);
 void control_set_log_level(struct control_request *request);
 void control_get_events(struct control_request *request); /* events.c */
 void control_get_metrics(struct control_request *request); /* metrics.c */

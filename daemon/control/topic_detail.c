@@ -11,6 +11,7 @@
 #include "daemon/crossing.h"
 #include "daemon/context.h"
 #include "daemon/endpoint.h"
+#include "daemon/keeping.h"
 #include "daemon/regions.h"
 #include "daemon/topic.h"
 #include "daemon/topic_counts.h"
@@ -202,7 +203,9 @@ static void tell_state(struct answer *answer, struct topic *topic)
 	struct topic_lane *lane = topic->lanes;
 	struct state state = { 0 };
 
-	if (lane && lane->crossing) {
+	if (!lane && keeping_state(topic)) {
+		state = *keeping_state(topic);
+	} else if (lane && lane->crossing) {
 		state = crossing_get_state(lane->crossing);
 	} else if (lane) {
 		struct page *page = topic_lane_borrow(lane);

@@ -5,6 +5,7 @@
 #include "control_limit.h"
 #include "daemon/context.h"
 #include "daemon/endpoint.h"
+#include "daemon/keeping.h"
 #include "daemon/narrow.h"
 #include "daemon/regions.h"
 #include "daemon/topic.h"
@@ -70,7 +71,7 @@ void tell_topic(struct answer *answer, struct topic *topic)
 	answer_number(answer, "names", n_names);
 	tell_lanes(answer, topic);
 	tell_posts(answer, topic);
-	answer_bool(answer, "kept", topic->n_members == 0);
+	answer_bool(answer, "kept", topic_is_kept(topic));
 	answer_number(answer, "regions", n_regions);
 	answer_number(answer, "endpoints", n_endpoints);
 	answer_number(answer, "opened_ms", topic->opened_ns / 1000000);

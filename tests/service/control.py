@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The control socket: where it is, who may use it, what it answers."""
 
+import errno
 import os
 import stat
+import struct
 
 import api
 import bus
@@ -130,6 +132,156 @@ def test_errors():
         assert http.error("GET", "/healthz", "{}", json_type) == (400, "bad-body")
         status, headers, text = http.ask("HEAD", "/healthz")
         assert (status, headers["Allow"], text) == (405, "GET", b"")
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def pages(http, target, name, limit, between=lambda: None):
+    """All entries, page by page."""
+    found, after = [], 0
+    while after is not None:
+        answer = http.get(f"{target}?limit={limit}&after={after}")
+        assert len(answer[name]) <= limit
+        found += answer[name]
+        after = answer["next"]
+        between()
+    return found
+
+
+def test_pages_while_others_come_and_go():
+    """Who stays is told once, in order; numbers are not used again."""
+    with bus.daemon() as daemon, api.Http(api.path_of(daemon)) as http, daemon.connect() as connection, daemon.connect() as stays:
+        staying = [f"{daemon.folder}/stays-{number}" for number in range(40)]
+        for path in staying:
+            stays.open_socket(path)
+            connection.open_socket(f"{path}-not")
+        state = {"left": 40, "new": 0}
+
+        def churn():
+            for _ in range(3):
+                if state["left"] > 0:
+                    connection.send(bus.frame(bus.CLOSE, 0, state["left"].to_bytes(4, "little")))
+                    state["left"] -= 1
+                connection.open_socket(f"{daemon.folder}/new-{state['new']}")
+                state["new"] += 1
+                if state["new"] > 60:
+                    state["left"] = 0
+
+        found = pages(http, "/v1/topics", "topics", 7, lambda: churn() if state["new"] < 60 else None)
+        numbers = [topic["id"] for topic in found]
+        assert numbers == sorted(set(numbers)), numbers
+        assert [topic["path"] for topic in found if "stays-" in topic["path"] and not topic["path"].endswith("-not")] == staying
+        clients = pages(http, "/v1/clients", "clients", 1)
+        assert len(clients) == 2 and clients[0]["id"] < clients[1]["id"], clients
+        with daemon.connect():
+            newest = pages(http, "/v1/clients", "clients", 1)[-1]["id"]
+        bus.wait_for(lambda: len(pages(http, "/v1/clients", "clients", 1)) == 2, "it is gone")
+        with daemon.connect():
+            assert pages(http, "/v1/clients", "clients", 1)[-1]["id"] > newest
+
+
+def test_patterns():
+    with bus.daemon() as daemon, api.Http(api.path_of(daemon)) as http, daemon.connect() as connection:
+        (daemon.folder / "sub").mkdir()
+        for name in ("app.db", "app.db-wal", "sub/app.db"):
+            connection.open_socket(daemon.folder / name)
+        folder = os.path.realpath(daemon.folder)
+        for pattern, names in (("*.db", ["app.db"]), ("**/*.db", ["app.db", "sub/app.db"]), ("app.db*", ["app.db", "app.db-wal"]),
+                               ("sub/**", ["sub/app.db"]), ("nothing", [])):
+            topics = http.get(f"/v1/topics?path={folder}/{pattern}")["topics"]
+            assert [topic["path"] for topic in topics] == [f"{folder}/{name}" for name in names], (pattern, topics)
+
+
+def listen(line, address, path):
+    with bus.Connection(address) as connection:
+        connection.open_socket(path, bus.SUBSCRIBE)
+        line.tell("open")
+        while (answer := connection.receive()).kind == bus.EVENT_RESYNC:
+            pass
+        line.tell(answer.kind)
+        line.expect("end")
+
+
+def test_a_topic_of_several_users():
+    """It has a lane for each, in pages of one; a post is told in all of them."""
+    with users.system(witness=False) as (serving, _), api.Http(api.path_of(serving)) as http:
+        path = serving.file("shared", ALICE, 0o644)
+        guests = [users.Guest(person, listen, serving.address, path) for person in (ALICE, BOB, MALLORY)]
+        for guest in guests:
+            guest.expect("open")
+        topic = http.get("/v1/topics")["topics"][0]
+        assert (topic["path"], topic["lanes"], topic["members"], topic["posters"]) == (str(path), 3, 3, 1), topic
+        found, after = [], None
+        while after is not None or not found:
+            detail = http.get(f"/v1/topics/{topic['id']}?limit=1" + (f"&lanes_after={after}" if found else ""))
+            found += [lane["uid"] for lane in detail["lane_list"]]
+            after = detail["lanes_next"]
+        assert sorted(found) == [ALICE.uid, BOB.uid, MALLORY.uid], found
+        members = http.get(f"/v1/topics/{topic['id']}")["member_list"]
+        assert {member["uid"] for member in members} == set(found)
+        assert all(member["command"].startswith("python") for member in members), members
+        assert http.post("/v1/post", {"path": str(path)}) == (200, {"posted": True, "topic": topic["id"]})
+        for guest in guests:
+            guest.expect(bus.EVENT_POST)
+            guest.tell("end")
+            guest.end()
+
+
+# --- what is done -----------------------------------------------------------------------------------------------------
+
+
+def test_who_is_disconnected_is_told():
+    with bus.daemon() as daemon, api.Http(api.path_of(daemon)) as http, daemon.connect() as connection, daemon.connect() as other:
+        number = http.get("/v1/clients")["clients"][0]["id"]
+        assert http.post(f"/v1/clients/{number}/disconnect") == (200, {"disconnected": True})
+        connection.expect_error(errno.ECONNABORTED, 0, "admin")
+        connection.expect_end()
+        assert http.error("POST", f"/v1/clients/{number}/disconnect") == (404, "not-found")
+        other.ping()
+
+
+def test_a_kept_state_is_forgotten():
+    folder = os.path.realpath(bus.new_folder())
+    with open(f"{folder}/conf", "w", encoding="ascii") as file:
+        file.write(f'[topic "{folder}/**"]\nkeep-state = 1h\n')
+    with bus.daemon("--config", f"{folder}/conf") as daemon, api.Http(api.path_of(daemon)) as http:
+        with daemon.connect() as connection:
+            number = connection.open_socket(f"{folder}/file")
+            connection.ask(bus.SET_STATE, struct.pack("<IIQQ", number, 0, 0, 7), bus.DONE)
+        bus.wait_for(lambda: http.get("/v1/topics")["topics"][0]["kept"], "it has no members")
+        topic = http.get("/v1/topics")["topics"][0]
+        assert (topic["members"], topic["lanes"]) == (0, 0), topic
+        assert http.get(f"/v1/topics/{topic['id']}")["state"]["value"] == 7
+        assert http.post(f"/v1/topics/{topic['id']}/post") == (200, {"posted": True, "topic": topic["id"]})
+        assert http.post(f"/v1/topics/{topic['id']}/forget") == (200, {"forgotten": True})
+        assert http.get("/v1/topics")["topics"] == []
+        with daemon.connect() as connection:
+            number = connection.open_socket(f"{folder}/file")
+            connection.ask(bus.GET_STATE, struct.pack("<I", number), bus.STATE)
+        assert http.get("/v1/config")["topic_sections"][0]["pattern"] == f"{folder}/**"
+
+
+def test_the_log_has_another_level():
+    with bus.daemon() as daemon, api.Http(api.path_of(daemon)) as http:
+        assert http.post("/v1/log-level", {"level": "error"}) == (200, {"level": "error", "was": "info"})
+        with daemon.connect():
+            assert http.post(f"/v1/clients/{http.get('/v1/clients')['clients'][-1]['id']}/disconnect")[0] == 200
+        assert "disconnected" not in daemon.said() and "log's level is error" in daemon.said(), daemon.said()
+        assert http.post("/v1/log-level", {"level": "info"})[0] == 200
+        assert http.error("POST", "/v1/log-level", '{"level": "loud"}', {"Content-Type": "application/json"}) == (400, "bad-body")
+
+
+def test_the_daemon_stops_while_answers_are_under_way():
+    """Nothing is left, whatever was asked and not read."""
+    daemon = bus.Daemon()
+    connections = [api.raw(api.path_of(daemon)) for _ in range(8)]
+    for connection in connections:
+        connection.sendall(b"GET /v1/config HTTP/1.1\r\n\r\n" * 20 + b"POST /v1/reload HTTP/1.1\r\n\r\nGET /v1/to")
+    daemon.stop()
+    for connection in connections:
+        connection.close()
+    assert not os.path.exists(api.path_of(daemon))
 
 
 if __name__ == "__main__":
