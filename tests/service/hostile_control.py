@@ -110,6 +110,7 @@ def pass_connection(line, path, end):
 
 
 def ask_raw(connection, request):
+    connection.settimeout(bus.LIMIT_S)
     connection.sendall(request)
     return connection.recv(65536)
 
