@@ -105,21 +105,10 @@ static void duration_of_ns(uint64_t ns, char *ret, size_t size)
 	snprintf(ret, size, i == 3 ? "%.0f %s" : "%.1f %s", (double)ns / units[i].ns, units[i].name);
 }
 
-/* Are the smaller ones counted in the larger ones too, as OpenMetrics has it? */
-static bool is_cumulative(const struct json *buckets, uint64_t total)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < json_length(buckets); i++)
-		sum += json_number(json_at(buckets, i), "count");
-	return sum != total;
-}
-
 /* What so many of a hundred took at most: the end of the bucket in which the last of them is. */
 static void percentile(const struct json *histogram, uint64_t total, unsigned percent, char *ret, size_t size)
 {
 	const struct json *buckets = json_get(histogram, "buckets");
-	bool cumulative = is_cumulative(buckets, total);
 	uint64_t seen = 0;
 	char limit[24];
 
@@ -127,7 +116,7 @@ static void percentile(const struct json *histogram, uint64_t total, unsigned pe
 	for (size_t i = 0; i < json_length(buckets) && total > 0; i++) {
 		const struct json *bucket = json_at(buckets, i);
 
-		seen = (cumulative ? 0 : seen) + json_number(bucket, "count");
+		seen += json_number(bucket, "count");
 		if ((double)seen * 100 < (double)total * percent)
 			continue;
 		if (json_has_number(bucket, "le_ns")) {
