@@ -165,9 +165,11 @@ static int fail_answer(struct control *control, const char *target, long status,
 	const char *socket = tell_name(control->socket);
 	int ret;
 
-	/* What is wrong with a request of ours is told in words of the API. */
-	if (next && status == 400)
-		*next = '\0';
+	/* What to do about a request of ours is told in words of the API. */
+	if (status == 400) {
+		free(next);
+		next = strdup("see --help");
+	}
 	separator = next && *next ? "; " : "";
 	if (status == 403)
 		ret = fail(control, STATUS_DENIED, "the daemon at %s refuses this: %s%s%s", socket,

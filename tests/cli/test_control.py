@@ -129,7 +129,7 @@ class Answers(Fake):
                 ((403, {}), 77, ["refuses", "control-group"]),
                 ((404, {}), 1, ["older"]),
                 ((404, error("not-found", "there is no /v1/stats")), 1, ["older"]),
-                ((400, error("bad", "no such level", '{"level": "info"}')), 2, ["says: no such level\n"]),
+                ((400, error("bad", "no such level", '{"level": "info"}')), 2, ["says: no such level; see --help\n"]),
                 ((503, error("busy", "too many")), 75, ["too many"]),
                 ((500, error("internal", "a\x1b[31m\nb\u202e", "c\x07")), 1, [r"a\x1b[31m\x0ab\xe2\x80\xae; c\x07"]),
                 ((500, error(1, ["x"], {})), 1, ["no reason"]),

@@ -93,6 +93,61 @@ class Lists(Daemon):
         self.assertIn(b"no client has", self.expect(66, "kick", "--id", str(client["id"])).stderr)
 
 
+class Monitor(Daemon):
+    daemon = True
+
+    def monitor(self, *words):
+        process = self.background("monitor", *words)
+        self.assertEqual(process.err.line(), b"monitoring the daemon at " + os.fsencode(self.socket) + b".control")
+        return process
+
+    def test_posts_and_who_makes_them(self):
+        listener = self.background("listen", "-q", self.path("a"))
+        ctl.wait_until("it listens", lambda: self.listed("topics"))
+        monitor = self.monitor("--json", "--filter", f"{self.files}/**")
+        poster = self.background("post", self.path("a"))
+        self.assertEqual(poster.exit(), 0)
+        seen = []
+        while not seen or seen[-1]["kind"] != "post":
+            seen.append(json.loads(monitor.out.line()))
+        self.assertIn(("member-joined", poster.pid), [(event["kind"], event.get("pid")) for event in seen])
+        self.assertEqual((seen[-1]["pid"], seen[-1]["uid"], os.fsencode(seen[-1]["path"]), seen[-1]["posts"]),
+                         (poster.pid, os.geteuid(), self.path("a"), 1))
+        self.send("12345", self.path("a"))
+        while (event := json.loads(monitor.out.line()))["kind"] != "message":
+            pass
+        self.assertEqual(event["size"], 5)
+        self.assertIsNone(listener.child.poll())
+
+    def test_kinds_and_paths(self):
+        monitor = self.monitor("--kind", "post", "--filter", f"{self.files}/*.db", "--count", "2")
+        for name in ["a.db", "b", "c.db"]:
+            self.background("listen", "-q", self.path(name))
+            ctl.wait_until("it listens", lambda: any(topic["path"].endswith("/" + name) for topic in self.listed("topics")))
+            self.post(self.path(name))
+        self.assertEqual(monitor.exit(), 0)
+        self.assertEqual([line.split()[1:3] for line in monitor.out.all()],
+                         [[b"post", self.path("a.db")], [b"post", self.path("c.db")]])
+        self.one_line(self.expect(2, "monitor", "--kind", "bogus"), "kind")
+        self.one_line(self.expect(2, "monitor", "--filter", "relative"), "path")
+
+    def test_the_daemons_end(self):
+        monitor = self.monitor("--no-posts")
+        self.stop_daemon()
+        self.assertEqual(monitor.exit(), 69)
+        self.assertIn(b"has ended", monitor.err.all()[-1])
+
+    def test_counts(self):
+        self.background("listen", "-q", self.path("a"))
+        ctl.wait_until("it listens", lambda: self.listed("topics"))
+        stats = json.loads(self.expect(0, "stats", "--json").stdout)
+        self.assertEqual((stats["pid"], stats["address"], stats["totals"]["topics"]), (self.pathbusd.pid, self.socket, 1))
+        text = self.expect(0, "stats").stdout.decode()
+        self.assertRegex(text, rf"(?m)^process +{self.pathbusd.pid}$")
+        self.assertRegex(text, r"(?m)^opening +[1-9]\d* +\S+ .s ")
+        self.assertRegex(text, r"(?m)^\S+ +1 +\S+ +0  topics$")
+
+
 class Settings(Daemon):
     def test_config_and_reload(self):
         self.start_daemon("--max-message", "1000")
@@ -112,6 +167,7 @@ class Settings(Daemon):
     def test_log_level(self):
         self.start_daemon()
         self.expect(0, "log-level", "debug")
+        self.assertEqual(self.expect(0, "log-level").stdout, b"debug\n")
         self.one_line(self.expect(2, "log-level", "loud"), "error, warning, info or debug")
 
     def test_no_control_socket(self):
