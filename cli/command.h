@@ -60,6 +60,7 @@ extern const struct command
 	command_topics,
 	command_clients,
 	command_stats,
+	command_top,
 	command_monitor,
 	command_kick,
 	command_reload,

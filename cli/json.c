@@ -462,8 +462,12 @@ static int set_fact(json_t *object, const struct report_entry *entry)
 		return set_name(object, entry->name, exact, entry->text);
 	case REPORT_NUMBER:
 		return json_object_set_new(object, entry->name, number(entry->number));
+	case REPORT_REAL:
+		return json_object_set_new(object, entry->name, json_real(entry->real));
 	case REPORT_FLAG:
 		return set_flag(object, entry->name, entry->number);
+	case REPORT_LIST:
+		return json_object_set_new(object, entry->name, json_array());
 	default:
 		return 0;
 	}
@@ -524,6 +528,8 @@ char *report_json(const struct report *report)
 			break;
 		}
 	}
+	if (report->is_plain)
+		return finish(object, failed);
 	failed |= json_object_set_new(object, "findings", findings_list(report));
 	failed |= json_object_set_new(object, "problems", number(report->n_problems));
 	return finish(object, failed);

@@ -33,6 +33,7 @@ static const struct command *const commands[] = {
 	&command_topics,
 	&command_clients,
 	&command_stats,
+	&command_top,
 	&command_monitor,
 	&command_kick,
 	&command_reload,

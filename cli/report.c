@@ -14,15 +14,21 @@ enum { LABEL_WIDTH = 11 };
 static struct report_entry *add(struct report *report, enum report_kind kind, const char *name)
 {
 	static struct report_entry nowhere; /* what there is no memory for */
-	struct report_entry *entries = realloc(report->entries, (report->n_entries + 1) * sizeof(*entries));
+	struct report_entry *entries = report->entries;
 
-	if (!entries) {
-		report->failed = true;
-		free(nowhere.text);
-		nowhere.text = NULL;
-		return &nowhere;
+	if (report->n_entries == report->size) {
+		size_t size = report->size ? 2 * report->size : 64;
+
+		entries = realloc(entries, size * sizeof(*entries));
+		if (!entries) {
+			report->failed = true;
+			free(nowhere.text);
+			nowhere.text = NULL;
+			return &nowhere;
+		}
+		report->entries = entries;
+		report->size = size;
 	}
-	report->entries = entries;
 	entries[report->n_entries] = (struct report_entry){ .kind = kind, .name = name };
 	return &entries[report->n_entries++];
 }
@@ -76,6 +82,16 @@ void report_name(struct report *report, const char *name, const char *bytes)
 void report_number(struct report *report, const char *name, uint64_t number)
 {
 	add(report, REPORT_NUMBER, name)->number = number;
+}
+
+void report_real(struct report *report, const char *name, double real)
+{
+	add(report, REPORT_REAL, name)->real = real;
+}
+
+void report_list(struct report *report, const char *name)
+{
+	add(report, REPORT_LIST, name);
 }
 
 void report_flag(struct report *report, const char *name, bool flag)

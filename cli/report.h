@@ -13,13 +13,15 @@
 
 enum { REPORT_DEPTH = 4 }; /* the whole, a section, an item, an item of that */
 
-enum report_kind { REPORT_SECTION, REPORT_ITEM, REPORT_ITEM_END, REPORT_TEXT, REPORT_NAME, REPORT_NUMBER, REPORT_FLAG, REPORT_LINE };
+enum report_kind { REPORT_SECTION, REPORT_ITEM, REPORT_ITEM_END, REPORT_TEXT, REPORT_NAME, REPORT_NUMBER, REPORT_REAL, REPORT_FLAG,
+		   REPORT_LIST, REPORT_LINE };
 
 struct report_entry {
 	enum report_kind kind;
 	const char *name; /* a constant of the program */
 	char *text;       /* owned; NULL: none */
 	uint64_t number;
+	double real;
 };
 
 struct report_finding {
@@ -31,8 +33,9 @@ struct report_finding {
 struct report {
 	struct report_entry *entries;
 	struct report_finding *findings;
-	size_t n_entries, n_findings, n_problems;
-	bool failed; /* no memory */
+	size_t n_entries, size, n_findings, n_problems;
+	bool is_plain; /* facts only: JSON has no findings */
+	bool failed;   /* no memory */
 };
 
 /* A part: in JSON an object of this name, for people the label of the lines that follow. */
@@ -40,11 +43,14 @@ void report_section(struct report *, const char *name);
 /* In a section or an item: one more object of the list `name`, which takes the facts up to report_item_end. At most two deep. */
 void report_item(struct report *, const char *name);
 void report_item_end(struct report *);
+/* The list is there, even if it has no items. */
+void report_list(struct report *, const char *name);
 
 /* Facts, for JSON. A name may be of any bytes; text is the program's own, or was escaped. NULL: null. */
 void report_text(struct report *, const char *name, const char *text);
 void report_name(struct report *, const char *name, const char *bytes);
 void report_number(struct report *, const char *name, uint64_t number);
+void report_real(struct report *, const char *name, double real);
 void report_flag(struct report *, const char *name, bool flag);
 
 /* For people. */

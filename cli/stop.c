@@ -18,7 +18,7 @@ static void handle(int number)
 {
 	int saved = errno;
 
-	if (number != SIGCHLD)
+	if (number != SIGCHLD && number != SIGWINCH)
 		stopped_by = number;
 	if (write(ends[1], "", 1) < 0) {
 		/* full: it is readable, which is all that is wanted */
@@ -51,6 +51,14 @@ int stop_init(void)
 	if (sigprocmask(SIG_UNBLOCK, &unblock, NULL) < 0)
 		return -errno;
 	return ends[0];
+}
+
+int stop_watch_size(void)
+{
+	struct sigaction action = { .sa_handler = handle };
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGWINCH, &action, NULL) < 0 ? -errno : 0;
 }
 
 int stop_take(void)

@@ -11,6 +11,9 @@
  */
 int stop_init(void);
 
+/* After it: a change of the terminal's size (SIGWINCH) makes it readable, too. 0, -errno. */
+int stop_watch_size(void);
+
 /* Empties the descriptor. Returns the last signal that asks to stop since the last call, or 0. */
 int stop_take(void);
 

@@ -26,6 +26,8 @@ function __pathbusctl_takes_value
             return 0
         case 'clients:--sort'
             return 0
+        case 'top:--interval' 'top:-n' 'top:--count' 'top:--sort' 'top:--filter'
+            return 0
         case 'monitor:--filter' 'monitor:--kind' 'monitor:--count' 'monitor:--timeout'
             return 0
         case 'doctor:--pid'
@@ -85,6 +87,7 @@ complete -c pathbusctl -n '__pathbusctl_at "" 0' -a check -d 'print which transp
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a topics -d 'print the topics that the daemon has'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a clients -d 'print who is connected to the daemon'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a stats -d 'print what the daemon has and counts'
+complete -c pathbusctl -n '__pathbusctl_at "" 0' -a top -d 'show the busiest topics of the daemon, again and again'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a monitor -d 'print what happens in the daemon: a line for each post and event'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a kick -d 'cut a client\'s connection to the daemon'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a reload -d 'have the daemon read its configuration again'
@@ -181,6 +184,13 @@ complete -c pathbusctl -n '__pathbusctl_is "clients"' -l sort -x -a 'id pid user
 complete -c pathbusctl -n '__pathbusctl_is "clients"' -l reverse -d 'the other way round'
 complete -c pathbusctl -n '__pathbusctl_is "clients"' -l json -d 'print a JSON object per client'
 complete -c pathbusctl -n '__pathbusctl_is "stats"' -l json -d 'print one JSON object'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l interval -x -d 'look so often (default: 1)'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -s n -l count -x -d 'print N times, then end; no screen'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l once -d 'the same, once'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l sort -x -a 'posts/s (default) msgs/s members listen posts messages age path' -d 'posts/s (default), msgs/s, members, listen, posts, messages, age or path'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l reverse -d 'the other way round'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l filter -x -d 'only of paths that match: /srv/**; or, without the first /, that ...'
+complete -c pathbusctl -n '__pathbusctl_is "top"' -l json -d 'print a JSON object each time'
 complete -c pathbusctl -n '__pathbusctl_is "monitor"' -l filter -x -d 'only of paths that match: /srv/*.db, or /srv/** for all below /srv'
 complete -c pathbusctl -n '__pathbusctl_is "monitor"' -l kind -x -a '(__fish_append , client-connected client-gone topic-opened topic-closed member-joined member-left post message gap resync limit link region endpoint log reload)' -d 'only these, with commas between: post,message'
 complete -c pathbusctl -n '__pathbusctl_is "monitor"' -l no-posts -d 'all but posts and messages'

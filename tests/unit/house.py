@@ -49,6 +49,7 @@ FOREIGN = [
     (r"jansson\.h", ["cli", "daemon/control/body.c"], 3),
     (r"ini\.h", ["daemon"], 1),
     (r"curl/", ["cli"], 1),
+    (r"(ncursesw?/)?(n?curses|term|panel|menu|form)\.h", ["cli/screen.c"], 1),
     (r"systemd/", ["daemon"], 1),
     (r"sqlite3\.h", [], 0),
 ]
