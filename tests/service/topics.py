@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 
@@ -399,6 +400,34 @@ def test_how_many_states_are_kept():
             leave_state(daemon, config.folder / "c", 1)
             assert state_of(daemon, config.folder / "c") == (1, 1)
         assert [state_of(daemon, config.folder / name)[0] for name in ("b", "c")] == [1, 1]
+
+
+def test_other_sections_after_a_reload():
+    config = Config(f'[topic "HERE/**"]\n{KEPT}ring = 512\nmax-message = 1K\n')
+    with config.daemon() as daemon, daemon.connect() as connection:
+        before, kept = connection.open(config.file("before")), config.file("kept")
+        assert before.ring_slots == 512 and before.rights == 3
+        leave_state(daemon, kept, 7)
+        daemon.expect_said("kept': nobody has it open")
+
+        def reload(text, word):
+            n = daemon.said().count("reload: ")
+            config.write(text)
+            daemon.process.send_signal(signal.SIGHUP)
+            bus.wait_for(lambda: daemon.said().count("reload: ") > n, "it says what it has read")
+            assert word in daemon.said().rpartition("reload: ")[2], daemon.said()
+
+        # What is wrong changes nothing.
+        reload('[topic "HERE/**"]\nring = 1024\nmax-ring = few\n', f"{config.path}:3: max-ring takes")
+        assert connection.open(config.file("other")).ring_slots == 512 and state_of(daemon, kept) == (7, 1)
+        reload(f'[topic "HERE/**"]\nring = 1024\nmax-message = 200\npost =\nsubscribe = {os.geteuid()}\n', "changed: ")
+        after = connection.open(config.file("after"))
+        assert (after.ring_slots, after.max_message, after.rights) == (1024, 200, bus.SUBSCRIBE)
+        assert before.ring_slots == 512
+        # What was kept is not kept any more.
+        assert state_of(daemon, kept) == (0, 0)
+        reload("# nothing\n", "changed: ")
+        assert connection.open(config.file("last")).ring_slots == 256
 
 
 # --- the log --------------------------------------------------------------------------------------------------------
