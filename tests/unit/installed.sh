@@ -9,6 +9,10 @@ shift
 prefix=$(mktemp -d "${TMPDIR:-/tmp}/pathbus-test.XXXXXX")
 trap 'rm -rf "$prefix"' EXIT
 cmake --install "$build" --prefix "$prefix/usr" >"$prefix/log" || { cat "$prefix/log" && exit 1; }
+# Nothing goes anywhere else.
+if grep '^-- \(Installing\|Up-to-date\): ' "$prefix/log" | grep -vF ": $prefix/"; then
+	exit 1
+fi
 
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name pathbus.pc)")
 export PKG_CONFIG_PATH
