@@ -122,6 +122,19 @@ class Daemon(unittest.TestCase):
             if default:
                 self.assertIn(f"{most}; {default}.", keys[key][1], key)
 
+    def test_what_needs_a_restart(self):
+        """Those that conf/pathbusd.conf marks, and the page."""
+        marked, comment = set(), ""
+        for line in (SOURCES / "conf/pathbusd.conf").read_text().splitlines():
+            if match := re.match(r"#([a-z-]+) =", line):
+                if "(restart)" in comment:
+                    marked.add(match[1])
+            comment = comment + line if line else ""
+        pages = self.keys_of_page()
+        found = {key for name in pages for key, (_, text) in pages[name].items() if re.search(r"\b[Rr]estart\.", text)}
+        self.assertEqual(found, marked)
+        self.assertGreater(len(found), 3)
+
     def test_exit_statuses(self):
         of_page = [item for item, _ in items(section(read("pathbusd.8"), "EXIT STATUS"))]
         of_help = re.findall(r"\b(\d) [a-z]", " ".join(self.help.split("Exit status: ")[1].split()))
