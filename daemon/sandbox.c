@@ -150,6 +150,7 @@ static const char *const calls_of_sanitizers[] = {
 
 struct filter {
 	scmp_filter_ctx context;
+	uint32_t otherwise; /* what becomes of calls without a rule */
 	int error; /* the first */
 	bool known[FIRST_UNHEARD_OF]; /* calls of which there is some rule */
 	bool whole[FIRST_UNHEARD_OF]; /* and those that are allowed whatever their arguments */
@@ -159,8 +160,8 @@ static void add(struct filter *filter, uint32_t action, const char *name, unsign
 {
 	int number = seccomp_syscall_resolve_name(name), r;
 
-	/* This machine, or the library that makes filters, knows no such call. */
-	if (number == __NR_SCMP_ERROR)
+	/* This machine, or the library that makes filters, knows no such call; or there need be no rule, and may not be. */
+	if (number == __NR_SCMP_ERROR || action == filter->otherwise)
 		return;
 	if (number >= 0 && number < FIRST_UNHEARD_OF) {
 		if (filter->whole[number])
@@ -474,10 +475,10 @@ static int set_attributes(struct filter *filter)
 
 static int enter_seccomp(enum sandbox_role role, const struct sandbox_setting *setting)
 {
-	struct filter filter = { .context = seccomp_init(role == SANDBOX_READER ? SCMP_ACT_ERRNO(EPERM) :
-	                                                                  SCMP_ACT_KILL_PROCESS) };
+	struct filter filter = { .otherwise = role == SANDBOX_READER ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS };
 	int r;
 
+	filter.context = seccomp_init(filter.otherwise);
 	if (!filter.context)
 		return -ENOMEM;
 	r = set_attributes(&filter);
