@@ -339,6 +339,8 @@ def test_idle_exit():
     with listen(folder / "socket") as listener:
         daemon = activated([listener], folder=folder, arguments=("--idle-exit", "300"), wait=False)
         with daemon.connect() as connection:
+            connection.goodbye()  # a rest begins, which the next one ends
+        with daemon.connect() as connection:
             topic = connection.open(folder / "file")
             topic.close()
             began = time.monotonic()
