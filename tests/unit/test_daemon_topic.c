@@ -17,6 +17,7 @@
 #include "daemon/table.h"
 #include "daemon/share.h"
 #include "daemon/topic.h"
+#include "daemon/topic_counts.h"
 #include "daemon/user.h"
 #include "os/os.h"
 #include "page.h"
@@ -443,6 +444,97 @@ START_TEST(many_members_have_several_bells)
 }
 END_TEST
 
+/* Who stays is met once, wherever the walk stands when others go; and with the topic it ends. */
+START_TEST(walks_go_on_when_members_leave)
+{
+	struct topic_name *name = add("file");
+	struct member *members[12];
+	struct topic_walk walk = { 0 }, other = { 0 }, of_one_that_ends = { 0 };
+	unsigned n = 0;
+
+	topic_walk_end(&walk); /* it has not begun */
+	for (unsigned i = 0; i < 12; i++)
+		members[i] = join(name);
+	topic_walk_begin(&walk, name->topic);
+	topic_walk_begin(&other, name->topic);
+	topic_leave(members[11], LEAVE_CLOSED); /* the first of the walk */
+	ck_assert_ptr_eq(walk.member, members[10]);
+	topic_leave(members[9], LEAVE_CLOSED); /* not reached yet */
+	while (walk.member) {
+		struct member *member = walk.member;
+
+		walk.member = member->next;
+		n++;
+		if (member == members[6])
+			topic_leave(members[5], LEAVE_CLOSED); /* the next one */
+		if (member == members[3])
+			topic_leave(members[4], LEAVE_CLOSED); /* one that has been */
+		if (member == members[1])
+			topic_leave(member, LEAVE_CLOSED); /* this one */
+	}
+	ck_assert_uint_eq(n, 9); /* 10, 8 to 6, 4 to 0 */
+	ck_assert_ptr_eq(other.member, members[10]);
+	topic_walk_end(&other);
+	topic_walk_begin(&of_one_that_ends, name->topic);
+	topic_free(name->topic);
+	ck_assert(!of_one_that_ends.topic && !of_one_that_ends.member && !walk.topic);
+	topic_walk_end(&of_one_that_ends);
+}
+END_TEST
+
+START_TEST(found_by_numbers_that_are_not_used_again)
+{
+	struct topic *one = add("one")->topic, *two = add("two")->topic, *three;
+
+	ck_assert_ptr_eq(topics_find_number(topics, one->number), one);
+	ck_assert_ptr_eq(topics_after(topics, 0), one);
+	ck_assert_ptr_eq(topics_after(topics, one->number), two);
+	ck_assert_ptr_null(topics_after(topics, two->number));
+	topic_free(two);
+	three = add("two")->topic;
+	ck_assert_uint_gt(three->number, one->number + 1);
+	ck_assert_ptr_null(topics_find_number(topics, one->number + 1));
+	ck_assert_ptr_eq(topics_after(topics, one->number), three);
+}
+END_TEST
+
+/* What shared memory says is shown, however much of it is nonsense. */
+START_TEST(counts_of_a_lane_and_its_members)
+{
+	struct topic_name *name = add("file");
+	struct member *member = join(name);
+	struct page *page = map(name->topic);
+	struct page_slot *slot = &page->slots[member->slot];
+	struct lane lane = topic_lane_view(member->lane, page);
+	struct member_counts counts;
+
+	ck_assert_uint_eq(lane_counts_of(page).posts, 0);
+	ck_assert(!member_counts_of(member, page).knows_behind);
+	atomic_store(&slot->flags, SLOT_SUBSCRIBES);
+	atomic_store(&slot->seen, atomic_load(&page->generation));
+	for (unsigned i = 0; i < 3; i++)
+		lane_post(&lane);
+	ck_assert_uint_eq(lane_counts_of(page).posts, 3);
+	ck_assert_uint_eq(lane_counts_of(page).messages, 0);
+	counts = member_counts_of(member, page);
+	ck_assert(counts.knows_behind && counts.behind_posts == 3 && counts.behind_messages == 0);
+	atomic_store(&slot->seen, atomic_load(&page->generation));
+	ck_assert_uint_eq(member_counts_of(member, page).behind_posts, 0);
+	/* Ahead of all that has happened. */
+	atomic_fetch_add(&slot->seen, 7 * GENERATION_POST);
+	ck_assert_uint_eq(member_counts_of(member, page).behind_posts, 0);
+	memset((char *)page + 512, 0xff, 128);
+	memset(slot, 0xff, sizeof(*slot));
+	(void)lane_counts_of(page);
+	(void)member_counts_of(member, page);
+	member->slot = WIRE_NO_SLOT;
+	ck_assert_uint_eq(member_counts_of(member, page).posts, 0);
+	member->slot = 0;
+	munmap(page, PAGE_SIZE_BYTES);
+	topic_free(name->topic);
+}
+END_TEST
+
 START_TEST(offloading_ends_at_half)
 {
 	struct topic_name *name = add("file");
@@ -678,6 +770,9 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_death_is_told_to_the_others),
 	HARNESS_CASE(a_death_is_told_to_a_link),
 	HARNESS_CASE(many_members_have_several_bells),
+	HARNESS_CASE(walks_go_on_when_members_leave),
+	HARNESS_CASE(found_by_numbers_that_are_not_used_again),
+	HARNESS_CASE(counts_of_a_lane_and_its_members),
 	HARNESS_CASE(offloading_ends_at_half),
 	HARNESS_CASE(the_slot_of_a_lost_member_is_not_given_out_again),
 	HARNESS_CASE(what_a_dead_member_held_in_the_ring_is_given_back),
