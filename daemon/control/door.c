@@ -83,7 +83,6 @@ static struct place *free_place(struct door *door, uid_t uid)
 	unsigned n = 0, n_of_user = 0;
 	struct place *place = NULL;
 
-	sweep(door);
 	for (unsigned i = 0; i < N_PLACES; i++) {
 		if (!door->places[i].used)
 			place = &door->places[i];
@@ -175,6 +174,7 @@ static void greet(void *arg)
 {
 	struct door *door = arg;
 
+	sweep(door);
 	for (unsigned i = 0; i < door->n_fresh; i++) {
 		int fd = bufferevent_getfd(door->fresh[i]);
 		struct stat before, after;

@@ -99,7 +99,7 @@ def test_a_group_may_use_it():
         path = api.path_of(serving)
         state = os.stat(path)
         assert (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) == (SERVICE.uid, SHARED_GROUP, 0o660)
-        for person in (ALICE, BOB):
+        for person in (ALICE, BOB, MALLORY._replace(gid=SHARED_GROUP)):
             assert run_as(person, error_as, path, "GET", "/v1/nothing") == (404, "not-found")
         assert run_as(MALLORY, cannot_connect, path)
         # The mode is not what decides: who could connect is asked for at each request.
