@@ -74,10 +74,14 @@ static bool was_set(const struct options *options)
 
 void limits_tell(const struct options *options, const struct users_setting *setting, uint64_t n_descriptors)
 {
+	static uint64_t told_needed, told_most; /* a reload that changes none of it says nothing of it */
 	uint64_t needed = limits_descriptors(setting);
 
-	if (!setting->is_shared || needed <= setting->most[CHARGE_DESCRIPTORS])
+	if (!setting->is_shared || needed <= setting->most[CHARGE_DESCRIPTORS] ||
+	    (needed == told_needed && setting->most[CHARGE_DESCRIPTORS] == told_most))
 		return;
+	told_needed = needed;
+	told_most = setting->most[CHARGE_DESCRIPTORS];
 	if (was_set(options))
 		log_event(REASON_DESCRIPTORS_FEW,
 		          "the limits that are set let a user need %" PRIu64 " descriptors, and it may have %" PRIu64 " of the %" PRIu64
