@@ -3,6 +3,7 @@
 """The completions are what --help says, and bash, zsh and fish, where they are there, complete by them."""
 
 import fcntl
+import functools
 import os
 import pathlib
 import pty
@@ -55,6 +56,11 @@ LINES = [
 ]
 
 
+@functools.cache
+def help_of(*words):
+    return subprocess.run([ctl.CTL, *words, "--help"], check=True, capture_output=True, text=True).stdout
+
+
 class Shell(ctl.Case):
     """`complete(line)` is what a shell offers, as a list of words."""
 
@@ -82,8 +88,6 @@ class Shell(ctl.Case):
         def spellings(text):
             return sorted(name for letter, long, _ in options_of_help(text) for name in [f"-{letter}", f"--{long}"] if name != "-")
 
-        def help_of(*words):
-            return self.expect(0, *words, "--help").stdout.decode()
         text = help_of()
         names = [line[2:].split("  ")[0].split(" FILE")[0] for line in text.split("\nOptions")[0].splitlines() if
                  line.startswith("  ")]

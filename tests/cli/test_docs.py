@@ -105,7 +105,7 @@ class Security(unittest.TestCase):
                 self.assertIn(name, self.tests)
                 test = name
             elif name.startswith("test_"):
-                self.assertRegex(self.source_of(test), rf"(?m)^(def |START_TEST\(){name}\(?", f"{test} has no {name}")
+                self.assertRegex(self.source_of(test), rf"(?m)^ *(def |START_TEST\(){name}\(?", f"{test} has no {name}")
                 n += 1
         self.assertGreater(n, 20)
 
