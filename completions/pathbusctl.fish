@@ -22,6 +22,8 @@ function __pathbusctl_takes_value
             return 0
         case 'who:--interval'
             return 0
+        case 'doctor:--pid'
+            return 0
         case 'topics:--filter' 'topics:--sort'
             return 0
         case 'clients:--sort'
@@ -29,8 +31,6 @@ function __pathbusctl_takes_value
         case 'top:--interval' 'top:-n' 'top:--count' 'top:--sort' 'top:--filter'
             return 0
         case 'monitor:--filter' 'monitor:--kind' 'monitor:--count' 'monitor:--timeout'
-            return 0
-        case 'doctor:--pid'
             return 0
     end
     return 1
@@ -84,6 +84,7 @@ complete -c pathbusctl -n '__pathbusctl_at "" 0' -a region -d 'list, create, rea
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a endpoint -d 'list, connect: see endpoint --help'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a who -d 'print who has a file open, and its regions, locks and endpoints'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a check -d 'print which transport a topic has and why, and what the rights allow'
+complete -c pathbusctl -n '__pathbusctl_at "" 0' -a doctor -d 'find out what keeps programs from hearing each other on a file'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a topics -d 'print the topics that the daemon has'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a clients -d 'print who is connected to the daemon'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a stats -d 'print what the daemon has and counts'
@@ -92,7 +93,6 @@ complete -c pathbusctl -n '__pathbusctl_at "" 0' -a monitor -d 'print what happe
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a kick -d 'cut a client\'s connection to the daemon'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a reload -d 'have the daemon read its configuration again'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a log-level -d 'print how much the daemon logs, or change it until it ends or reloads'
-complete -c pathbusctl -n '__pathbusctl_at "" 0' -a doctor -d 'find out what keeps programs from hearing each other on a file'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a config -d 'print the daemon\'s configuration as it is in effect'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a ping -d 'ask the daemon for an answer, print its address and the time it took'
 complete -c pathbusctl -n '__pathbusctl_at "" 0' -a version -d 'print the versions of pathbusctl and of the library'
@@ -175,6 +175,9 @@ complete -c pathbusctl -n '__pathbusctl_is "who"' -l json -d 'print one JSON obj
 complete -c pathbusctl -n '__pathbusctl_at "who" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "check"' -l json -d 'print one JSON object'
 complete -c pathbusctl -n '__pathbusctl_at "check" 0' -F
+complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l pid -x -d 'and what would stop this process from hearing this user\'s posts'
+complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l json -d 'print one JSON object'
+complete -c pathbusctl -n '__pathbusctl_at "doctor" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "topics"' -l filter -x -d 'only of paths that match: /srv/*.db, or /srv/** for all below /srv'
 complete -c pathbusctl -n '__pathbusctl_is "topics"' -l sort -x -a 'id members listen may-post lanes posts messages age path' -d 'id, members, listen, may-post, lanes, posts, messages, age or path'
 complete -c pathbusctl -n '__pathbusctl_is "topics"' -l reverse -d 'the other way round'
@@ -201,8 +204,5 @@ complete -c pathbusctl -n '__pathbusctl_is "monitor"' -s q -l quiet -d 'do not s
 complete -c pathbusctl -n '__pathbusctl_is "kick"' -l id -d 'the number is a client\'s, as `clients` shows it'
 complete -c pathbusctl -n '__pathbusctl_is "kick"' -l pid -d 'the number is a process\'s: all its connections'
 complete -c pathbusctl -n '__pathbusctl_at "log-level" 0' -x -a 'error warning info debug'
-complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l pid -x -d 'and what would stop this process from hearing this user\'s posts'
-complete -c pathbusctl -n '__pathbusctl_is "doctor"' -l json -d 'print one JSON object'
-complete -c pathbusctl -n '__pathbusctl_at "doctor" 0' -F
 complete -c pathbusctl -n '__pathbusctl_is "config"' -l changed -d 'only what is not at its default'
 complete -c pathbusctl -n '__pathbusctl_is "config"' -l json -d 'print one JSON object'

@@ -116,7 +116,8 @@ class Case(unittest.TestCase):
         self.files = os.path.join(self.folder, "files")
         os.mkdir(self.files)
         self.socket = os.path.join(self.folder, "socket")
-        self.env = {**os.environ, "PATHBUS_ADDRESS": self.socket}
+        others = {name: value for name, value in os.environ.items() if name not in ("PATHBUS_CONTROL", "NO_COLOR")}
+        self.env = {**others, "PATHBUS_ADDRESS": self.socket}
         self.processes = []
         self.pathbusd = None
         self.addCleanup(self.end_processes)
