@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "command.h"
+#include "control.h"
 #include "doctor.h"
 #include "os/os.h"
 #include "proc.h"
@@ -182,6 +184,33 @@ static bool is_all_users(const struct probe *probe, uid_t uid)
 	return strcmp(probe->address, ADDRESS_SYSTEM) == 0 || probe->listener.uid != geteuid() || uid != probe->listener.uid;
 }
 
+/* What only its control socket tells. */
+static void ask_control(struct doctor *doctor)
+{
+	struct report *report = &doctor->report;
+	struct control *control;
+	struct json *stats = NULL;
+
+	if (control_open(doctor->options, &control) != STATUS_OK)
+		return;
+	if (control_get(control, "/v1/stats", &stats) == STATUS_OK && stats &&
+	    json_number(stats, "pid") == (uint64_t)doctor->daemon_pid) {
+		const char *version = json_text(stats, "version"), *instance = json_text(stats, "instance");
+
+		report_name(report, "control", control_socket(control));
+		report_text(report, "version", version ? doctor_shown(version) : NULL);
+		if (instance)
+			doctor->is_system = strcmp(instance, "system") == 0;
+		report_line(report, "version %s, this program's is %s", version ? doctor_shown(version) : "?", PATHBUS_VERSION);
+	} else {
+		report_text(report, "version", NULL);
+		report_line(report, "its version is not known: only its control socket tells (%s), and it does not let this user ask",
+			    doctor_shown(control_socket(control)));
+	}
+	json_free(stats);
+	control_close(control);
+}
+
 static void note_taken(struct doctor *doctor, const struct probe *probe)
 {
 	struct report *report = &doctor->report;
@@ -198,6 +227,7 @@ static void note_taken(struct doctor *doctor, const struct probe *probe)
 	report_number(report, "pid", probe->welcome.pid);
 	report_number(report, "uid", uid);
 	report_number(report, "protocol", probe->welcome.version);
+	ask_control(doctor);
 	report_text(report, "instance", doctor->is_system ? "system" : "user");
 	report_line(report, "process %lld of %s, for %s, protocol version %u", (long long)doctor->daemon_pid, doctor_user(uid),
 		    doctor->is_system ? "all users" : "this user", probe->welcome.version);

@@ -257,6 +257,11 @@ class Daemon(Doctor):
         self.assertEqual((daemon["taken"], daemon["address"], daemon["pid"], daemon["uid"], daemon["instance"]),
                          (True, self.socket, self.pathbusd.pid, os.geteuid(), "user"))
         self.assertEqual([at["result"] for at in daemon["addresses"]], ["taken"])
+        version = self.expect(0, "version").stdout.decode().split()[1]
+        self.assertEqual((daemon["version"], daemon["control"]), (version, self.socket + ".control"))
+        self.env["PATHBUS_CONTROL"] = self.path("none")
+        daemon = self.doctor(status=0)["daemon"]
+        self.assertEqual((daemon["version"], daemon["instance"]), (None, "user"))
         self.assertEqual(found["transport"]["kind"], "bus")
 
     @needs_users
