@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "exit.h"
 #include "helper.h"
 #include "limit.h"
 #include "log.h"
@@ -34,12 +35,12 @@ struct config_reader {
 
 /* --- the process ----------------------------------------------------------------------------------- */
 
-int config_reader_start(const struct config_place *place, const struct service_user *user, bool sandboxed, struct config_reader_process *ret)
+static int start(const struct config_place *place, const struct service_user *user, bool sandboxed, struct config_reader_process *ret)
 {
 	struct config_reader_process process = { 0 };
 	char flags[8], uid[16] = "-", gid[16] = "-";
-	const char *const argv[] = { "pathbusd", CONFIG_READER_ARGUMENT, flags, uid, gid, place->path, sandboxed ? NULL : SANDBOX_OFF_ARGUMENT,
-		                     NULL };
+	const char *const argv[] = { "pathbusd", CONFIG_READER_ARGUMENT, flags, uid, gid, place->path,
+		                     sandboxed ? NULL : SANDBOX_OFF_ARGUMENT, NULL };
 	int pair[2], r;
 
 	snprintf(flags, sizeof(flags), "-%s%s%s", user ? "s" : "", place->may_be_missing ? "m" : "", place->trusted ? "t" : "");
@@ -58,6 +59,16 @@ int config_reader_start(const struct config_place *place, const struct service_u
 	else
 		*ret = process;
 	return r;
+}
+
+int config_reader_start(const struct options *options, const struct service_user *user, struct config_reader_process *ret)
+{
+	struct config_place place;
+	int r = options_place(options, &place) ? start(&place, user, !options->no_sandbox, ret) : 0;
+
+	if (r < 0)
+		log_event(REASON_START_FAILED, "the process that reads the configuration anew cannot be started: %s", strerror(-r));
+	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
 }
 
 void config_reader_process_end(struct config_reader_process *process)

@@ -15,6 +15,7 @@
 
 #include "config.h"
 #include "loop.h"
+#include "options.h"
 #include "privileges.h"
 #include "sources.h"
 
@@ -32,8 +33,9 @@ typedef void config_reader_fn(void *arg, int error, const char *text, const stru
 
 struct config_reader;
 
-/* `user`: whom it becomes, in the daemon of all users; else NULL. Waits for nothing. 0 or -errno. */
-int config_reader_start(const struct config_place *place, const struct service_user *user, bool sandboxed, struct config_reader_process *ret);
+/* `user`: whom it becomes, in the daemon of all users; else NULL. Waits for nothing. Where no configuration is read none is started.
+ * EXIT_STOPPED (0), or it is logged why not. */
+int config_reader_start(const struct options *options, const struct service_user *user, struct config_reader_process *ret);
 void config_reader_process_end(struct config_reader_process *process); /* waits for its end; for one that nobody has taken over */
 
 /* Takes the process over if it succeeds. `fn` is told, from the loop: error 0 and what the files set; or -errno and a line of text,

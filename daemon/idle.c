@@ -31,7 +31,7 @@ static void rested(void *arg)
 {
 	struct idle *idle = arg;
 
-	if (!is_idle(idle))
+	if (idle->context->options->idle_exit_ms == 0 || !is_idle(idle))
 		return;
 	if (control_is_used(idle->context->control))
 		idle_note(idle);
@@ -73,6 +73,6 @@ struct idle *idle_free(struct idle *idle)
 
 void idle_note(struct idle *idle)
 {
-	if (idle && is_idle(idle))
+	if (idle && idle->context->options->idle_exit_ms > 0 && is_idle(idle))
 		loop_set(idle->timer, idle->context->options->idle_exit_ms);
 }

@@ -189,6 +189,23 @@ void keeping_folder_gone(const struct context *context, struct topic_name *name)
 	set_timer(kept->keeper);
 }
 
+void keeping_set(struct topic *topic, uint64_t keep_s)
+{
+	struct kept *kept = topic->kept;
+
+	if (topic->keep_s == keep_s)
+		return;
+	topic->keep_s = keep_s;
+	if (!kept || !kept->keeper)
+		return;
+	/* Not now: whoever says so is walking over all topics. */
+	kept->until_ns = keep_s == TOPIC_KEEP_EVER ? UINT64_MAX : keep_s > 0 ? os_now_ns() + keep_s * UINT64_C(1000000000) : 0;
+	if (kept->until_ns < kept->keeper->next_ns) {
+		kept->keeper->next_ns = kept->until_ns;
+		set_timer(kept->keeper);
+	}
+}
+
 /* --- the state ---------------------------------------------------------------------------------------- */
 
 const struct state *keeping_state(const struct topic *topic)

@@ -37,6 +37,8 @@ void topic_forget(const struct context *context, struct topic *topic);
 
 /* The topic has lost its last member, this user's: it goes now, unless it is kept. */
 void keeping_end(const struct context *context, struct topic *topic, struct user *user);
+/* Other settings are in force: for so long from now, which may be no longer (topic->keep_s). */
+void keeping_set(struct topic *topic, uint64_t keep_s);
 /* It is about to be opened by this name, as a worker has answered; its settings are those in force now. What is over is forgotten. */
 void keeping_look(struct topic_name *name, const struct files_reply *reply);
 /* It has a member again. */

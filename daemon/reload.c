@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 
 #include "files.h"
 #include "happening.h"
+#include "idle.h"
+#include "keeping.h"
 #include "keys.h"
 #include "limits.h"
 #include "linker.h"
@@ -25,6 +28,7 @@
 #include "narrow.h"
 #include "rights_watch.h"
 #include "topic.h"
+#include "topic_log.h"
 #include "topic_rules.h"
 #include "user.h"
 
@@ -61,13 +65,19 @@ static void set_limits(const struct context *context)
 	users_set(context->users, &setting);
 }
 
-static void offload_anew(struct topic_name *name, void *arg)
+/* What was decided when it was opened. */
+static void set_topic(struct topic_name *name, void *arg)
 {
-	(void)arg;
+	const struct options *options = arg;
+	struct topic_setting setting;
+
 	if (name != name->topic->names)
 		return; /* once for each topic */
 	for (struct topic_lane *lane = name->topic->lanes; lane; lane = lane->next)
 		topic_lane_offload_anew(lane);
+	topic_rules_find(options->topic_rules, name->is_foreign || !name->path ? "" : name->path, &setting);
+	keeping_set(name->topic, setting.keep_s);
+	topic_log_set(name->topic, setting.log);
 }
 
 struct rules {
@@ -104,11 +114,12 @@ static void apply(const struct context *context, struct options *old)
 	if (context->users)
 		set_limits(context);
 	if (context->topics)
-		topics_each(context->topics, offload_anew, NULL);
+		topics_each(context->topics, set_topic, (void *)(uintptr_t)options);
 	if (context->files)
 		files_set_times(context->files, options->files_ms, options->idle_ms);
 	if (context->linker)
 		linker_set_idle(context->linker, options->idle_ms);
+	idle_note(context->idle);
 	/* Last, since members may go by it. */
 	narrow_compare(old->narrow, options->narrow);
 	if (context->rights_watch)

@@ -453,20 +453,6 @@ static void stop(struct server *server)
 		death_page_deinit(&server->death);
 }
 
-/* Before main gives anything up, or is held by a sandbox: a child would be too. Returns an exit status. */
-static int start_reader(struct server *server, const struct options *options)
-{
-	struct config_place place;
-	int r;
-
-	if (!options_place(options, &place))
-		return EXIT_STOPPED;
-	r = config_reader_start(&place, options->system ? &server->user : NULL, !options->no_sandbox, &server->reader);
-	if (r < 0)
-		log_error("the process that reads the configuration anew cannot be started: %s", strerror(-r));
-	return r < 0 ? EXIT_FAILED : EXIT_STOPPED;
-}
-
 /* Gives root up, after what needs it. Before that nothing is made that would be root's. Returns an exit status. */
 static int separate(struct server *server, const struct options *options)
 {
@@ -525,7 +511,8 @@ static int take_place(struct server *server, const struct options *options)
 		                       &server->serving);
 	if (status != EXIT_STOPPED)
 		return status;
-	status = start_reader(server, options);
+	/* Before main gives anything up, or is held by a sandbox: a child would be too. */
+	status = config_reader_start(options, options->system ? &server->user : NULL, &server->reader);
 	if (status == EXIT_STOPPED)
 		status = control_place_take(options, &server->serving, options->system ? &server->user : NULL,
 		                            server->service.inherited.control.fd, &server->control);

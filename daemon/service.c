@@ -40,7 +40,7 @@ int service_attach(struct service *service, struct context *context, const struc
 	service->serving = serving;
 	if (context->options->idle_exit_ms > 0 && service->inherited.bus.fd < 0) {
 		log_event(REASON_IDLE, "idle-exit has no effect: nobody would start it again, since no service manager listens for it");
-	} else if (context->options->idle_exit_ms > 0) {
+	} else if (service->inherited.bus.fd >= 0) {
 		context->idle = idle_new(context, serving->listener, leave, arg);
 		if (!context->idle)
 			return -ENOMEM;

@@ -300,6 +300,37 @@ static void expect_before(const char *what)
 	ck_assert_msg(world.text[0] != '\0', "%s: it says why", what);
 }
 
+/* What the files say, as one process. */
+static int run_here(void)
+{
+	struct sources files = { 0 }, again = { 0 };
+	struct reload_answer answer = { 0 };
+	struct reload_names lists;
+	char *data = NULL;
+	size_t size = 0;
+	int r;
+
+	world.text[0] = '\0';
+	r = config_read(&world.place, &files, world.text);
+	if (r == 0) {
+		r = sources_write(&files, &data, &size);
+		if (r == 0)
+			r = sources_read(data, size, &again);
+		if (r < 0)
+			strcpy(world.text, "no memory");
+	}
+	if (r == 0) {
+		reload_take(&world.context, &world.options, &again, &answer, &lists, world.text);
+		r = answer.error;
+		plan->fault = N_FAULTS; /* none of the checks' own calls */
+		ck_assert(r == 0 || (!answer.changed[0] && !answer.restart_needed[0]));
+	}
+	free(data);
+	sources_deinit(&files);
+	sources_deinit(&again);
+	return r;
+}
+
 /* One reload; 0 or -errno, and its text. */
 static int (*run)(void);
 
@@ -307,7 +338,7 @@ static void back_to_old(void)
 {
 	write_old();
 	plan->fault = N_FAULTS;
-	ck_assert_msg(run() == 0, "%s", world.text);
+	ck_assert_msg(run_here() == 0, "%s", world.text);
 	ck_assert_ptr_null(world.options.kept_from[key_find("user") - keys]);
 	memcpy(&world.before, &world.options, sizeof(world.options));
 	write_new();
@@ -342,36 +373,6 @@ static int fail_each(enum fault fault, enum role of)
 }
 
 /* --- without processes ------------------------------------------------------------------------------- */
-
-static int run_here(void)
-{
-	struct sources files = { 0 }, again = { 0 };
-	struct reload_answer answer = { 0 };
-	struct reload_names lists;
-	char *data = NULL;
-	size_t size = 0;
-	int r;
-
-	world.text[0] = '\0';
-	r = config_read(&world.place, &files, world.text);
-	if (r == 0) {
-		r = sources_write(&files, &data, &size);
-		if (r == 0)
-			r = sources_read(data, size, &again);
-		if (r < 0)
-			strcpy(world.text, "no memory");
-	}
-	if (r == 0) {
-		reload_take(&world.context, &world.options, &again, &answer, &lists, world.text);
-		r = answer.error;
-		plan->fault = N_FAULTS; /* none of the checks' own calls */
-		ck_assert(r == 0 || (!answer.changed[0] && !answer.restart_needed[0]));
-	}
-	free(data);
-	sources_deinit(&files);
-	sources_deinit(&again);
-	return r;
-}
 
 START_TEST(every_call_fails_once)
 {
@@ -414,27 +415,34 @@ static void answered(void *arg, const struct reload_answer *answer)
 	loop_stop(world.context.loop);
 }
 
-/* With a server of its own each time: some of what fails ends it. */
+static void end_server(void)
+{
+	world.reload = reload_free(world.reload);
+}
+
+/* Of the server's own calls some end it: then there is another one each time. */
 static int run_with_server(void)
 {
-	int fault = atomic_exchange(&plan->fault, N_FAULTS), r;
+	int fault = atomic_exchange(&plan->fault, N_FAULTS);
 
-	start_server();
-	r = reload_new(&world.context, &world.options, &world.process, &world.reload);
-	ck_assert_int_eq(r, 0);
+	if (!world.reload) {
+		start_server();
+		ck_assert_int_eq(reload_new(&world.context, &world.options, &world.process, &world.reload), 0);
+	}
 	world.n_answers = 0;
 	world.error = 0;
 	plan->fault = fault;
 	if (reload_ask(world.reload, answered, NULL)) {
 		loop_run(world.context.loop);
-		plan->fault = N_FAULTS; /* none of the checks' own calls */
-		ck_assert_int_eq(world.n_answers, 1);
 	} else {
 		strcpy(world.text, "no memory");
 		world.error = -ENOMEM;
+		world.n_answers = 1;
 	}
-	plan->fault = N_FAULTS;
-	reload_free(world.reload);
+	if (plan->role == SERVER)
+		end_server(); /* it may have answered before it fails */
+	plan->fault = N_FAULTS; /* none of the checks' own calls */
+	ck_assert_int_eq(world.n_answers, 1);
 	return world.error;
 }
 
@@ -454,6 +462,7 @@ START_TEST(every_call_of_every_process_fails_once)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		for (const enum fault *fault = rows[i].faults; *fault != N_FAULTS; fault++)
 			ck_assert_msg(fail_each(*fault, rows[i].role) > 0, "%s is not asked for", names[*fault]);
+	end_server();
 	world_deinit();
 }
 END_TEST
