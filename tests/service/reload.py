@@ -6,10 +6,10 @@ import errno
 import os
 import pathlib
 import signal
-import struct
 
 import bus
 import system
+import topics
 
 
 class Reloading:
@@ -80,9 +80,9 @@ def max_message(connection, path):
 def test_what_can_change():
     with Reloading("[daemon]\nlog-level = info\n") as world, world.daemon.connect() as connection:
         assert max_message(connection, world.file("before")) == 65536
-        said = world.reload("[daemon]\nlog-level = debug\nhello-timeout = 100\n[lanes]\nmax-message = 1000\n"
+        said = world.reload("[daemon]\nlog-level = debug\n[lanes]\nmax-message = 1000\n"
                             "[regions]\nmax-regions = 3\n[limits]\nmax-user-connections = 2\n")
-        assert said == "changed: log-level, hello-timeout, max-message, max-regions, max-user-connections", said
+        assert said == "changed: log-level, max-message, max-regions, max-user-connections", said
         assert max_message(connection, world.file("after")) == 1000
         with world.daemon.connect():
             try:
@@ -91,13 +91,48 @@ def test_what_can_change():
                 pass
             else:
                 raise AssertionError("a user has three connections")
-        # One that says nothing is closed after so long: this is waited for, and for no longer than the test would be.
+        assert "hello-timeout" in world.reload("[daemon]\nhello-timeout = 50\n")
         with world.daemon.connect(greet=False) as silent:
             assert silent.receive().kind == bus.ERROR
             silent.expect_end()
-        assert "changed: log-level" in world.reload("[begin]\n[end]\n")
+        assert world.reload("[begin]\n[end]\n") == "changed: hello-timeout"
         assert max_message(connection, world.file("again")) == 65536
         assert world.reload() == "nothing has changed"
+
+
+def test_offloading():
+    """Lanes that are there follow, both ways."""
+    with Reloading("[lanes]\noffload-members = 8\n") as world, world.daemon.connect() as connection:
+        topics = [connection.open(world.file("file"), bus.SUBSCRIBE) for _ in range(4)]
+        assert not topics[0].offloaded
+        world.reload("[lanes]\noffload-members = 2\n")
+        assert topics[0].offloaded
+        world.reload("[lanes]\noffload-members = 3\n")
+        assert topics[0].offloaded, "until there are clearly fewer than it takes"
+        world.reload("[lanes]\noffload-members = 8\n")
+        assert not topics[0].offloaded
+
+
+def test_sections_of_topics():
+    """States are kept, or not any more, as they say now; those of topics that are there too."""
+    with Reloading("[begin]\n[end]\n") as world:
+        path = world.file("file")
+        topics.leave_state(world.daemon, path, 1)
+        topics.nobody_is_there(world.daemon)
+        assert topics.state_of(world.daemon, path) == (0, 0)
+        topics.nobody_is_there(world.daemon)
+        with world.daemon.connect() as connection:
+            topics.set_state(connection, connection.open(path).id, 7)
+            assert world.reload('[topic "HERE/*"]\nkeep-state = yes\n') == "changed: [topic]"
+        topics.nobody_is_there(world.daemon)
+        assert topics.state_of(world.daemon, path) == (7, 1), "it was there before the section"
+        topics.nobody_is_there(world.daemon)
+        assert world.reload('[topic "HERE/*"]\nkeep-state = yes\nlog = yes\n') == "changed: [topic]"
+        assert topics.state_of(world.daemon, path) == (7, 1)
+        topics.nobody_is_there(world.daemon)
+        assert world.reload('[topic "HERE/*"]\nlog = yes\n') == "changed: [topic]"
+        world.daemon.expect_said("its state is not kept any more")
+        assert topics.state_of(world.daemon, path) == (0, 0)
 
 
 def test_what_needs_a_restart():
