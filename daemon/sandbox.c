@@ -169,6 +169,8 @@ static void add(struct filter *filter, uint32_t action, const char *name, unsign
 		filter->known[number] = true;
 		filter->whole[number] = action == SCMP_ACT_ALLOW && n == 0;
 	}
+	if (action == filter->otherwise)
+		return; /* a rule may not say what is so without it */
 	r = seccomp_rule_add_array(filter->context, action, number, n, comparisons);
 	if (r < 0 && r != -EDOM && r != -EEXIST && filter->error == 0)
 		filter->error = r;

@@ -127,6 +127,7 @@ def test_all_processes_of_the_daemon_of_all_users_are_held():
 
         bus.wait_for(lambda: is_held(daemon.pid), "main is held")
         assert is_held(daemon.files())
+        bus.wait_for(lambda: is_held(daemon.reader()), "what reads the configuration is held")
         system.run_as(system.ALICE, look)
         daemon.expect_said("pathbusd: sandbox: seccomp")
         daemon.expect_said(f"files worker of user {system.ALICE}: sandbox: seccomp")
@@ -136,7 +137,7 @@ def test_of_all_users_it_can_be_turned_off():
     with system.system_daemon("--no-sandbox") as daemon:
         with daemon.connect() as connection:
             connection.open(daemon.folder)
-        for pid in [daemon.pid, daemon.files(), *daemon.workers()]:
+        for pid in [daemon.pid, daemon.files(), daemon.reader(), *daemon.workers()]:
             assert status_of(pid)["Seccomp"] == status_of("self")["Seccomp"], bus.command(pid)
         daemon.expect_said("pathbusd: sandbox: turned off")
 

@@ -15,6 +15,7 @@
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pwd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -441,6 +442,47 @@ static void calls_as_i386(void)
 }
 #endif
 
+/* --- what reads the configuration: it is refused what others end by -------------------------------------- */
+
+static void reads_and_looks_up(void)
+{
+	int status = -1, fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	DIR *dir = opendir("/etc");
+	pid_t pid;
+
+	CHECK(fd >= 0 && read(fd, &(char){ 0 }, 1) == 1);
+	CHECK(dir && readdir(dir));
+	CHECK(getpwnam("root") && getgrgid(0));
+	errno = 0;
+	CHECK(!getpwnam("nobody-has-this-name") && (errno == 0 || errno == ENOENT));
+	/* Names may be told by a service, here or elsewhere. */
+	CHECK(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 && socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		_exit(getgrnam("root") ? 7 : 1);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
+static void does_nothing_else(void)
+{
+	char *const argv[] = { (char *)(uintptr_t)"true", NULL };
+
+	CHECK_FAILS(open(in_folder("new"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600), EPERM);
+	CHECK_FAILS(open(in_folder("file"), O_RDWR | O_CLOEXEC), EPERM);
+	CHECK_FAILS(unlink(in_folder("file")), EPERM);
+	CHECK_FAILS(rename(in_folder("file"), in_folder("other")), EPERM);
+	CHECK_FAILS(chmod(in_folder("file"), 0777), EPERM);
+	CHECK_FAILS(execve("/bin/true", argv, environ), EPERM);
+	CHECK_FAILS(setuid(1), EPERM);
+	CHECK_FAILS(unshare(CLONE_NEWUSER), EPERM);
+	CHECK_FAILS(ptrace(PTRACE_ATTACH, peer, NULL, NULL), EPERM);
+	CHECK_FAILS(kill(peer, SIGUSR1), EPERM);
+	CHECK_FAILS(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	CHECK_FAILS(prctl(PR_SET_DUMPABLE, 1), EPERM);
+	CHECK_FAILS(syscall(SYS_bpf, 0, NULL, 0), EPERM);
+}
+
 /* --- cases -------------------------------------------------------------------------------------------- */
 
 enum { WORKS, ENDS };
@@ -600,6 +642,11 @@ static const struct test {
 	{ SANDBOX_LINK, false, false, ENDS, CASE(maps_code), 0 },
 	{ SANDBOX_LINK, false, false, ENDS, CASE(makes_code), 0 },
 	{ SANDBOX_LINK, false, false, ENDS, CASE(traces), 0 },
+
+	{ SANDBOX_READER, true, false, WORKS, CASE(ordinary), 0 },
+	{ SANDBOX_READER, true, false, WORKS, CASE(reads_and_looks_up), 0 },
+	{ SANDBOX_READER, true, false, WORKS, CASE(does_nothing_else), 0 },
+	{ SANDBOX_READER, false, false, WORKS, CASE(reads_and_looks_up), 0 },
 };
 
 static const char *const roles[] = { "main", "files", "worker", "link" };
