@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paint.h"
 #include "tell.h"
 
 enum { LABEL_WIDTH = 11 };
@@ -161,9 +162,11 @@ static void print_findings(const struct report *report, bool problems)
 	for (size_t i = 0; i < report->n_findings; i++) {
 		const struct report_finding *at = &report->findings[i];
 
+		enum paint colour = problems ? PAINT_RED : PAINT_YELLOW;
+
 		if (at->is_problem == problems)
-			printf("%-*s%s: %s\n%-*sremedy: %s\n", LABEL_WIDTH, problems ? "problem" : "note", at->code, at->what,
-			       LABEL_WIDTH, "", at->remedy);
+			printf("%s%-*s%s%s: %s\n%-*sremedy: %s\n", paint(colour), LABEL_WIDTH, problems ? "problem" : "note",
+			       paint_end(colour), at->code, at->what, LABEL_WIDTH, "", at->remedy);
 	}
 }
 

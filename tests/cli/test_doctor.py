@@ -271,6 +271,8 @@ class Daemon(Doctor):
         self.assertEqual((found["daemon"]["instance"], found["daemon"]["uid"], found["daemon"]["pid"]),
                          ("system", SERVICE, self.pathbusd.pid))
         self.assertEqual(found["daemon"]["addresses"][0]["listener_uid"], 0)
+        self.env["PATHBUS_CONTROL"] = self.path("none")  # which says so; without it that is seen all the same
+        self.assertEqual(self.doctor(status=0)["daemon"]["instance"], "system")
 
     def test_the_given_address_is_dead(self):
         found = self.doctor(status=1)
