@@ -203,71 +203,35 @@ static int print_json_keys(const struct options *options)
 	return 0;
 }
 
-static int print_json_setting(const struct setting *setting)
-{
-	char *from = setting_from(setting);
-
-	if (!from)
-		return -ENOMEM;
-	putchar('{');
-	print_member("key", setting->name);
-	fputs(", ", stdout);
-	print_member("value", setting->value);
-	fputs(", ", stdout);
-	print_member("from", from);
-	putchar('}');
-	free(from);
-	return 0;
-}
-
-static int print_json_rights(const struct options *options)
+/* Those of sections with a pattern, or those without. One without a name only begins its section. */
+static int print_json_lists(const struct options *options, bool with_pattern)
 {
 	bool first = true;
-	int r = 0;
 
-	for (size_t i = 0; i < options->sources.n && r == 0; i++) {
+	for (size_t i = 0; i < options->sources.n; i++) {
 		const struct setting *setting = &options->sources.list[i];
+		char *from;
 
-		if (!is_listed(setting) || setting->argument)
+		if (!is_listed(setting) || !setting->name[0] || (setting->argument != NULL) != with_pattern)
 			continue;
-		fputs(first ? "\n    " : ",\n    ", stdout);
-		r = print_json_setting(setting);
-		first = false;
-	}
-	return r;
-}
-
-static int print_json_topics(const struct options *options)
-{
-	bool first = true, first_key = true;
-	int r = 0;
-
-	for (size_t i = 0; i < options->sources.n && r == 0; i++) {
-		const struct setting *setting = &options->sources.list[i];
-
-		if (!setting->argument)
-			continue;
-		if (setting->name[0]) {
-			fputs(first_key ? "\n      " : ",\n      ", stdout);
-			r = print_json_setting(setting);
-			first_key = false;
-			continue;
-		}
-		char *from = setting_from(setting);
-
+		from = setting_from(setting);
 		if (!from)
 			return -ENOMEM;
-		fputs(first ? "\n    {" : "]},\n    {", stdout);
-		print_member("pattern", setting->argument);
+		fputs(first ? "\n    {" : ",\n    {", stdout);
+		if (with_pattern) {
+			print_member("pattern", setting->argument);
+			fputs(", ", stdout);
+		}
+		print_member("key", setting->name);
+		fputs(", ", stdout);
+		print_member("value", setting->value);
 		fputs(", ", stdout);
 		print_member("from", from);
-		fputs(", \"keys\": [", stdout);
+		putchar('}');
 		free(from);
 		first = false;
-		first_key = true;
 	}
-	fputs(first ? "" : "]}", stdout);
-	return r;
+	return 0;
 }
 
 static int print_json(const struct options *options)
@@ -283,10 +247,10 @@ static int print_json(const struct options *options)
 	r = print_json_keys(options);
 	fputs("\n  ],\n  \"rights\": [", stdout);
 	if (r == 0)
-		r = print_json_rights(options);
+		r = print_json_lists(options, false);
 	fputs("\n  ],\n  \"topic_sections\": [", stdout);
 	if (r == 0)
-		r = print_json_topics(options);
+		r = print_json_lists(options, true);
 	puts("\n  ]\n}");
 	return r;
 }

@@ -45,7 +45,8 @@ static bool tell_setting(struct answer *answer, const struct setting *setting, b
 {
 	char *from;
 
-	if ((setting->argument != NULL) != with_argument || (!with_argument && strcmp(setting->section, KEY_SECTION_RIGHTS) != 0))
+	/* One without a name only begins its section. */
+	if (!setting->name[0] || (setting->argument != NULL) != with_argument || (!with_argument && strcmp(setting->section, KEY_SECTION_RIGHTS) != 0))
 		return true;
 	from = setting_from(setting);
 	if (!from)
