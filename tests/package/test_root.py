@@ -131,6 +131,17 @@ class Root(unittest.TestCase):
             if away or "downloading packages" not in said:
                 raise unittest.SkipTest(f"Debian's mirror does not answer: {(away[0] if away else said).strip()}")
             raise AssertionError(f"{command}: {result.returncode}\n{said}")
+        # Where they could not be mounted they were copied, with the folders they are in.
+        for file in cls.files.values():
+            copy = cls.root / str(file).lstrip("/")
+            copy.unlink(missing_ok=True)
+            for folder in copy.parents:
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    break
 
     @classmethod
     def make_demo(cls):
