@@ -239,6 +239,23 @@ def test_what_the_manager_is_told():
         manager.close()
 
 
+def test_reload_is_told():
+    """As Type=notify-reload wants it: when it begins, by a clock that tells it from one before, and when it is over."""
+    folder = pathlib.Path(bus.new_folder())
+    manager = Manager(folder)
+    daemon = bus.Daemon(folder=folder, env=manager.environment(), wait=False)
+    assert "READY" in manager.receive()
+    for _ in range(2):
+        before = time.monotonic_ns() // 1000
+        daemon.process.send_signal(signal.SIGHUP)
+        said = manager.receive()
+        assert said.pop("RELOADING") == "1" and list(said) == ["MONOTONIC_USEC"], said
+        assert before <= int(said["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert manager.receive() == {"READY": "1"}
+    daemon.stop()
+    manager.close()
+
+
 def test_watchdog():
     """A sign of life each half of the time, with what there is to say; none from a daemon that stands still."""
     folder = pathlib.Path(bus.new_folder())

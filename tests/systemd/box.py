@@ -157,9 +157,12 @@ def make_units(root, wanted):
 def become_process_one(work, systemd, prepare, wanted):
     """In process 1 of the new namespace of processes. Does not return."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    call("unshare", CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    root = make_root(work)
+    try:
+        call("unshare", CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
+        mount("none", "/", None, MS_REC | MS_PRIVATE)
+        root = make_root(work)
+    except OSError as error:
+        raise Impossible(f"no namespaces with mounts of their own can be made: {error}") from error
     make_units(root, wanted)
     prepare(root)
     (root / ".old").mkdir()
@@ -250,6 +253,8 @@ class Box:
                     os.dup2(fd, number)
                 os.closerange(3, max(lifeline, news, null, self.log.fileno()) + 1)
                 become_process_one(work, self.systemd, self.prepare, self.wanted)
+            except Impossible as why:
+                print(f"impossible: {why}", file=sys.stderr)
             except BaseException:
                 traceback.print_exc()
                 sys.stderr.flush()
@@ -277,8 +282,8 @@ class Box:
         end = time.monotonic() + LIMIT_S
         while not os.path.exists(f"/proc/{self.first}/root/{READY}"):
             state = pathlib.Path(f"/proc/{self.first}/stat").read_bytes().rpartition(b")")[2].split()[0]
-            if state == b"Z" and b"overlay" in self.said().encode():
-                raise Impossible(f"no overlay of the root folder: {self.said().strip().splitlines()[-1]}")
+            if state == b"Z" and self.said().startswith("impossible: "):
+                raise Impossible(self.said().partition(": ")[2].strip())
             assert state != b"Z", f"process 1 has ended:\n{self.said()}"
             assert time.monotonic() < end, f"systemd is not up:\n{self.said()}"
             time.sleep(0.005)
