@@ -55,6 +55,26 @@ START_TEST(numbers_only_grow)
 }
 END_TEST
 
+/* Whoever goes, in whatever order, the others are found. */
+START_TEST(all_others_stay)
+{
+	for (unsigned step = 2; step < 6; step++) {
+		uint64_t first = roster.last + 1;
+
+		for (unsigned i = 0; i < 100; i++)
+			add();
+		for (uint64_t i = first; i < first + 100; i++) {
+			if ((i - first) % step != 0)
+				roster_remove(&roster, i);
+			for (uint64_t k = first; k < first + 100; k++)
+				ck_assert_ptr_eq(roster_find(&roster, k), k > i || (k - first) % step == 0 ? &items[k] : NULL);
+		}
+		for (uint64_t i = first; i < first + 100; i++)
+			roster_remove(&roster, i);
+	}
+}
+END_TEST
+
 /* Who walks it, by the number it had last, meets whoever stays exactly once, whatever comes and goes meanwhile. */
 START_TEST(walked_while_others_come_and_go)
 {
@@ -97,6 +117,7 @@ END_TEST
 static const struct harness_case cases[] = {
 	HARNESS_CASE(an_empty_one),
 	HARNESS_CASE(numbers_only_grow),
+	HARNESS_CASE(all_others_stay),
 	HARNESS_CASE(walked_while_others_come_and_go),
 	{ 0 },
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_daemon_stream.c - streams of the control socket: bounded memory whatever the reader does, and every line is told or counted. And
- * how long a connection may take for a request, or for its answer, by a clock that is put forward.
+ * how long a connection may take for a request, or for its answer, and how much is done in a turn, by a clock that is put forward.
  *
  * The server runs in the test's own loop; one route is exchanged for a stream (--wrap).
  */
@@ -19,6 +19,7 @@
 #include "daemon/context.h"
 #include "daemon/control/control.h"
 #include "daemon/control/control_limit.h"
+#include "daemon/control/list.h"
 #include "daemon/control/place.h"
 #include "daemon/control/request.h"
 #include "daemon/control/stream.h"
@@ -32,12 +33,33 @@ static struct sockaddr_un address = { .sun_family = AF_UNIX };
 static struct answer *line;
 
 /* The daemon's clock. */
-static uint64_t ahead_ns;
+static uint64_t ahead_ns, step_ns; /* step_ns: that passes whenever somebody looks */
 uint64_t __real_os_now_ns(void);
 uint64_t __wrap_os_now_ns(void);
 uint64_t __wrap_os_now_ns(void)
 {
+	ahead_ns += step_ns;
 	return __real_os_now_ns() + ahead_ns;
+}
+
+/* What the exchanged route answers with: a stream; a list; nothing, as long as nobody says so. */
+static enum { STREAMS, LISTS, WAITS } answers;
+enum { N_ENTRIES = 900, LISTERS = 4 };
+static unsigned n_looks, n_forgotten; /* of all lists; of what waits */
+
+static uint64_t look_at(struct control_request *request, uint64_t after, bool *ret_told)
+{
+	if (after == N_ENTRIES)
+		return 0;
+	n_looks++;
+	*ret_told = true;
+	answer_number(control_answer(request), NULL, after + 1);
+	return after + 1;
+}
+
+static void forget(void *state)
+{
+	++*(unsigned *)state;
 }
 
 /* Streams that have begun and not ended. */
@@ -53,6 +75,14 @@ static void ended(void *arg)
 void __wrap_control_get_clients(struct control_request *request);
 void __wrap_control_get_clients(struct control_request *request)
 {
+	if (answers == LISTS) {
+		control_tell_list(request, "entries", look_at);
+		return;
+	}
+	if (answers == WAITS) {
+		control_wait(request, &n_forgotten, forget);
+		return;
+	}
 	for (unsigned i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
 		if (streams[i])
 			continue;
@@ -108,7 +138,7 @@ static void teardown(void)
 
 static int reader(void)
 {
-	static const char text[] = "GET /v1/clients HTTP/1.1\r\n\r\n";
+	static const char text[] = "GET /v1/clients?limit=1000 HTTP/1.1\r\n\r\n";
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	ck_assert_int_ge(fd, 0);
@@ -398,7 +428,60 @@ START_TEST(half_requests)
 }
 END_TEST
 
+/* By a clock that goes on by 5 us with each look at it: in a round as much is done as fits in the turn of all, by whoever is at work. */
+START_TEST(long_answers_are_made_in_turns)
+{
+	struct heard heard[LISTERS] = { { 0 } };
+	unsigned most = 0, n_rounds = 0, n_all = 0;
+	int fds[LISTERS];
+
+	answers = LISTS;
+	for (unsigned i = 0; i < LISTERS; i++)
+		fds[i] = reader();
+	step_ns = 5000;
+	for (unsigned i = 0; i < 10000 && n_all < LISTERS; i++) {
+		unsigned before = n_looks;
+
+		turn(1);
+		most = n_looks - before > most ? n_looks - before : most;
+		n_rounds += n_looks > before;
+		n_all = 0;
+		for (unsigned k = 0; k < LISTERS; k++) {
+			take(&heard[k], fds[k]);
+			n_all += heard[k].text && strstr(heard[k].text, ",899,900],\"next\":null}") != NULL;
+		}
+	}
+	ck_assert_uint_eq(n_all, LISTERS);
+	ck_assert_uint_eq(n_looks, LISTERS * N_ENTRIES);
+	/* turn(1) is one or two rounds. */
+	ck_assert_uint_le(most, 2 * LIMIT_CONTROL_TURN_NS / step_ns);
+	ck_assert_uint_gt(n_rounds, n_looks / most - 1);
+	for (unsigned i = 0; i < LISTERS; i++) {
+		free(heard[i].text);
+		close(fds[i]);
+	}
+	turn(5);
+}
+END_TEST
+
+/* Whom nobody has answered is forgotten with the server. */
+START_TEST(what_waits_ends)
+{
+	int fd;
+
+	answers = WAITS;
+	fd = reader();
+	turn(10);
+	ck_assert_uint_eq(n_forgotten, 0);
+	control = control_end(control);
+	ck_assert_uint_eq(n_forgotten, 1);
+	close(fd);
+}
+END_TEST
+
 static const struct harness_case cases[] = {
+	HARNESS_CASE(long_answers_are_made_in_turns),
+	HARNESS_CASE(what_waits_ends),
 	HARNESS_CASE(half_requests),
 	HARNESS_CASE(lines_come_as_they_are_sent),
 	HARNESS_CASE(a_slow_reader_is_told_what_it_has_missed),
