@@ -431,8 +431,9 @@ void doctor_look_at_process(struct doctor *doctor)
 		tell_absent(&patient);
 	}
 	if (patient.is_hidden)
-		report_note(report, "not-all-seen", "run pathbusctl doctor as root", "%s may not be looked into by this user, so something may be missing here",
-			    patient.who);
+		report_note(report, "not-all-seen",
+			    geteuid() == 0 ? "run it outside of the container, or as the system's own root" : "run pathbusctl doctor as root",
+			    "%s may not be looked into by this user, so something may be missing here", patient.who);
 	if (patient.root >= 0)
 		close(patient.root);
 }

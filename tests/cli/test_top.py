@@ -159,13 +159,13 @@ class Screen(Top):
 
     def start_top(self, *words, columns=80, rows=24, **env):
         """In a shell that tells how it ended, and what the terminal is like before and after."""
-        self.terminal_env = {**self.env, "LC_ALL": "C.UTF-8", **env}
+        self.terminal_env = {**self.env, "LC_ALL": "C.UTF-8"}
         self.terminal_env.pop("TMUX", None)
         self.note = os.path.join(self.folder, "note")
         self.n_terminals += 1
         top = shlex.join([ctl.CTL, *ctl.PATIENT, "top", "--interval", "0.1", *words])
-        term = f"TERM={env['TERM']} " if "TERM" in env else ""
-        script = f"trap : INT; stty -a > {self.note}.before; {term}{top}; echo status $?; stty -a > {self.note}.after; touch {self.note}.end; " \
+        settings = "".join(f"{name}={value} " for name, value in env.items())
+        script = f"trap : INT; stty -a > {self.note}.before; {settings}{top}; echo status $?; stty -a > {self.note}.after; touch {self.note}.end; " \
                  "while :; do sleep 1000; done"
         self.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", "-c", script)
         self.addCleanup(self.end_terminal)
@@ -304,7 +304,7 @@ class Screen(Top):
         os.mkdir(self.path("日" * 40))
         self.listen(self.path("日" * 40 + "/" + "é本" * 5 + "-end"))
         self.listen(self.path(b"\x1b[2J\xff"))
-        self.start_top("--sort", "path")
+        self.start_top("--sort", "path", LC_ALL="C")  # whatever that says: it is UTF-8
         lines = self.await_screen("the row", lambda lines: any(line.endswith("本-end") for line in lines))
         row = next(line for line in lines if line.endswith("本-end"))
         self.assertIn("…", row)
