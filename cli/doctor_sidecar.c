@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -106,21 +105,25 @@ static void count_members(struct look *look)
 
 /* --- its page -------------------------------------------------------------------------------------------------- */
 
-static int check_page(const struct look *look, off_t size)
+/* A copy of it is looked at: its owner, who may be another user, could take the file's memory away meanwhile. */
+static int check_page(const struct look *look)
 {
-	const struct page *page;
+	static struct page page;
+	size_t used = 0;
+	ssize_t n;
 	int r;
 
-	if (size < (off_t)PAGE_SIZE_BYTES)
-		return -EBADMSG;
-	page = mmap(NULL, PAGE_SIZE_BYTES, PROT_READ, MAP_SHARED, look->file, 0);
-	if (page == MAP_FAILED)
+	do {
+		n = pread(look->file, (char *)&page + used, sizeof(page) - used, (off_t)used);
+		if (n > 0)
+			used += (size_t)n;
+	} while (n > 0 && used < sizeof(page));
+	if (n < 0)
 		return -errno;
-	r = page_check(page, &look->doctor->place.key, look->ino);
-	if (r == 0 && atomic_load(&page->closed))
-		r = -EOWNERDEAD;
-	munmap((void *)(uintptr_t)page, PAGE_SIZE_BYTES);
-	return r;
+	if (used < sizeof(page))
+		return -EBADMSG;
+	r = page_check(&page, &look->doctor->place.key, look->ino);
+	return r == 0 && atomic_load(&page.closed) ? -EOWNERDEAD : r;
 }
 
 static void judge_page(struct look *look, int error)
@@ -184,7 +187,7 @@ static void look_at_page(struct look *look, int dir)
 	count_members(look);
 	report_number(report, "members", look->n_in_it);
 	report_line(report, "%s: in use, %u member%s", doctor_shown(look->path), look->n_in_it, look->n_in_it == 1 ? "" : "s");
-	error = check_page(look, st.st_size);
+	error = check_page(look);
 	judge_page(look, error);
 	proc_holders(look->dev, look->ino, add_holder, look, &n_hidden);
 	if (n_hidden > 0 && look->n_holders == 0)

@@ -19,7 +19,8 @@ import unittest
 import ctl
 
 ROOT = os.geteuid() == 0
-OTHER, SERVICE = 58711, 58712  # users without an entry anywhere
+OTHER = 500000 + os.getpid() % 200000 * 2  # users without an entry anywhere, and not those of another run
+SERVICE = OTHER + 1
 CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_BIND = 0x20000, 0x4000, 0x40000, 0x1000
 F_OFD_SETLK = 37
 ABI, CLOSED = 8, 544  # in a page
