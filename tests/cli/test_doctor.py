@@ -63,11 +63,10 @@ needs_mounts = unittest.skipUnless(can_mount(), "needs mounts of its own: root")
 
 class Doctor(ctl.Case):
     def setUp(self):
+        if ROOT:
+            self.addCleanup(self.remove_runtime_folder)  # the last, after the processes
         super().setUp()
         os.chmod(self.folder, 0o755)
-        if ROOT:
-            self.remove_runtime_folder()
-            self.addCleanup(self.remove_runtime_folder)
 
     def remove_runtime_folder(self):
         with contextlib.suppress(FileNotFoundError):
@@ -611,6 +610,19 @@ class Process(Doctor):
         self.assertEqual(self.about(listener, *PEER, path=self.path("another")), {"not-open": True})
         self.env["PATHBUS_ADDRESS"] = ""
         self.assertEqual(self.about(listener, *PEER), {})
+
+    @needs_users
+    def test_it_is_on_the_daemon_of_its_user(self):
+        """At the place where that is looked for."""
+        os.chmod(self.files, 0o777)
+        del self.env["PATHBUS_ADDRESS"]
+        self.pathbusd = subprocess.Popen([ctl.DAEMON], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL, **as_other)
+        ctl.wait_until("the daemon answers", lambda: self.call("ping", **as_other).returncode == 0)
+        listener = self.start([ctl.CTL, *ctl.PATIENT, "listen", self.path()], **as_other)
+        self.assertRegex(listener.err.line(), rb"\(bus\)\Z")
+        self.assertEqual(self.about(listener, **as_other), {})
+        self.assertEqual(self.about(listener, *PEER, **as_other), {})
 
     @needs_mounts
     def test_another_folder_in_its_place(self):
