@@ -193,8 +193,12 @@ def files_process(pid):
 
 def test_units_are_sound():
     folder = pathlib.Path(show("FragmentPath")).parent
-    done = run("systemd-analyze", "verify", "--recursive-errors=yes", "--man=no", *sorted(folder.glob("pathbusd*")))
-    assert not done.stdout + done.stderr, done
+    for option, units in (("--system", folder), ("--user", folder.parent / "user")):
+        units = sorted(units.glob("pathbusd*"))
+        assert len(units) == 3, units
+        done = run("systemd-analyze", option, "verify", "--recursive-errors=yes", "--man=no", *units,
+                   env={**os.environ, "XDG_RUNTIME_DIR": "/run"})
+        assert not done.stdout + done.stderr, done
     # As it was loaded, with whatever this system's defaults add.
     done = run("systemd-analyze", "security", "--no-pager", SERVICE)
     score = float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
