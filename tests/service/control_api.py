@@ -54,6 +54,14 @@ def test_all_routes_are_in_it_and_no_others():
     assert routes == described, f"{set(routes) ^ set(described)} or their parameters"
 
 
+def test_all_codes_of_errors_are_in_it_and_no_others():
+    used = set()
+    for path in (SOURCE / "daemon/control").glob("*.c"):
+        used |= set(re.findall(r'control_reply_error\([^"{]*"([a-z-]+)"|"code\\":\\"([a-z-]+)', path.read_text(encoding="ascii")))
+    described = DOCUMENT["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]["enum"]
+    assert {one or other for one, other in used} == set(described), used
+
+
 def test_it_is_whole():
     """As far as the standard says what has to be there."""
     assert DOCUMENT["openapi"].startswith("3.0.") and DOCUMENT["info"]["title"] and DOCUMENT["info"]["version"]
