@@ -91,7 +91,7 @@ void config_reader_reap(struct config_reader *reader)
 {
 	if (!reader || reader->process.pid <= 0 || !helper_has_ended(reader->process.pid, "what reads the configuration"))
 		return;
-	log_error("the process that reads the configuration has ended: it cannot be read anew until pathbusd is started again");
+	log_event(REASON_READER_LOST, "the process that reads the configuration has ended: it cannot be read anew until pathbusd is started again");
 	close(reader->process.socket);
 	reader->process.pid = 0;
 }

@@ -179,7 +179,7 @@ static int prepare(const struct config_place *place, const char *uid, const char
 		return -errno;
 	tell_if_unreadable(place);
 	if (sandboxed && sandbox_enter(SANDBOX_READER, &(struct sandbox_setting){ .system = is_system }, &state) < 0 && is_system) {
-		log_error("the process that reads the configuration cannot enter its sandbox (%s): " SANDBOX_ADVICE, state.text);
+		log_event(REASON_SANDBOX_FAILED, "the process that reads the configuration cannot enter its sandbox (%s): " SANDBOX_ADVICE, state.text);
 		return -EPERM;
 	}
 	return 0;
@@ -197,7 +197,7 @@ int config_reader_run(int argc, char **argv)
 	place = (struct config_place){ .path = argv[5], .may_be_missing = strchr(flags, 'm'), .trusted = strchr(flags, 't') };
 	r = prepare(&place, argv[3], argv[4], strchr(flags, 's'), argc == 6 || strcmp(argv[6], SANDBOX_OFF_ARGUMENT) != 0);
 	if (r < 0) {
-		log_error("the process that reads the configuration cannot be started: %s", strerror(-r));
+		log_event(REASON_READER_LOST, "the process that reads the configuration cannot be started: %s", strerror(-r));
 		return 1;
 	}
 	config_reader_serve(FD_MAIN, &place);

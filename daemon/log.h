@@ -49,17 +49,10 @@ void log_event_of(struct log_limit *limit, const char *whose, enum log_reason re
 void log_limit_end(struct log_limit *limit);
 
 /* What was left out is told at a pause's end, by log_tell_left_out, which is to be called in so many milliseconds when `fn` says
- * so, instead of when it was to be called before; it returns when it is to be called again, 0: not. Without `fn` it is told with the next line of that reason. */
+ * so, instead of when it was to be called before; it returns when it is to be called again, 0: not. Without `fn` it is told with
+ * the next line of that reason. */
 void log_set_waker(void (*fn)(void *arg, unsigned ms), void *arg);
 unsigned log_tell_left_out(void);
 void log_tell_all_left_out(void); /* whatever the pause: the end */
-
-#define log_allows(limit, what) ((void)(limit), (void)(what), true) /* each reason has its own limit by now */
-
-/* Some of the same, where none of the reasons fits. */
-#define log_error(...) log_event(REASON_ERROR, __VA_ARGS__)
-#define log_warning(...) log_event(REASON_WARNING, __VA_ARGS__)
-#define log_info(...) log_event(REASON_INFO, __VA_ARGS__)
-#define log_debug(...) log_event(REASON_DEBUG, __VA_ARGS__)
 
 #endif

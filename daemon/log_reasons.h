@@ -33,6 +33,7 @@
 	X(LOG_DROPPED, WARNING, ALWAYS, "log-dropped", "lines could not be written in time, and were left out") \
 	X(RELOADED, INFO, ALWAYS, "reloaded", "the configuration was read anew; what has changed") \
 	X(RELOAD_FAILED, ERROR, ALWAYS, "reload-failed", "the configuration was not taken; the old one holds") \
+	X(READER_LOST, ERROR, LIMITED, "reader-lost", "the process that reads the configuration anew is not there: reloads are refused") \
 	X(CONTROL, WARNING, LIMITED, "control", "something at the control socket went wrong") \
 	X(ADMIN, INFO, ALWAYS, "admin", "somebody has changed something by the control socket") \
 	/* topics */ \

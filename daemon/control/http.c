@@ -446,7 +446,7 @@ static void take(struct evhttp_request *http, void *arg)
 static void log_of_libevent(int severity, const char *text)
 {
 	if (severity >= EVENT_LOG_WARN)
-		log_debug("control: %s", text);
+		log_event(REASON_DEBUG, "control: %s", text);
 }
 
 int control_start(const struct context *context, const struct control_place *place, struct control **ret)
