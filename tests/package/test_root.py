@@ -142,6 +142,7 @@ class Root(unittest.TestCase):
                     continue
                 except OSError:
                     break
+        (cls.root / "tmp").mkdir(exist_ok=True)  # it may have been one of them
 
     @classmethod
     def make_demo(cls):
