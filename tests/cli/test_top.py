@@ -112,15 +112,27 @@ class Plain(Top):
             self.assertIn(b"start", self.expect(69, "top", *words).stderr)
 
     def test_the_daemon_goes_and_comes(self):
+        self.listen(self.path())
         top = self.background("top", "--json", "--interval", "0.1")
-        first = json.loads(top.out.line())["pid"]
+
+        def look():
+            found = json.loads(top.out.line())
+            self.assertGreater(found["seconds"], 0)  # nothing is told without a look to compare with
+            return found["pid"]
+        first = look()
         self.stop_daemon()
         self.assertRegex(top.err.line(), rb"\Apathbusctl: ")
+        n = self.n_waits(top)
+        ctl.wait_until("it has tried again", lambda: self.n_waits(top) > n + 5)
         self.start_daemon()
-        pid = ctl.wait_until("it is back", lambda: (pid := json.loads(top.out.line())["pid"]) != first and pid)
+        pid = ctl.wait_until("it is back", lambda: (pid := look()) != first and pid)
         self.assertEqual(pid, self.pathbusd.pid)
         top.send(signal.SIGTERM)
-        self.assertEqual((top.exit(), top.err.all()), (0, []))
+        self.assertEqual((top.exit(), top.err.all()), (0, []))  # it was told once
+
+    def n_waits(self, process):
+        with open(f"/proc/{process.pid}/status") as status:
+            return int(dict(line.split(":", 1) for line in status)["voluntary_ctxt_switches"])
 
     def test_it_goes_for_good(self):
         top = self.background("top", "-n", "1000000", "--interval", "0.1")
@@ -355,7 +367,7 @@ class Screen(Top):
             self.end_terminal()
 
     def test_a_daemon_that_stands_still(self):
-        self.start_top()
+        self.start_top("--timeout-ms", "3600000")
         self.await_screen("it runs", lambda lines: lines[-1].startswith("q quit"))
         self.pathbusd.send_signal(signal.SIGSTOP)
         self.keys("?")
