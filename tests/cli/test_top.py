@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 import unicodedata
 import unittest
 
@@ -370,9 +371,13 @@ class Screen(Top):
         self.start_top("--timeout-ms", "3600000")
         self.await_screen("it runs", lambda lines: lines[-1].startswith("q quit"))
         self.pathbusd.send_signal(signal.SIGSTOP)
-        self.keys("?")
-        self.await_screen("the help", lambda lines: lines[0] == "Keys")
-        self.keys("q", "q")
+        started = time.monotonic()
+        while time.monotonic() < started + 0.5:  # five intervals: it does look meanwhile, and waits
+            self.keys("?")
+            self.await_screen("the help", lambda lines: lines[0] == "Keys")
+            self.keys("x")
+            self.await_screen("the list", lambda lines: lines[0] != "Keys")
+        self.keys("q")
         self.expect_end()
         self.pathbusd.send_signal(signal.SIGCONT)
 
