@@ -65,19 +65,23 @@ struct child {
 	int alive; /* its other end is closed when it has ended */
 };
 
+/* 0 too where there is nothing to wait for. */
+static int wait_for(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 /* It has ended, or main does not wait for it any more. */
 static void end(struct child *child)
 {
-	int status = 0;
-	pid_t pid;
-
 	if (child->pid == 0)
 		return;
 	(void)kill(child->pid, SIGKILL);
-	while ((pid = waitpid(child->pid, &status, 0)) < 0 && errno == EINTR)
-		;
-	if (pid > 0)
-		helper_note_end(pid, status, "what reads the configuration");
+	helper_note_end(child->pid, wait_for(child->pid), "what reads the configuration");
 	close(child->alive);
 	*child = (struct child){ 0 };
 }

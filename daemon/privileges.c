@@ -56,7 +56,7 @@ static int caps_set(const struct caps *caps)
 /* Exactly these, of those that it has, and none for a program that it might run. */
 static int caps_keep(uint64_t keep, uint64_t *ret_kept)
 {
-	struct caps caps, got;
+	struct caps caps = { 0 }, got = { 0 };
 	int r = caps_get(&caps);
 
 	if (r < 0)
@@ -124,7 +124,7 @@ int privileges_find_user(const char *name, struct service_user *ret)
 
 void privileges_lend(void)
 {
-	struct caps caps;
+	struct caps caps = { 0 };
 
 	if (geteuid() == 0 || caps_get(&caps) < 0)
 		return;
@@ -193,7 +193,7 @@ int privileges_become_opener(void)
 
 int privileges_kill(const struct service_user *user, uid_t uid, pid_t pid)
 {
-	struct caps caps;
+	struct caps caps = { 0 };
 	int r = 0;
 
 	if (caps_get(&caps) < 0 || setresuid((uid_t)-1, uid, (uid_t)-1) < 0)

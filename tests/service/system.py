@@ -1003,7 +1003,7 @@ def test_from_user_to_user():
             environment = dict(os.environ, PATHBUS_ADDRESS=os.fspath(daemon.address))
             program = pathbusctl_program()
             os.dup2(told, 1)
-            os.execve(program, [program, "--transport", "bus", "listen", "--count", "1", daemon.folder / "file"], environment)
+            os.execve(program, [program, "--transport", "bus", "--timeout-ms", "30000", "listen", "--count", "1", daemon.folder / "file"], environment)
 
         child = Child(listen)
         os.close(told)
@@ -1011,7 +1011,8 @@ def test_from_user_to_user():
             bus.wait_for(lambda: connection.ping()[1] == 1, "he has it open")
         status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=ALICE)
         assert status == 0, said
-        assert b" post 1 " in os.read(ready, 1000)
+        heard = os.read(ready, 1000)
+        assert b" post 1 " in heard, heard
         os.close(ready)
         child.end()
         status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=BOB)
