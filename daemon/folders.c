@@ -169,7 +169,8 @@ bool folders_note(struct folders *folders, int id)
 
 /* --- what nobody needs ------------------------------------------------------------------------------- */
 
-static void end_rested(struct folders *folders, uint64_t last)
+/* Returns in how many milliseconds there may be more to end; 0: nothing rests. */
+static unsigned end_rested(struct folders *folders, uint64_t last)
 {
 	uint64_t now = os_now_ns(), rest = UINT64_C(1000000) * LIMIT_WATCH_REST_MS;
 	struct queue *first;
@@ -178,7 +179,7 @@ static void end_rested(struct folders *folders, uint64_t last)
 		struct folder_watch *watch = queue_container(first, struct folder_watch, place);
 
 		if (folders->n_resting <= LIMIT_RESTING_WATCHES && now - watch->resting_ns < rest)
-			return;
+			return (unsigned)((rest - (now - watch->resting_ns)) / 1000000) + 1;
 		unrest(folders, watch);
 		if (!watch->gone)
 			os_watch_remove(folders->watch, watch->id);
@@ -186,6 +187,7 @@ static void end_rested(struct folders *folders, uint64_t last)
 		watch->asked = last;
 		queue_move(&folders->ended, &watch->place);
 	}
+	return 0;
 }
 
 /* `open`: the first question without an answer; 0: there is none. */
@@ -208,13 +210,16 @@ static void tidy(void *arg)
 {
 	struct folders *folders = arg;
 	uint64_t last, open;
+	unsigned more_ms;
 
 	folders->timed = false;
 	folders->set.asked(folders->set.arg, &last, &open);
-	end_rested(folders, last);
+	more_ms = end_rested(folders, last);
 	forget_ended(folders, open);
-	if (folders->n_resting > 0 || queue_first(&folders->ended))
-		tidy_after(folders, LIMIT_WATCH_REST_MS / 8);
+	if (more_ms > 0)
+		tidy_after(folders, more_ms);
+	else if (queue_first(&folders->ended))
+		tidy_after(folders, LIMIT_WATCH_REST_MS);
 }
 
 static void note_unknown(void *arg, int id)

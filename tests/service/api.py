@@ -62,6 +62,6 @@ class Http(http.client.HTTPConnection):
 def raw(path):
     """A plain connection."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.connect(str(path))  # in line with others, if there are any: with a time limit it would fail at once
     connection.settimeout(bus.LIMIT_S)
-    connection.connect(str(path))
     return connection
