@@ -324,13 +324,20 @@ def test_a_client_that_is_stopped_while_it_is_owed_descriptors():
         witness.check()
 
 
-def kill_workers(line, address, path, how):
-    """Signals to all processes of this user but its own: what looks at paths for it is among them."""
+def is_of(daemon, pid):
+    """Whether one of its parents is the daemon: others of this user belong to somebody else's tests."""
+    while pid > 1 and pid != daemon:
+        pid = (bus.parent_and_state(pid) or (0,))[0]
+    return pid == daemon
+
+
+def kill_workers(line, address, daemon, path, how):
+    """Signals to all processes of the daemon's, of which this user may signal those that look at paths for it."""
     with bus.Connection(address) as connection:
         for _ in range(20):
             connection.send(bus.open_frame(connection.request(), path))
             for pid in bus.processes():
-                if pid not in (os.getpid(), os.getppid()):
+                if is_of(daemon, pid):
                     with contextlib.suppress(OSError):
                         os.kill(pid, how)
             answer = connection.receive()
@@ -342,7 +349,7 @@ def test_a_user_signals_what_works_for_it():
     for how in (signal.SIGKILL, signal.SIGSTOP):
         with users.system() as (daemon, witness):
             path = daemon.own_folder(MALLORY) / "file"
-            with Guest(MALLORY, kill_workers, daemon.address, path, how) as mallory:
+            with Guest(MALLORY, kill_workers, daemon.address, daemon.pid, path, how) as mallory:
                 while not mallory.is_told():
                     witness.check()
                 mallory.expect("done")
