@@ -476,17 +476,21 @@ static void verified(void *arg, int error, const struct files_reply *other, int 
 		join(opening, name);
 }
 
-/* Device and inode are reused at once after an unlink, so what another name had when it was opened proves
- * nothing by itself. */
-static bool verify(struct opening *opening, const struct topic_name *known)
+/* By whom, and as who, a name was opened: in another's root the path may mean anything. NULL: nobody is there to be asked as. */
+static const struct member *witness(const struct topic_name *known)
 {
-	const struct member *member = known->topic->members;
+	const struct member *member = known->n_members > 0 ? known->topic->members : NULL;
 
-	/* By whom, and as who, it was opened by that name: in another's root the path may mean anything. */
 	while (member && (member->name != known || !member->path || !member->identity || member->identity->socket < 0))
 		member = member->next;
-	if (!member)
-		return false;
+	return member;
+}
+
+/* Device and inode are reused at once after an unlink: what another name had when it was opened proves nothing by itself. */
+static bool verify(struct opening *opening, const struct topic_name *known)
+{
+	const struct member *member = witness(known);
+
 	opening->other = known->key;
 	opening->question = asking_path(opening->context->files, opening->asked.user, member->path, member->identity,
 	                                opening->asked.owner, verified, opening);
@@ -498,15 +502,13 @@ static bool has_same_rules(const struct options *options, const char *a, const c
 	return narrow_is_same(options->narrow, a, b) && topic_rules_is_same(options->topic_rules, a, b);
 }
 
-/* A name that this file had when it was opened by that. Not where other rules apply: who may write a file may give it names. */
+/* A name by which this file was opened, and still is. Not where other rules apply: who may write a file may give it names. */
 static struct topic_name *other_name(const struct topics *topics, const struct options *options, const struct files_reply *reply)
 {
-	struct topic_name *name;
+	bool has_others = reply->exists && reply->n_links > 1;
+	struct topic_name *name = has_others ? topics_find_file(topics, reply->file_dev, reply->file_ino) : NULL;
 
-	if (!reply->exists || reply->n_links <= 1)
-		return NULL;
-	name = topics_find_file(topics, reply->file_dev, reply->file_ino);
-	while (name && !has_same_rules(options, reply->path, name->is_foreign || !name->path ? "" : name->path))
+	while (name && (!witness(name) || !has_same_rules(options, reply->path, name->is_foreign || !name->path ? "" : name->path)))
 		name = topics_next_of_file(name);
 	return name;
 }

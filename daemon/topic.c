@@ -397,6 +397,7 @@ int topic_join(struct topic_name *name, const struct joining *joining, struct me
 		topic->members->at = &member->next;
 	topic->members = member;
 	topic->n_members++;
+	name->n_members++;
 	*ret = member;
 	return 0;
 }
@@ -440,6 +441,7 @@ void topic_leave(struct member *member, enum leave how)
 		if (walk->member == member)
 			walk->member = member->next;
 	topic->n_members--;
+	member->name->n_members--;
 	lane->n_members--;
 	user_release(lane->user, CHARGE_MEMBERS, 1);
 	pass_name_on(member->name, lane->user);

@@ -51,6 +51,7 @@ struct topic_name {
 	struct table_entry by_file;
 	uint64_t file_dev, file_ino;
 
+	unsigned n_members; /* that have opened it by this name */
 	struct user *user; /* whom its watch is charged to: one who has the topic open by it, or had last; NULL: nobody yet */
 
 	/* folders.c: the watch of its folder; 0: none. */
@@ -92,6 +93,8 @@ struct topic {
 	/* What the configuration said when it was opened last. */
 	uint64_t keep_s; /* keeping.c: for so long its state is kept without members; 0: not */
 	struct topic_log *log; /* topic_log.c; NULL: what happens is not logged */
+
+	uint64_t concerned; /* reload.c: the last reading anew that changed rules about any of its names */
 
 	struct kept *kept; /* keeping.c: what main knows of the state itself; NULL: nothing, or it is in a crossing or a lane */
 };
