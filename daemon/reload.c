@@ -82,6 +82,7 @@ static void set_topic(struct topic_name *name, void *arg)
 
 struct rules {
 	const struct narrow *old, *new;
+	uint64_t round; /* this reading anew */
 };
 
 static bool concerns(const struct rules *rules, const char *path, bool is_foreign)
@@ -91,24 +92,55 @@ static bool concerns(const struct rules *rules, const char *path, bool is_foreig
 	return narrow_concerns(rules->old, path) || narrow_concerns(rules->new, path);
 }
 
-/* A folder may have several paths; each member has its own. */
+/* By a path of its own: a folder may have several. */
+static bool concerns_member(const struct rules *rules, const struct member *member)
+{
+	const struct topic_name *name = member->name;
+
+	if (!member->path || (member->is_foreign == name->is_foreign && name->path && strcmp(member->path, name->path) == 0))
+		return false;
+	return concerns(rules, member->path, member->is_foreign);
+}
+
+/* What rules say of one of its names holds for those who have opened another. */
+static void find_concerned(struct topic_name *name, void *arg)
+{
+	const struct rules *rules = arg;
+	struct topic *topic = name->topic;
+
+	if (topic->concerned != rules->round && concerns(rules, name->path, name->is_foreign))
+		topic->concerned = rules->round;
+	/* Once for each topic. */
+	for (const struct member *member = name == topic->names ? topic->members : NULL; member && topic->concerned != rules->round;
+	     member = member->next)
+		if (concerns_member(rules, member))
+			topic->concerned = rules->round;
+}
+
 static bool is_concerned(const struct topic_name *name, void *arg)
 {
 	const struct rules *rules = arg;
 
-	if (concerns(rules, name->path, name->is_foreign))
-		return true;
-	for (const struct member *member = name->topic->members; member; member = member->next)
-		if (member->name == name && member->path && concerns(rules, member->path, member->is_foreign))
-			return true;
-	return false;
+	return name->topic->concerned == rules->round;
+}
+
+/* Members may go by it. */
+static void decide_rights(const struct context *context, struct narrow *old, struct narrow *new)
+{
+	static uint64_t last_round;
+	struct rules rules = { .old = old, .new = new, .round = ++last_round };
+
+	narrow_compare(old, new);
+	if (!concerns(&rules, NULL, true))
+		return; /* nothing is other */
+	topics_each(context->topics, find_concerned, &rules);
+	rights_watch_note_all(context->rights_watch, is_concerned, &rules);
 }
 
 /* `old` is what was in force. Each part may be missing (tests). */
 static void apply(const struct context *context, struct options *old)
 {
 	const struct options *options = context->options;
-	struct rules rules = { .old = old->narrow, .new = options->narrow };
 
 	log_set_level(options->log_level);
 	if (context->users)
@@ -120,10 +152,8 @@ static void apply(const struct context *context, struct options *old)
 	if (context->linker)
 		linker_set_idle(context->linker, options->idle_ms);
 	idle_note(context->idle);
-	/* Last, since members may go by it. */
-	narrow_compare(old->narrow, options->narrow);
 	if (context->rights_watch)
-		rights_watch_note_all(context->rights_watch, is_concerned, &rules);
+		decide_rights(context, old->narrow, options->narrow); /* last */
 }
 
 /* --- what is other ----------------------------------------------------------------------------------- */

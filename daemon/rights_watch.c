@@ -38,6 +38,7 @@ struct rights_watch {
 	unsigned n_asked;
 	struct loop_event *timer; /* set while there are any */
 	bool timed;
+	bool pumps;
 	uint64_t round; /* of the check that began last */
 };
 
@@ -70,7 +71,8 @@ static void note(struct rights_watch *watch, struct topic_name *name)
 {
 	if (name->check_state == CHECK_ASKED)
 		name->check->again = true;
-	if (name->check_state != CHECK_NONE)
+	/* Who comes by a name is looked at then. */
+	if (name->check_state != CHECK_NONE || name->n_members == 0)
 		return;
 	name->check_since = os_now_ns();
 	queue(watch, name);
@@ -149,15 +151,19 @@ void rights_watch_forget(struct rights_watch *watch, struct topic *topic)
 	pump(watch);
 }
 
+/* A check may end at once, and then it asks for the next: that is begun here, and not within. */
 static void pump(struct rights_watch *watch)
 {
+	if (watch->pumps)
+		return;
+	watch->pumps = true;
 	while (watch->first && watch->n_asked < LIMIT_LOOKS) {
 		struct topic_name *name = watch->first;
 		struct check *check = calloc(1, sizeof(*check));
 
 		if (!check) {
 			log_event(REASON_NO_MEMORY, "no memory to decide the rights of a topic's members anew");
-			return; /* with the next event */
+			break; /* with the next event */
 		}
 		unqueue(watch, name);
 		*check = (struct check){ .watch = watch, .next = watch->asked, .name = name };
@@ -168,6 +174,7 @@ static void pump(struct rights_watch *watch)
 		watch->n_asked++;
 		go_on(check);
 	}
+	watch->pumps = false;
 }
 
 /* --- acting ---------------------------------------------------------------------------------------- */

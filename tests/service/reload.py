@@ -5,7 +5,9 @@
 import errno
 import os
 import pathlib
+import resource
 import signal
+import struct
 
 import bus
 import system
@@ -252,6 +254,57 @@ def test_other_names_that_are_there():
             of.ping()
         assert other.open(world.folder / "outside").rights == 3, "it is a topic of its own now"
         assert connection.open(inside).rights == bus.SUBSCRIBE
+
+
+def test_rules_about_a_name_that_nobody_has_open():
+    """The topic has that name all the same, and who comes by it is on the same lane: so others may post there no more."""
+    with Reloading("[begin]\n[end]\n") as world, world.daemon.connect() as connection, world.daemon.connect() as other:
+        inside = world.file("inside")
+        os.link(inside, world.folder / "outside")
+        mine, theirs = connection.open(inside), other.open(world.folder / "outside")
+        assert mine.lane == theirs.lane and theirs.rights == 3
+        mine.close()
+        connection.ping()
+        world.reload("[rights]\npost = HERE/inside :\n")
+        bus.wait_for(lambda: is_closed(theirs), "who came by the other name joins anew, too")
+        assert other.open(world.folder / "outside").rights == bus.SUBSCRIBE
+
+
+def test_a_name_between_that_nobody_has_open():
+    """What nobody has open cannot be asked about; a third name is of the same topic all the same."""
+    with Reloading("[begin]\n[end]\n") as world, world.daemon.connect() as connection:
+        path = world.file("file")
+        for name in ("second", "third"):
+            os.link(path, world.folder / name)
+        first = connection.open(path)
+        connection.open(world.folder / "second").close()
+        connection.ping()
+        assert connection.open(world.folder / "third").lane == first.lane
+
+
+def test_many_names_that_nobody_has_open():
+    """A topic with thousands of names costs no depth: with so small a stack there would be too little for a call for each."""
+    n, size = 4000, 256 << 10
+
+    def shrink():
+        resource.setrlimit(resource.RLIMIT_STACK, (size, size))
+
+    with Reloading("[begin]\n[end]\n", preexec_fn=shrink) as world, world.daemon.connect() as connection:
+        path = world.file("file")
+        connection.open_socket(path)
+        names = [world.folder / f"name-{i}" for i in range(n)]
+        numbers = []
+        for name in names:
+            os.link(path, name)
+        for at in range(0, n, 16):
+            for name in names[at:at + 16]:
+                connection.send(bus.open_frame(connection.request(), name, bus.SOCKET))
+            numbers += [struct.unpack_from("<I", connection.expect(bus.OPENED).body)[0] for _ in names[at:at + 16]]
+        for number in numbers:
+            connection.send(bus.frame(bus.CLOSE, 0, struct.pack("<I", number)))
+        assert connection.ping()[1] == 1, "they are one topic"
+        assert world.reload(f"[rights]\npost = HERE/* : {os.geteuid()}\n") == "changed: [rights]"
+        assert connection.ping()[1] == 1
 
 
 def test_a_rule_comes_while_a_path_is_looked_at():
