@@ -20,6 +20,8 @@
 #include "state.h"
 #include "topics.h"
 
+#define NAMES_SIZE (LIMIT_CONTROL_ANSWER / 4) /* what of the answer names may have: "names" says how many there are */
+
 struct detail {
 	uint64_t number; /* the topic's */
 	struct topic_walk walk;
@@ -272,7 +274,8 @@ static bool part_head(struct control_request *request, struct detail *detail, st
 	tell_topic(answer, topic);
 	tell_state(answer, topic);
 	answer_list(answer, "all_names");
-	for (const struct topic_name *name = topic->names; name && !list_is_full(request, &names); name = name->next, names.n++)
+	for (const struct topic_name *name = topic->names; name && !list_is_full(request, &names) && answer_size(answer) < NAMES_SIZE;
+	     name = name->next, names.n++)
 		answer_text(answer, NULL, name->path);
 	answer_end(answer);
 	answer_list(answer, "lane_list");

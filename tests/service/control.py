@@ -182,6 +182,27 @@ def test_pages_while_others_come_and_go():
             assert pages(http, "/v1/clients", "clients", 1)[-1]["id"] > newest
 
 
+def test_long_names_leave_room_for_the_rest():
+    """Who gives a file many names, as long as they may be, hides neither itself nor others."""
+    with bus.daemon() as daemon, daemon.connect() as connection:
+        folder = os.fsencode(os.path.realpath(daemon.folder))
+        while len(folder) < 3700:
+            folder += b"/" + b"\x01" * 250
+            os.mkdir(folder)
+        names = [folder + b"/%d" % n for n in range(60)]
+        with open(names[0], "wb"):
+            pass
+        for name in names:
+            if name != names[0]:
+                os.link(names[0], name)
+            connection.open_socket(name)
+        with api.Http(api.path_of(daemon)) as http:
+            number = http.get("/v1/topics")["topics"][0]["id"]
+            told = http.get(f"/v1/topics/{number}?limit=1000")
+        assert told["names"] == 60 and 0 < len(told["all_names"]) < 60, len(told["all_names"])
+        assert len(told["member_list"]) == 60 and told["members_next"] is None and len(told["lane_list"]) == 1
+
+
 def test_patterns():
     with bus.daemon() as daemon, api.Http(api.path_of(daemon)) as http, daemon.connect() as connection:
         (daemon.folder / "sub").mkdir()
