@@ -42,6 +42,9 @@ static int open_it(void)
 	if (fd < 0)
 		return -errno;
 	r = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EEXIST;
+	/* Who may write the folder may have made it another name of what is not theirs, which would be written, and given away. */
+	if (r == 0 && st.st_nlink > 1)
+		r = -EMLINK;
 	if (r < 0) {
 		close(fd);
 		return r;

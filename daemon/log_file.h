@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Opens it, or makes it. `path` is absolute. -EISDIR, -ELOOP (a symbolic link), -EEXIST (no regular file), -errno. */
+/* Opens it, or makes it. `path` is absolute. -EISDIR, -ELOOP (a symbolic link), -EEXIST (no regular file),
+ * -EMLINK (it has other names), -errno. */
 int log_file_open(const char *path);
 int log_file_give(uid_t uid, gid_t gid);
 int log_file_folder(void); /* stays its own */

@@ -276,6 +276,8 @@ static const char *why(int error)
 	switch (error) {
 	case ELOOP:
 		return "it is a symbolic link; name the file itself";
+	case EMLINK:
+		return "the file has other names, too; name one that has not";
 	case EEXIST:
 	case ENXIO:
 		return "it is no regular file";

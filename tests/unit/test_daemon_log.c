@@ -465,6 +465,8 @@ END_TEST
 START_TEST(files_that_are_none)
 {
 	char path[128], target[160], error[LOG_TARGET_ERROR_SIZE];
+	char other[192];
+	int fd;
 
 	snprintf(path, sizeof(path), "%s", harness_path("log"));
 	snprintf(target, sizeof(target), "file:%s", path);
@@ -472,6 +474,16 @@ START_TEST(files_that_are_none)
 	ck_assert_int_eq(log_target_open(target, error), -ELOOP);
 	ck_assert_ptr_nonnull(strstr(error, "symbolic link"));
 	unlink(path);
+	/* Somebody else's file, perhaps, which would become the service user's. */
+	snprintf(other, sizeof(other), "%s.other", path);
+	fd = open(other, O_WRONLY | O_CREAT, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(link(other, path), 0);
+	ck_assert_int_eq(log_target_open(target, error), -EMLINK);
+	ck_assert_ptr_nonnull(strstr(error, "other names"));
+	unlink(path);
+	unlink(other);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
 	ck_assert_int_lt(log_target_open(target, error), 0);
 	ck_assert_ptr_nonnull(strstr(error, "no regular file"));
