@@ -20,6 +20,7 @@
 
 /* What both threads use, under the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool has_threads; /* main's alone */
 static bool is_running, is_to_reopen;
 static int error;          /* of the last opening; untold */
 static uint64_t n_failed;  /* lines that could not be written; untold */
@@ -166,6 +167,11 @@ static bool start(void)
 
 /* --- main -------------------------------------------------------------------------------------------- */
 
+void log_file_started(void)
+{
+	has_threads = true;
+}
+
 void log_file_reopen(void)
 {
 	pthread_mutex_lock(&lock);
@@ -201,6 +207,8 @@ bool log_file_put(const char *line, size_t size)
 {
 	bool is_taken = false;
 
+	if (!has_threads)
+		return write_all(line, size) == 0;
 	pthread_mutex_lock(&lock);
 	if (size <= LIMIT_LOG_FILE_BYTES - n_waiting) {
 		memcpy(waiting + n_waiting, line, size);
@@ -235,4 +243,5 @@ void log_file_close(unsigned ms)
 	free(waiting);
 	free(writing);
 	waiting = writing = NULL;
+	has_threads = false;
 }

@@ -15,6 +15,9 @@
 /* Opens it, or makes it. `path` is absolute. -EISDIR, -ELOOP (a symbolic link), -EEXIST (no regular file),
  * -EMLINK (it has other names), -errno. */
 int log_file_open(const char *path);
+/* From then on there is a thread; before, lines are written at once: what a thread has that is there already (capabilities, and what
+ * Landlock lets it do) would not be given up with main's. */
+void log_file_started(void);
 int log_file_give(uid_t uid, gid_t gid);
 int log_file_folder(void); /* stays its own */
 /* By its name again, in the same folder: by the thread. */

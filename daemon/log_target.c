@@ -341,6 +341,7 @@ int log_target_open(const char *target, char *ret_error)
 void log_target_started(void)
 {
 	has_started = true;
+	log_file_started();
 }
 
 int log_target_give(uid_t uid, gid_t gid)

@@ -50,11 +50,11 @@ static void wake(void *arg, unsigned ms)
 
 int logging_attach(struct loop *loop)
 {
+	log_target_started();
 	timer = loop_timer(loop, tell, NULL);
 	if (!timer)
 		return -ENOMEM;
 	log_set_waker(wake, NULL);
-	log_target_started();
 	return 0;
 }
 

@@ -462,6 +462,26 @@ START_TEST(files)
 }
 END_TEST
 
+/* Until then the process gives up what a thread would keep. */
+START_TEST(no_thread_before_it_has_started)
+{
+	char path[128], target[160], text[32];
+
+	snprintf(path, sizeof(path), "%s", harness_path("log"));
+	snprintf(target, sizeof(target), "file:%s", path);
+	open_target(target);
+	for (unsigned i = 0; i < 200; i++) {
+		log_event(REASON_SERVING, "early %u.", i);
+		snprintf(text, sizeof(text), "early %u.", i);
+		ck_assert_ptr_nonnull(strstr(file_text(path), text)); /* at once */
+	}
+	log_target_started();
+	log_event(REASON_SERVING, "late");
+	wait_for_file(path, "late");
+	log_target_close();
+}
+END_TEST
+
 START_TEST(files_that_are_none)
 {
 	char path[128], target[160], error[LOG_TARGET_ERROR_SIZE];
@@ -548,6 +568,7 @@ static const struct harness_case cases[] = {
 	HARNESS_CASE(a_socket_that_is_full),
 	HARNESS_CASE(syslog_lines),
 	HARNESS_CASE(files),
+	HARNESS_CASE(no_thread_before_it_has_started),
 	HARNESS_CASE(files_that_are_none),
 	HARNESS_CASE(stderr_that_is_full),
 	HARNESS_CASE(lines_are_told),
