@@ -221,7 +221,11 @@ def test_a_name_that_means_something_in_another_root():
 
         def post():
             with bus.Connection(daemon.address) as connection:
-                connection.ask(bus.FRAME_POST, struct.pack("<I", connection.open_socket(second, bus.POST)), bus.DONE)
+                number = struct.pack("<I", connection.open_socket(second, bus.POST))
+                connection.ask(bus.FRAME_POST, number, bus.DONE)
+                # In good order: who just goes is told as RESYNC, which may stand for the post as well.
+                connection.send(bus.frame(bus.CLOSE, 0, number))
+                connection.ping()
 
         with Guest(ALICE, hold) as alice:
             alice.expect("ready")
