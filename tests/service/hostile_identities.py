@@ -201,13 +201,21 @@ def test_a_name_that_means_something_in_another_root():
         first.chmod(0o666)
         os.link(first, second)
 
+        def leave(connection, number):
+            """In good order, and after what it has sent."""
+            connection.send(bus.frame(bus.CLOSE, 0, struct.pack("<I", number)))
+            connection.send(bus.frame(bus.PING, connection.request()))
+            while connection.receive().kind != bus.PONG:
+                pass
+
         def hold(line):
             with bus.Connection(daemon.address) as connection:
                 number = connection.open_socket(first, bus.SUBSCRIBE)
                 line.tell("ready")
                 while line.hear() != "end":
+                    # A message: who comes and goes is told as RESYNC, which may stand for a post as well.
                     while (answer := connection.receive()).kind == bus.EVENT_RESYNC:
-                        pass  # of who has gone
+                        pass
                     line.tell((answer.kind, struct.unpack_from("<I", answer.body)[0] == number))
 
         def jailed(line):
@@ -215,29 +223,28 @@ def test_a_name_that_means_something_in_another_root():
                 users.unshare(users.CLONE_NEWUSER)
                 os.chroot(jail)
                 os.chdir("/")
-                connection.open_socket("/first", bus.SUBSCRIBE)
+                number = connection.open_socket("/first", bus.SUBSCRIBE)
                 line.tell("ready")
                 line.expect("end")
+                leave(connection, number)
 
         def post():
             with bus.Connection(daemon.address) as connection:
-                number = struct.pack("<I", connection.open_socket(second, bus.POST))
-                connection.ask(bus.FRAME_POST, number, bus.DONE)
-                # In good order: who just goes is told as RESYNC, which may stand for the post as well.
-                connection.send(bus.frame(bus.CLOSE, 0, number))
-                connection.ping()
+                number = connection.open_socket(second, bus.POST)
+                connection.send(bus.frame(bus.PUBLISH, 0, struct.pack("<IIQ", number, 0, 0) + b"here"))
+                leave(connection, number)
 
         with Guest(ALICE, hold) as alice:
             alice.expect("ready")
             users.run_as(BOB, post)
             alice.tell("what came?")
-            alice.expect((bus.EVENT_POST, True))
+            alice.expect((bus.EVENT_MESSAGE, True))
             with Guest(MALLORY, jailed) as mallory:
                 mallory.expect("ready")
                 mallory.tell("end")
             users.run_as(BOB, post)
             alice.tell("what came?")
-            alice.expect((bus.EVENT_POST, True))
+            alice.expect((bus.EVENT_MESSAGE, True))
             alice.tell("end")
 
 
