@@ -30,6 +30,8 @@ def copy(to):
 
 class Reproducible(unittest.TestCase):
     def test_the_same_hash_twice(self):
+        if os.environ.get("PATHBUS_TEST_FULL", "0") in ("", "0"):
+            raise unittest.SkipTest("it builds all packages once more: in the long form (scripts/test --full)")
         first = {name: packages.digest(file) for name, file in packages.found().items()}
         self.assertEqual(list(first), packages.NAMES)
         old = os.umask(0o077)
