@@ -1009,7 +1009,9 @@ def test_from_user_to_user():
         os.close(told)
         with daemon.connect() as connection:
             bus.wait_for(lambda: connection.ping()[1] == 1, "he has it open")
-        status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=ALICE)
+        # Whoever does not wait for a busy daemon posts beside the file, which is told as RESYNC.
+        status, said = pathbusctl("--transport", "bus", "--timeout-ms", "30000", "post", daemon.folder / "file",
+                                  address=daemon.address, uid=ALICE)
         assert status == 0, said
         heard = os.read(ready, 1000)
         assert b" post 1 " in heard, heard
