@@ -1003,18 +1003,18 @@ def test_from_user_to_user():
             environment = dict(os.environ, PATHBUS_ADDRESS=os.fspath(daemon.address))
             program = pathbusctl_program()
             os.dup2(told, 1)
-            os.execve(program, [program, "--transport", "bus", "--timeout-ms", "30000", "listen", "--count", "1", daemon.folder / "file"], environment)
+            os.execve(program, [program, "--transport", "bus", "--timeout-ms", "30000", "listen", "--raw", "--count", "1", daemon.folder / "file"], environment)
 
         child = Child(listen)
         os.close(told)
         with daemon.connect() as connection:
             bus.wait_for(lambda: connection.ping()[1] == 1, "he has it open")
-        # Whoever does not wait for a busy daemon posts beside the file, which is told as RESYNC.
-        status, said = pathbusctl("--transport", "bus", "--timeout-ms", "30000", "post", daemon.folder / "file",
+        # A message: who leaves may be told as RESYNC, which stands for a post of that time as well.
+        status, said = pathbusctl("--transport", "bus", "--timeout-ms", "30000", "post", "-m", "hello", daemon.folder / "file",
                                   address=daemon.address, uid=ALICE)
         assert status == 0, said
         heard = os.read(ready, 1000)
-        assert b" post 1 " in heard, heard
+        assert heard == b"hello", heard
         os.close(ready)
         child.end()
         status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=BOB)
