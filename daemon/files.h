@@ -30,6 +30,8 @@ struct files_setting {
 	unsigned timeout_ms;
 	unsigned idle_ms; /* a worker that was forked for a user and has had nothing to do for so long ends */
 	bool sandboxed; /* the workers */
+	/* An answer has come, and nothing of it has been looked at. */
+	void (*answering)(void *arg);
 	/* An answer names this watch, whether anybody wants the answer or not. Called before it is given; false: it is out of date, and
 	 * the question is asked again. */
 	bool (*watched)(void *arg, int watch);

@@ -246,8 +246,11 @@ static void worker_readable(void *arg)
 	struct worker *worker = arg;
 	struct files *files = worker->crew->files;
 	struct files_question *question = worker->question;
-	int folder = -1, r = worker_receive(worker, &reply, &folder);
+	int folder = -1, r;
 
+	if (question)
+		files->set.answering(files->set.arg); /* one that has a question is not ended by that */
+	r = worker_receive(worker, &reply, &folder);
 	if (r == 0)
 		return;
 	if (r > 0 && !worker->ready && reply.id == 0 && folder < 0) {

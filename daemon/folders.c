@@ -387,6 +387,16 @@ static void readable(void *arg)
 	} while (buffer.at < buffer.used);
 }
 
+void folders_catch_up(struct folders *folders)
+{
+	readable(folders);
+}
+
+bool folders_are_behind(const struct folders *folders)
+{
+	return os_watch_has_next(folders->watch);
+}
+
 /* --- the daemon's own folders ------------------------------------------------------------------------ */
 
 int folders_hear(struct folders *folders, int id, uint64_t since, folders_own_fn *fn, void *arg)

@@ -59,6 +59,12 @@ void folders_detach(struct folders *folders, struct topic_name *name);
  * it, so the question is to be asked again.
  */
 bool folders_note(struct folders *folders, int watch);
+/*
+ * Before an answer is looked at: events that were there by then are taken, those of one read. Are there still some? Then anything may have
+ * come and gone that nobody has heard of yet.
+ */
+void folders_catch_up(struct folders *folders);
+bool folders_are_behind(const struct folders *folders);
 /* A worker may have added a watch that no answer names: it is looked for, and ends like those that nobody takes. */
 void folders_note_lost(struct folders *folders);
 

@@ -314,7 +314,6 @@ bool linker_part(struct linker *linker, struct topic *topic, struct user *user, 
 		if (linker->set.forker)
 			meeting_hold_identity(meeting, identity);
 		hold(meeting);
-		meeting->look_for = ANYWHERE;
 		looks_enqueue(of->looks, meeting);
 	}
 	looks_pump(of->looks);
@@ -355,12 +354,18 @@ void linker_reap(struct linker *linker)
 
 /* --- what the looks find ----------------------------------------------------------------------------- */
 
+/* Nothing is there. Was something, which has come and gone again? What is to be looked for next has come since. */
+static bool may_have_been(const struct linker *linker, const struct meeting *meeting, unsigned where)
+{
+	return (meeting->looked_for | meeting->look_for) & where || folders_are_behind(linker->set.folders);
+}
+
 /* In the daemon of all users: the worker has looked into the runtime folder. */
 static void on_looked_into_runtime(struct linker *linker, struct meeting *meeting, const struct files_reply *reply)
 {
 	if (reply->runtime)
 		links_join(linker, meeting, LINK_PLACE_RUNTIME, -1);
-	else if (meeting->looked_for & IN_RUNTIME)
+	else if (may_have_been(linker, meeting, IN_RUNTIME))
 		topic_resync_for(meeting->name->topic, meeting->user);
 }
 
@@ -370,7 +375,7 @@ static void on_looked(void *arg, struct meeting *meeting, int error, const struc
 
 	if (folder >= 0 && is_own(linker, meeting, reply))
 		links_join(linker, meeting, LINK_PLACE_FOLDER, folder);
-	else if (error == 0 && (meeting->looked_for & BESIDE || !linker->set.forker))
+	else if (error == 0 && (may_have_been(linker, meeting, BESIDE) || !linker->set.forker))
 		topic_resync_for(meeting->name->topic, meeting->user); /* came and went at once: what was in it still counts */
 	if (linker->set.forker && error == 0)
 		on_looked_into_runtime(linker, meeting, reply);
@@ -383,10 +388,14 @@ static bool on_watched(void *arg, struct meeting *meeting, const struct files_re
 {
 	struct linker *linker = arg;
 
-	if (!linker->set.forker || !link_user_watch(meeting->of, reply->runtime_watch, since))
-		return false;
-	meeting->look_for |= IN_RUNTIME;
-	return true;
+	unsigned appeared = 0;
+
+	if (looks_watch(meeting->of->looks, meeting->name, reply->watch, since) > 0)
+		appeared |= BESIDE;
+	if (linker->set.forker && link_user_watch(meeting->of, reply->runtime_watch, since))
+		appeared |= IN_RUNTIME;
+	meeting->look_for |= appeared;
+	return appeared != 0;
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */

@@ -172,8 +172,7 @@ static void answered(void *arg, int error, const struct files_reply *reply, int 
 	}
 	if (error < 0)
 		failed(looks, meeting, error);
-	else if (looks_watch(looks, meeting->name, reply->watch, look->since) > 0 ||
-	         looks->set.watched(looks->set.arg, meeting, reply, look->since))
+	else if (looks->set.watched(looks->set.arg, meeting, reply, look->since))
 		again = true;
 	/* Queued before it is told, so that one which is told of is in no doubtful state. */
 	if (again)

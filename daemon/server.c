@@ -161,6 +161,13 @@ static void on_child(void *arg)
 	reload_reap(server->context.reload);
 }
 
+static void on_answering(void *arg)
+{
+	struct server *server = arg;
+
+	folders_catch_up(server->context.folders);
+}
+
 static bool on_watched(void *arg, int watch)
 {
 	struct server *server = arg;
@@ -309,6 +316,7 @@ static int make_files(struct server *server)
 	                         .idle_ms = context->options->idle_ms,
 	                         .sandboxed = !context->options->no_sandbox,
 	                         .watched = on_watched,
+	                         .answering = on_answering,
 	                         .lost_watch = on_lost_watch,
 	                         .arg = server,
 	                 },

@@ -312,6 +312,12 @@ void os_watch_remove(int watch, int id)
 		forget(watch, id);
 }
 
+bool os_watch_has_next(int watch)
+{
+	(void)watch;
+	return true;
+}
+
 int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg)
 {
 	(void)watch;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -303,6 +304,13 @@ int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg)
 	fclose(file);
 	free(line);
 	return r;
+}
+
+bool os_watch_has_next(int watch)
+{
+	int n = 0;
+
+	return ioctl(watch, FIONREAD, &n) < 0 || n > 0;
 }
 
 int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret)

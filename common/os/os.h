@@ -208,6 +208,8 @@ int os_watch_each(int watch, void (*fn)(void *arg, int id), void *arg);
 struct os_watch_event { int id; const char *name; bool gone; };
 struct os_watch_buffer { size_t used, at; _Alignas(8) char bytes[4096]; };
 int os_watch_next(int watch, struct os_watch_buffer *buffer, struct os_watch_event *ret);
+/* Are there events that no buffer has had yet? True where that cannot be told. */
+bool os_watch_has_next(int watch);
 
 /* --- sockets --------------------------------------------------------------------------------------- */
 

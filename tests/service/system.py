@@ -1003,22 +1003,47 @@ def test_from_user_to_user():
             environment = dict(os.environ, PATHBUS_ADDRESS=os.fspath(daemon.address))
             program = pathbusctl_program()
             os.dup2(told, 1)
-            os.execve(program, [program, "--transport", "bus", "--timeout-ms", "30000", "listen", "--raw", "--count", "1", daemon.folder / "file"], environment)
+            os.execve(program, [program, "--transport", "bus", "--timeout-ms", "30000", "listen", "--count", "1", daemon.folder / "file"], environment)
 
         child = Child(listen)
         os.close(told)
         with daemon.connect() as connection:
             bus.wait_for(lambda: connection.ping()[1] == 1, "he has it open")
-        # A message: who leaves may be told as RESYNC, which stands for a post of that time as well.
-        status, said = pathbusctl("--transport", "bus", "--timeout-ms", "30000", "post", "-m", "hello", daemon.folder / "file",
+        status, said = pathbusctl("--transport", "bus", "--timeout-ms", "30000", "post", daemon.folder / "file",
                                   address=daemon.address, uid=ALICE)
         assert status == 0, said
         heard = os.read(ready, 1000)
-        assert heard == b"hello", heard
+        assert b" post 1 " in heard, heard
         os.close(ready)
         child.end()
         status, said = pathbusctl("post", daemon.folder / "file", address=daemon.address, uid=BOB)
         assert status == 77, said
+
+
+def test_who_leaves_in_good_order_is_no_news():
+    """Others hear its posts, as many as there were, and nothing else."""
+    alice, bob = 61911, 61912  # of this test alone, with runtime folders of their own
+
+    def connect(daemon, uid):
+        os.seteuid(uid)
+        try:
+            return bus.Connection(daemon.address)
+        finally:
+            os.seteuid(0)
+
+    with system_daemon() as daemon:
+        path = daemon.folder / "file"
+        make(path, alice, 0o666)
+        with connect(daemon, alice) as listening:
+            number = listening.open_socket(path, bus.SUBSCRIBE)
+            for _ in range(10):
+                with connect(daemon, bob) as posting:
+                    topic = struct.pack("<I", posting.open_socket(path, bus.POST))
+                    posting.ask(bus.FRAME_POST, topic, bus.DONE)
+                    posting.send(bus.frame(bus.CLOSE, 0, topic))
+                    posting.goodbye()
+                told = listening.expect(bus.EVENT_POST)
+                assert struct.unpack_from("<I", told.body)[0] == number and struct.unpack_from("<Q", told.body, 12)[0] == 1
 
 
 def test_squatters():
