@@ -1020,30 +1020,58 @@ def test_from_user_to_user():
         assert status == 77, said
 
 
+def connect_as(daemon, uid):
+    """The kernel remembers who has connected."""
+    os.seteuid(uid)
+    try:
+        return bus.Connection(daemon.address)
+    finally:
+        os.seteuid(0)
+
+
 def test_who_leaves_in_good_order_is_no_news():
     """Others hear its posts, as many as there were, and nothing else."""
     alice, bob = 61911, 61912  # of this test alone, with runtime folders of their own
 
-    def connect(daemon, uid):
-        os.seteuid(uid)
-        try:
-            return bus.Connection(daemon.address)
-        finally:
-            os.seteuid(0)
-
     with system_daemon() as daemon:
         path = daemon.folder / "file"
         make(path, alice, 0o666)
-        with connect(daemon, alice) as listening:
+        with connect_as(daemon, alice) as listening:
             number = listening.open_socket(path, bus.SUBSCRIBE)
             for _ in range(10):
-                with connect(daemon, bob) as posting:
+                with connect_as(daemon, bob) as posting:
                     topic = struct.pack("<I", posting.open_socket(path, bus.POST))
                     posting.ask(bus.FRAME_POST, topic, bus.DONE)
                     posting.send(bus.frame(bus.CLOSE, 0, topic))
                     posting.goodbye()
                 told = listening.expect(bus.EVENT_POST)
                 assert struct.unpack_from("<I", told.body)[0] == number and struct.unpack_from("<Q", told.body, 12)[0] == 1
+
+
+def came_and_went(alice, bob, leaves_first):
+    with system_daemon() as daemon:
+        path = make(daemon.folder / "file", alice, 0o666)
+        sidecar = daemon.folder / ".file.pathbus"
+        with connect_as(daemon, alice) as listening, connect_as(daemon, bob) as posting:
+            listening.open_socket(path, bus.SUBSCRIBE)
+            topic = struct.pack("<I", posting.open_socket(path, bus.POST))
+            posting.ask(bus.FRAME_POST, topic, bus.DONE)
+            listening.expect(bus.EVENT_POST)
+            steps = [lambda: posting.send(bus.frame(bus.CLOSE, 0, topic)), lambda: (sidecar.mkdir(), sidecar.rmdir())]
+            os.kill(daemon.pid, signal.SIGSTOP)
+            try:
+                bus.wait_for(lambda: bus.parent_and_state(daemon.pid)[1] == "T", "it stands still")
+                for step in steps if leaves_first else reversed(steps):
+                    step()
+            finally:
+                os.kill(daemon.pid, signal.SIGCONT)
+            listening.expect(bus.EVENT_RESYNC)
+
+
+def test_a_sidecar_that_came_and_went_as_its_user_left():
+    """All at once, for the daemon: whoever was in it may have posted."""
+    for leaves_first in (True, False):
+        came_and_went(61913, 61914, leaves_first)
 
 
 def test_squatters():
