@@ -3,10 +3,11 @@
 #include "last_close.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "helper_thread.h"
 
 struct to_close {
 	struct to_close *next;
@@ -36,25 +37,6 @@ static void *run(void *arg)
 	}
 }
 
-/* All signals are the main thread's. */
-static bool start(void)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	pthread_t thread;
-	bool is_started;
-
-	if (pthread_attr_init(&attributes))
-		return false;
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	is_started = pthread_create(&thread, &attributes, run, NULL) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return is_started;
-}
-
 void last_close(int fd)
 {
 	struct to_close *one = malloc(sizeof(*one));
@@ -63,7 +45,7 @@ void last_close(int fd)
 	if (one) {
 		*one = (struct to_close){ .fd = fd };
 		pthread_mutex_lock(&lock);
-		is_running = is_running || start();
+		is_running = is_running || helper_thread_start(run);
 		if (is_running) {
 			one->next = first;
 			first = one;

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "helper_thread.h"
 #include "limit.h"
 
 #define FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) /* sandbox.c has the same */
@@ -146,25 +146,6 @@ static void *run(void *arg)
 	return arg;
 }
 
-/* All signals are the main thread's. */
-static bool start(void)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	pthread_t thread;
-	bool is_started;
-
-	if (pthread_attr_init(&attributes))
-		return false;
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	is_started = pthread_create(&thread, &attributes, run, NULL) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return is_started;
-}
-
 /* --- main -------------------------------------------------------------------------------------------- */
 
 void log_file_started(void)
@@ -177,7 +158,7 @@ void log_file_reopen(void)
 	pthread_mutex_lock(&lock);
 	is_to_reopen = true;
 	n_before = n_waiting;
-	is_running = is_running || start();
+	is_running = is_running || helper_thread_start(run);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -213,7 +194,7 @@ bool log_file_put(const char *line, size_t size)
 	if (size <= LIMIT_LOG_FILE_BYTES - n_waiting) {
 		memcpy(waiting + n_waiting, line, size);
 		n_waiting += size;
-		is_running = is_running || start();
+		is_running = is_running || helper_thread_start(run);
 		is_taken = is_running;
 		if (!is_taken)
 			n_waiting -= size;
