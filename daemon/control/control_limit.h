@@ -10,8 +10,9 @@
 #define LIMIT_CONTROL_CONNECTIONS 64u
 #define LIMIT_CONTROL_USER 32u
 #define LIMIT_CONTROL_KEPT 8u
-/* Streams of events among them. The next: 503. */
+/* Streams of events among them, and of one user (but root). The next: 503. */
 #define LIMIT_CONTROL_STREAMS 16u
+#define LIMIT_CONTROL_USER_STREAMS 8u
 /* Bytes of a request's line and headers, of its body, and of what is read ahead of what has been dealt with. */
 #define LIMIT_CONTROL_HEADERS 8192u
 #define LIMIT_CONTROL_BODY 65536u

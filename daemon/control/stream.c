@@ -16,6 +16,7 @@
 struct control_stream {
 	struct queue place;
 	struct control *control;
+	uid_t uid; /* whose */
 	struct evhttp_request *http;
 	struct evbuffer *lines; /* of this round, which go out together */
 	struct loop_event *sender;
@@ -138,13 +139,23 @@ static void closed(struct evhttp_connection *connection, void *arg)
 		evhttp_request_free(http);
 }
 
-static struct control_stream *stream_new(struct control *control)
+static unsigned count_of(const struct control *control, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (const struct queue *place = control->streams.next; place != &control->streams; place = place->next)
+		n += queue_container(place, const struct control_stream, place)->uid == uid;
+	return n;
+}
+
+static struct control_stream *stream_new(struct control *control, uid_t uid)
 {
 	struct control_stream *stream = calloc(1, sizeof(*stream));
 
 	if (!stream)
 		return NULL;
 	stream->control = control;
+	stream->uid = uid;
 	queue_move(&control->streams, &stream->place);
 	control->n_streams++;
 	stream->lines = evbuffer_new();
@@ -167,7 +178,13 @@ struct control_stream *control_stream_start(struct control_request *request, voi
 		                    "there are %u streams already", control->n_streams);
 		return NULL;
 	}
-	stream = stream_new(control);
+	if (request->uid != 0 && count_of(control, request->uid) >= LIMIT_CONTROL_USER_STREAMS) {
+		control_reply_error(request, 503, "too-many-streams", "end one of them",
+		                    "user %u has %u streams already, and others are to have some", (unsigned)request->uid,
+		                    LIMIT_CONTROL_USER_STREAMS);
+		return NULL;
+	}
+	stream = stream_new(control, request->uid);
 	if (!stream) {
 		control_reply_error(request, 503, "no-memory", "try again later", "no memory");
 		return NULL;

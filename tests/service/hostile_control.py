@@ -22,7 +22,7 @@ from hostile_turns import longest_turn
 from users import ALICE, BOB, EVE, MALLORY, SHARED_GROUP, Guest, become, run_as
 
 MANY = 10000
-MOST_OF_ALL, MOST_OF_USER = 64, 32
+MOST_OF_ALL, MOST_OF_USER, MOST_STREAMS_OF_USER = 64, 32, 8
 MOST_MS = 60  # main's own time between two answers, with sanitizers
 
 
@@ -257,6 +257,29 @@ def test_root_gets_in_when_others_have_all():
         assert is_served(path)
         for guest in (bob, alice):
             guest.tell("end")
+
+
+def listen_to_all(line, path, n):
+    """Streams of events, each of which has begun; and then another one."""
+    streams = [api.raw(path) for _ in range(n)]
+    for stream in streams:
+        stream.send(b"GET /v1/events HTTP/1.1\r\n\r\n")
+        assert b" 200 " in stream.recv(4096)
+    line.tell(heard(path, b"GET /v1/events HTTP/1.1\r\n\r\n"))
+    line.expect("end")
+    for stream in streams:
+        stream.close()
+
+
+def test_nobody_listens_for_all():
+    """Of the streams of events one user has half at most."""
+    with system(witness=False) as (_, _, path), Guest(BOB, listen_to_all, path, MOST_STREAMS_OF_USER) as bob:
+        refused = bob.hear()
+        assert b" 503 " in refused and b"too-many-streams" in refused and str(BOB.uid).encode() in refused, refused
+        with api.raw(path) as stream:
+            stream.send(b"GET /v1/events HTTP/1.1\r\n\r\n")
+            assert b" 200 " in stream.recv(4096)
+        bob.tell("end")
 
 
 # --- slow ones --------------------------------------------------------------------------------------------------------
