@@ -8,26 +8,11 @@ import pathlib
 import shutil
 
 import bus
+from configured import Config
 
 
-class Rules:
-    """A configuration for files in a folder of its own."""
-
-    def __init__(self, *lines):
-        self.folder = pathlib.Path(os.path.realpath(bus.new_folder()))
-        self.config = self.folder / "pathbusd.conf"
-        self.config.write_text("[rights]\n" + "".join(line.replace("HERE", os.fspath(self.folder)) + "\n" for line in lines))
-        self.config.chmod(0o600)
-
-    def daemon(self, *arguments, **keywords):
-        return bus.daemon("--config", self.config, *arguments, **keywords)
-
-    def file(self, name, mode=0o600):
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-        path.chmod(mode)
-        return path
+def rules_of(*lines):
+    return Config("[rights]\n" + "".join(line + "\n" for line in lines))
 
 
 def expect_refused(connection, path, flags, text):
@@ -41,7 +26,7 @@ def expect_refused(connection, path, flags, text):
 
 def test_who_is_named():
     me, mine = os.geteuid(), os.getegid()
-    rules = Rules(f"post = HERE/user/** : {me + 1}, {me}", f"post = HERE/group/** : @{mine}",
+    rules = rules_of(f"post = HERE/user/** : {me + 1}, {me}", f"post = HERE/group/** : @{mine}",
                   f"post = HERE/other/** : {me + 1},", f"  @{mine + 1}", "post = HERE/nobody/** :",
                   f"subscribe = HERE/secret/* : {me + 1}")
     with rules.daemon() as daemon, daemon.connect() as connection:
@@ -55,7 +40,7 @@ def test_who_is_named():
 
 
 def test_links_lead_to_where_the_rule_is():
-    rules = Rules("post = HERE/shared/** :")
+    rules = rules_of("post = HERE/shared/** :")
     with rules.daemon() as daemon, daemon.connect() as connection:
         there = rules.file("shared/file")
         (rules.folder / "to-file").symlink_to(there)
@@ -69,7 +54,7 @@ def test_links_lead_to_where_the_rule_is():
 
 def test_another_name_of_a_file():
     """Whoever may write a file may give it a name outside the rule, and gains nothing by that."""
-    rules = Rules("post = HERE/shared/** :")
+    rules = rules_of("post = HERE/shared/** :")
     for first, second in (("shared/file", "free"), ("free", "shared/file")):
         with rules.daemon() as daemon, daemon.connect() as connection:
             there = rules.file("shared/file")
