@@ -1020,7 +1020,7 @@ def test_from_user_to_user():
         assert status == 77, said
 
 
-def connect_as(daemon, uid):
+def connected_as(daemon, uid):
     """The kernel remembers who has connected."""
     os.seteuid(uid)
     try:
@@ -1036,10 +1036,10 @@ def test_who_leaves_in_good_order_is_no_news():
     with system_daemon() as daemon:
         path = daemon.folder / "file"
         make(path, alice, 0o666)
-        with connect_as(daemon, alice) as listening:
+        with connected_as(daemon, alice) as listening:
             number = listening.open_socket(path, bus.SUBSCRIBE)
             for _ in range(10):
-                with connect_as(daemon, bob) as posting:
+                with connected_as(daemon, bob) as posting:
                     topic = struct.pack("<I", posting.open_socket(path, bus.POST))
                     posting.ask(bus.FRAME_POST, topic, bus.DONE)
                     posting.send(bus.frame(bus.CLOSE, 0, topic))
@@ -1052,7 +1052,7 @@ def came_and_went(alice, bob, leaves_first):
     with system_daemon() as daemon:
         path = make(daemon.folder / "file", alice, 0o666)
         sidecar = daemon.folder / ".file.pathbus"
-        with connect_as(daemon, alice) as listening, connect_as(daemon, bob) as posting:
+        with connected_as(daemon, alice) as listening, connected_as(daemon, bob) as posting:
             listening.open_socket(path, bus.SUBSCRIBE)
             topic = struct.pack("<I", posting.open_socket(path, bus.POST))
             posting.ask(bus.FRAME_POST, topic, bus.DONE)

@@ -173,9 +173,10 @@ def test_syncs_that_name_wait_for_their_turn():
 
 
 def is_quiet(daemon):
-    """Under load a worker more may have been started, and may still have to say that it is ready."""
+    """Under load a worker more may have been started, and may still have to say that it is ready. Watches that nobody needs any more
+    end after a second."""
     before = voluntary_switches(daemon.pid)
-    time.sleep(0.3)
+    time.sleep(1.2)
     return voluntary_switches(daemon.pid) == before
 
 
